@@ -1,0 +1,120 @@
+"""The names that a spec string can start with, a line of help each.
+
+They stand here, and not only in the registries, because a help page must not wait for torch to be
+imported; a test keeps both equal.
+"""
+
+DATASETS = {
+    "digits": "8x8 digits that scikit-learn carries, shown at 32 px; nothing is downloaded",
+    "cifar10": "60,000 images of 32 px in 10 classes",
+    "cifar100": "60,000 images of 32 px in 100 classes",
+    "flowers": "Flowers Recognition: 4,317 photographs in 5 classes",
+    "flowers102": "Oxford 102 Flowers: 8,189 photographs with their own split",
+    "imagefolder": "any folder of class folders, with or without train/val/test above them",
+    "csv": "a file with the columns path and label, by choice split and group",
+}
+
+IMBALANCES = {
+    "none": "keep what there is",
+    "exponential": "n_c = n_max * ratio^(-c/(C-1)); knob ratio",
+    "step": "the last part of the classes has n_max/ratio images; knobs ratio, fraction",
+    "explicit": "the counts themselves, as in explicit:counts=4900/4900/2450",
+}
+
+VALIDATIONS = {
+    "none": "none, as the papers do: the last epoch counts",
+    "stratified": "a share of every class of the long-tailed training set; knob fraction",
+    "balanced": "the same number of every class, cut before the tail is; knob per_class",
+}
+
+MODELS = {
+    "resnet18": "ResNet-18, with a 3x3 stem up to 64 px",
+    "resnet20": "the CIFAR ResNet with 20 layers, 0.27 M parameters",
+    "resnet32": "the CIFAR ResNet of the long-tail papers, 0.46 M parameters",
+    "resnet44": "the CIFAR ResNet with 44 layers, 0.66 M parameters",
+    "resnet56": "the CIFAR ResNet with 56 layers, 0.85 M parameters",
+    "efficientnet_b0": "EfficientNet-B0",
+    "mobilenet_v2": "MobileNetV2",
+    "mobilenet_v3_large": "MobileNetV3-Large",
+    "vgg16": "VGG-16",
+    "custom_cnn": "four blocks of two 3x3 convolutions; knobs dropout, se",
+}
+
+LOSSES = {
+    "cross_entropy": "softmax cross-entropy, with label_smoothing by choice",
+    "focal": "down-weights what is already easy; knob gamma",
+    "sigmoid": "one binary cross-entropy for each class",
+    "sigmoid_focal": "focal on sigmoids; knob gamma",
+    "ldam": "larger margins for rarer classes on a cosine head; knobs max_m, s",
+    "balanced_softmax": "softmax with the class counts in it",
+    "logit_adjusted": "logits shifted by tau * log prior while training; knob tau",
+    "vs": "vector scaling: logits shifted and scaled for each class; knobs gamma, tau",
+    "label_aware_smoothing": "more smoothing for frequent classes, made for stage 2",
+}
+
+CLASS_WEIGHTS = {
+    "none": "every class weighs the same",
+    "balanced": "1 / n_c",
+    "effective": "1 / effective number of samples; knob beta",
+    "inverse_sqrt": "1 / sqrt(n_c)",
+}
+
+SAMPLERS = {
+    "shuffle": "every image once an epoch",
+    "class_balanced": "every class equally often, with replacement",
+    "power": "class frequency ~ n_c^q; 0.5 is square-root sampling; knob q",
+    "progressive": "from the data's frequencies to equal ones over the training",
+    "random_over": "rare classes repeated up to the largest",
+    "random_under": "frequent classes cut down to the smallest, drawn anew each epoch",
+    "error_driven": "classes that validation gets wrong are drawn more often",
+}
+
+AUGMENTATIONS = {
+    "flip": "left-right, every second image",
+    "crop": "shift by up to `padding` pixels over a black border; knob padding",
+    "cutout": "hide one square; knobs size, fill",
+    "rotate90": "a multiple of 90 degrees",
+    "rotation": "by up to `degrees`; knob degrees",
+    "rand_augment": "n random operations of strength m",
+    "trivial_augment": "one random operation of random strength",
+    "auto_augment": "the CIFAR-10 policy (learnt on the balanced set)",
+}
+
+MIXES = {
+    "none": "no mixing",
+    "mixup": "convex mixtures of two images and their labels; knob alpha",
+    "cutmix": "a box of one image in another; knob alpha",
+    "remix": "mixup whose label favours the rarer class; knobs alpha, kappa, tau",
+}
+
+RESAMPLES = {
+    "none": "the images as they are",
+    "smote": "new minority images between neighbours, on pixels; knob k",
+}
+
+TAIL_AUGMENTS = {
+    "none": "all classes augmented alike",
+    "trivial": "a further random operation, the more often the rarer the class; knob p",
+}
+
+STAGES = {
+    "none": "one stage",
+    "crt": "classifier re-training: a new head on frozen features, classes balanced; knob epochs",
+    "lws": "learnable weight scaling: one factor a class on the frozen head; knob epochs",
+    "las": "classifier re-training with label-aware smoothing (MiSLAS); knob epochs",
+}
+
+OPTIMIZERS = {
+    "sgd": "SGD with Nesterov momentum; knobs momentum, nesterov",
+    "adam": "Adam",
+    "adamw": "Adam with decoupled weight decay",
+    "rmsprop": "RMSprop",
+}
+
+SCHEDULES = {
+    "constant": "the same lr throughout",
+    "cosine": "half a cosine down to 0",
+    "cosine_restarts": "several cosines one after the other",
+    "step": "times gamma at each of the milestones (fractions of the training)",
+    "plateau": "times factor when the validation metric has not risen for `patience` epochs",
+}

@@ -1,0 +1,83 @@
+"""Commands: options in, Config out. One module a command; each is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+
+import click
+
+import imbalance_study
+
+# Command to module: a help page then imports nothing but its own module.
+COMMANDS = {
+    "train": "Train and evaluate one configuration, and record it in MLflow.",
+    "recipes": "List the named sets of knobs, or print the command line of one.",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"imbalance_study.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"unknown command {args[0]!r}; known: {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(imbalance_study.__version__, prog_name="imbalance-study")
+def cli() -> None:
+    """Which remedy for class imbalance helps this image model on this data, and how sure is that?
+
+    Every command explains its knobs: imbalance-study train --help
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a command; every error becomes one line and a non-zero exit status.
+
+    The traceback is shown with ``--debug`` (or IMBALANCE_STUDY_DEBUG=1) alone.
+    """
+    args = sys.argv[1:] if args is None else args
+    debug = "--debug" in args or os.environ.get("IMBALANCE_STUDY_DEBUG") == "1"
+    try:
+        cli.main(args, prog_name="imbalance-study", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        sys.exit(_report(error.format_message(), 2, debug))
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(_report("stopped from the keyboard", 130, debug))
+    except (ValueError, OSError) as error:
+        sys.exit(_report(_one_line(error), 1, debug))
+    except Exception as error:
+        text = f"unexpected {type(error).__name__}: {_one_line(error)} (--debug shows where)"
+        sys.exit(_report(text, 1, debug))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _report(message: str, status: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"Error: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,100 @@
+"""Options of a command, derived from a dataclass of knobs."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from imbalance_study import knobs
+
+
+class GroupedCommand(click.Command):
+    """A command whose help page shows its options under the headings of their groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section a group, in the order of declaration."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                group = getattr(parameter, "group", "Other")
+                sections.setdefault(group, []).append(record)
+        for group, records in sections.items():
+            with formatter.section(group):
+                formatter.write_dl(records, col_max=26)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; an unknown option names the nearest known ones in one line."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-").split("=")[0].replace("-", "_")
+            known = [p.name for p in self.get_params(ctx) if p.name]
+            hint = f"; see imbalance-study {ctx.info_name} --help"
+            raise click.UsageError(knobs.unknown(name, known, "knob") + hint) from None
+
+
+class KnobOption(click.Option):
+    """An option for one knob; its value stays text until `knobs.parse_values`."""
+
+    group = "Other"
+
+
+def options(settings: type) -> Callable[[click.Command], click.Command]:
+    """Add an option for each knob of the dataclass to a command.
+
+    An option that is not given stays out of the values that the command receives as ``given``.
+    """
+    hints = knobs.types_of(settings)
+
+    def add(command: click.Command) -> click.Command:
+        for field in dataclasses.fields(settings):
+            command.params.append(_option(field, hints[field.name]))
+        return command
+
+    return add
+
+
+def given(values: dict[str, Any]) -> dict[str, str]:
+    """The options that were typed."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _option(field: dataclasses.Field[Any], annotation: Any) -> KnobOption:
+    optional_value: dict[str, Any] = {"flag_value": "true"} if annotation is bool else {}
+    option = KnobOption(
+        [f"--{field.name}"],
+        type=str,
+        default=None,
+        metavar=_metavar(annotation, field),
+        help=_help(field),
+        is_flag=False,
+        **optional_value,
+    )
+    option.group = field.metadata["group"]
+    return option
+
+
+def _metavar(annotation: Any, field: dataclasses.Field[Any]) -> str:
+    if field.metadata["choices"] is not None:
+        return "SPEC+SPEC" if field.metadata["chain"] else "SPEC"
+    parts = typing.get_args(annotation) or (annotation,)
+    if typing.get_origin(annotation) is typing.Literal:
+        return "|".join(parts) if len("|".join(parts)) < 24 else "CHOICE"
+    return {bool: "true|false", int: "N", float: "X", str: "TEXT"}[parts[0]]
+
+
+def _help(field: dataclasses.Field[Any]) -> str:
+    """Meaning, default and, a line each, the choices."""
+    default = str(field.default).lower() if isinstance(field.default, bool) else field.default
+    text = f"{field.metadata['help']} [default: {default}]"
+    named = field.metadata["choices"]
+    if named is None:
+        return text
+    width = max(map(len, named))
+    lines = "\n".join(f"  {name:{width}} {about}" for name, about in named.items())
+    return f"{text}\n\n\b\n{lines}"

@@ -1,0 +1,37 @@
+"""``imbalance-study recipes``: the named sets of knobs."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from imbalance_study import knobs
+from imbalance_study.recipes import RECIPES
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("name", required=False)
+def command(name: str | None) -> None:
+    """List the recipes with what they set and their source, or print NAME's command line."""
+    if name is not None:
+        if name not in RECIPES:
+            raise ValueError(knobs.unknown(name, RECIPES, "recipe"))
+        click.echo(command_line(name))
+        return
+    for name, recipe in RECIPES.items():
+        click.secho(f"{name}: {recipe.about}", bold=True)
+        settings = " ".join(f"{key}={value}" for key, value in recipe.knobs.items())
+        click.echo(f"  sets: {settings}")
+        if recipe.model:
+            click.echo(f"  model of the paper: {recipe.model}")
+        click.echo(f"  source: {recipe.source}")
+
+
+def command_line(name: str) -> str:
+    """The `mlflow run` command that repeats a recipe with the model of its paper."""
+    model = RECIPES[name].model
+    words = ["mlflow", "run", ".", "-P", f"recipe={name}"]
+    if model:
+        words += ["-P", f"model={model}"]
+    return shlex.join(words)

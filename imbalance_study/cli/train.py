@@ -1,0 +1,54 @@
+"""``imbalance-study train``: one configuration, trained, evaluated and recorded."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from imbalance_study.cli.options import GroupedCommand, given, options
+from imbalance_study.config import Config, resolve
+
+_STARTED = time.perf_counter()
+
+
+@click.command(
+    cls=GroupedCommand,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+@click.option(
+    "--dry_run",
+    default="false",
+    is_flag=False,
+    flag_value="true",
+    type=click.Choice(["true", "false"]),
+    help="Print the resolved configuration, class counts, steps and costs; train nothing.",
+)
+@click.option(
+    "--debug",
+    default="false",
+    is_flag=False,
+    flag_value="true",
+    type=click.Choice(["true", "false"]),
+    help="Show the traceback of an error.",
+)
+def command(dry_run: str, debug: str, **values: Any) -> None:
+    """Train and evaluate one configuration, and record it in MLflow.
+
+    A SPEC is a name with its knobs, as in focal:gamma=2 or sgd:momentum=0.9. What is not given is
+    decided by the recipe, then by the data set, then by the default shown here. --dry_run true
+    prints who decided what.
+    """
+    resolved = resolve(given(values))
+    if dry_run == "true":
+        from imbalance_study import plan
+
+        click.echo(plan.describe(resolved))
+        return
+    from imbalance_study.tracking import run
+
+    run.train(resolved, started=_STARTED)
+
+
+options(Config)(command)

@@ -1,0 +1,328 @@
+"""Config: every knob of a run once, with its default, help, choices and check.
+
+Nothing here imports torch, so that `--help` answers at once. Order of decision: given > recipe >
+the data set's default > Config's default; ``auto`` means undecided and falls to the next level.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from imbalance_study import choices, guards, knobs, spec
+from imbalance_study.knobs import knob
+from imbalance_study.recipes import RECIPES
+
+Auto = Literal["auto"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One configuration: what is trained on what, how, and where it is recorded.
+
+    Raises:
+        ValueError: A value is outside its range or choices, or two values do not go together.
+    """
+
+    dataset: str = knob("cifar10", "Data", "The image set.", choices=choices.DATASETS)
+    data_dir: str = knob("data", "Data", "Folder that holds the data, or gets the download.")
+    image_size: int | Auto = knob(
+        "auto",
+        "Data",
+        "Side in pixels that images are resized to; auto: native for small sets, "
+        "32 digits, 128 flowers, 224 otherwise.",
+        minimum=8,
+        maximum=1024,
+    )
+    on_bad_image: Literal["error", "skip"] = knob(
+        "error", "Data", "What to do with a file that is no readable image."
+    )
+    cache_dir: str = knob(
+        "auto", "Data", "Folder of the decoded images; auto: ~/.cache/imbalance_study."
+    )
+    workers: int = knob(0, "Data", "Decoding processes; 0: one a core.", minimum=0)
+
+    imbalance: str = knob(
+        "auto",
+        "Imbalance",
+        "Class counts of the training set; auto: exponential:ratio=100 for CIFAR, "
+        "ratio 10 for digits, none otherwise.",
+        choices={"auto": "the data set's default"} | choices.IMBALANCES,
+    )
+    imbalance_ratio: float | Auto = knob(
+        "auto", "Imbalance", "Short for the ratio of `imbalance`: n_max / n_min.", minimum=1
+    )
+    class_order: Literal["label", "size", "random"] = knob(
+        "label", "Imbalance", "Which classes become rare: the last by label, by size, or any."
+    )
+    test_fraction: float | Auto = knob(
+        "auto",
+        "Imbalance",
+        "Share cut for testing, stratified, where a set has no test images of its own; "
+        "auto: 0.3 for digits, 0.2 otherwise.",
+        above=0,
+        below=1,
+    )
+    validation: str = knob(
+        "stratified:fraction=0.1",
+        "Imbalance",
+        "The part of the training set that choices are made on.",
+        choices=choices.VALIDATIONS,
+    )
+    data_seed: int = knob(
+        0, "Imbalance", "Seed of subset and split; all remedies meet on the same images.", minimum=0
+    )
+
+    model: str = knob(
+        "efficientnet_b0",
+        "Model",
+        "The network; any torchvision classifier by its name, or package.module:function.",
+        choices=choices.MODELS,
+        open_choice=True,
+    )
+    stem: Literal["auto", "small", "imagenet"] = knob(
+        "auto", "Model", "First layers: for small images, or as for ImageNet."
+    )
+    head: Literal["auto", "linear", "cosine"] = knob(
+        "auto", "Model", "Classifier on the features; auto: cosine for ldam, else linear."
+    )
+
+    loss: str = knob(
+        "cross_entropy", "Remedy", "The loss, or package.module:function.", choices=choices.LOSSES
+    )
+    label_smoothing: float = knob(
+        0.0, "Remedy", "Share of the target spread over all classes.", minimum=0, below=1
+    )
+    class_weights: str = knob(
+        "none", "Remedy", "Weight of each class in the loss.", choices=choices.CLASS_WEIGHTS
+    )
+    sampler: str = knob(
+        "shuffle",
+        "Remedy",
+        "Which images an epoch shows, or package.module:function.",
+        choices=choices.SAMPLERS,
+    )
+    defer: float = knob(
+        0.0,
+        "Remedy",
+        "Fraction of the training before class weights and sampler start (0.8 as in DRW).",
+        minimum=0,
+        below=1,
+    )
+    mix: str = knob("none", "Remedy", "Mixing of images and labels.", choices=choices.MIXES)
+    resample: str = knob(
+        "none", "Remedy", "New training images, made once.", choices=choices.RESAMPLES
+    )
+    augment: str = knob(
+        "auto",
+        "Remedy",
+        "Augmentations joined by +, or none; auto: crop+flip, for digits crop.",
+        choices={"auto": "the data set's default"} | choices.AUGMENTATIONS,
+        chain=True,
+    )
+    tail_augment: str = knob(
+        "none", "Remedy", "More augmentation for rarer classes.", choices=choices.TAIL_AUGMENTS
+    )
+    hard_fraction: float = knob(
+        1.0, "Remedy", "Share of a batch, hardest first, that counts.", above=0, maximum=1
+    )
+    supcon: float = knob(
+        0.0, "Remedy", "Weight of a supervised contrastive loss on the features.", minimum=0
+    )
+    stage2: str = knob("none", "Remedy", "Second stage on frozen features.", choices=choices.STAGES)
+    allow_double_correction: bool = knob(
+        False, "Remedy", "Let combinations through that correct twice for the same imbalance."
+    )
+
+    epochs: int = knob(30, "Training", "Passes over the training set.", minimum=1)
+    batch_size: int = knob(128, "Training", "Images an update.", minimum=1)
+    steps_per_epoch: int = knob(
+        0, "Training", "Updates an epoch; 0: as many as the sampler fills.", minimum=0
+    )
+    optimizer: str = knob("sgd", "Training", "The optimizer.", choices=choices.OPTIMIZERS)
+    lr: float = knob(
+        0.05,
+        "Training",
+        "Peak learning rate; when not set, 0.05 for sgd and 0.001 for the others.",
+        above=0,
+    )
+    weight_decay: float = knob(5e-4, "Training", "Weight decay.", minimum=0)
+    schedule: str = knob(
+        "cosine:warmup=1",
+        "Training",
+        "Learning rate over time; every schedule takes warmup in epochs.",
+        choices=choices.SCHEDULES,
+    )
+    early_stopping: str = knob(
+        "none",
+        "Training",
+        "none, or a validation metric with its patience in epochs: "
+        "val/balanced_accuracy:patience=10.",
+    )
+    select_by: Literal[
+        "val/balanced_accuracy", "val/accuracy", "val/macro_f1", "val/loss", "last"
+    ] = knob(
+        "val/balanced_accuracy",
+        "Training",
+        "What picks the best epoch and drives plateau; last: no picking.",
+    )
+    ema: bool = knob(False, "Training", "Evaluate a moving average of the weights.")
+    ema_decay: float = knob(0.999, "Training", "Decay of that average.", above=0, below=1)
+    grad_clip: float = knob(0.0, "Training", "Largest norm of the gradient; 0: any.", minimum=0)
+    max_minutes: float = knob(
+        0.0, "Training", "Stop training after this time, then evaluate; 0: no limit.", minimum=0
+    )
+    seed: int = knob(0, "Training", "Seed of weights, order and augmentation.", minimum=0)
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = knob(
+        "auto", "Machine", "Where to compute; auto: cuda, else mps, else cpu."
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = knob(
+        "auto", "Machine", "auto: bf16 on CUDA that has it, else fp16 there; fp32 on CPU."
+    )
+    memory_format: Literal["auto", "channels_last", "contiguous"] = knob(
+        "auto", "Machine", "Order of the numbers in memory; auto: channels_last."
+    )
+    resident: Literal["auto", "true", "false"] = knob(
+        "auto", "Machine", "Keep the training images on the device; auto: when they fit."
+    )
+
+    tracking_uri: str = knob(
+        "auto",
+        "Tracking",
+        "MLflow store or server; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
+    )
+    experiment: str = knob("imbalance_study", "Tracking", "MLflow experiment.")
+    run_name: str = knob("auto", "Tracking", "Name of the run; auto: model, loss, sampler, seed.")
+    output_dir: str = knob(
+        "auto", "Tracking", "Folder for checkpoints; auto: a temporary one, kept in MLflow only."
+    )
+    system_metrics: bool = knob(True, "Tracking", "Log use of processor, memory and GPU.")
+    recipe: str = knob(
+        "none",
+        "Tracking",
+        "A named set of knobs; see imbalance-study recipes.",
+        choices={"none": "no recipe"} | {name: recipe.about for name, recipe in RECIPES.items()},
+    )
+
+    def __post_init__(self) -> None:
+        knobs.check(self)
+        guards.check(self)
+
+
+# What a data set decides where neither the user nor a recipe did.
+_PHOTOGRAPHS = {"imbalance": "none", "augment": "crop+flip", "test_fraction": 0.2, "batch_size": 32}
+_CIFAR = {"imbalance": "exponential:ratio=100", "augment": "crop+flip"}
+DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
+    "digits": {
+        "imbalance": "exponential:ratio=10",
+        "augment": "crop:padding=2",
+        "test_fraction": 0.3,
+        "batch_size": 32,
+    },
+    "cifar10": _CIFAR,
+    "cifar100": _CIFAR,
+    "flowers": _PHOTOGRAPHS,
+    "flowers102": {key: _PHOTOGRAPHS[key] for key in ("imbalance", "augment", "batch_size")},
+    "imagefolder": _PHOTOGRAPHS,
+    "csv": _PHOTOGRAPHS,
+}
+
+# Sets that come with a test set of their own.
+OWN_TEST_SET = ("cifar10", "cifar100", "flowers102")
+
+# The learning rate that goes with an optimizer where nobody set one.
+USUAL_LR = {"sgd": 0.05, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001}
+
+# The axes that runs are compared by: always logged as params.
+AXES = (
+    "dataset",
+    "imbalance",
+    "model",
+    "loss",
+    "class_weights",
+    "sampler",
+    "defer",
+    "mix",
+    "augment",
+    "label_smoothing",
+    "optimizer",
+    "lr",
+    "epochs",
+    "batch_size",
+    "seed",
+    "recipe",
+)
+
+
+class Resolved(NamedTuple):
+    """A Config and, for each of its fields, who decided."""
+
+    config: Config
+    origins: dict[str, str]  # "given", "recipe", "data set", "optimizer" or "default"
+
+
+def resolve(given: Mapping[str, Any]) -> Resolved:
+    """Decide every knob: given > recipe > the data set's default > Config's default.
+
+    Args:
+        given: Knob to text or value, as typed; ``auto`` counts as not given.
+
+    Raises:
+        ValueError: An unknown knob, a value of the wrong type or range, a combination that makes
+            no sense.
+    """
+    typed = knobs.parse_values(Config, given)
+    decided = {name: value for name, value in typed.items() if value != "auto"}
+    recipe = decided.get("recipe", "none")
+    if recipe != "none" and recipe not in RECIPES:
+        raise ValueError(knobs.unknown(recipe, RECIPES, "recipe"))
+    levels: list[tuple[str, Mapping[str, Any]]] = [("given", decided)]
+    if recipe != "none":
+        levels.append(("recipe", RECIPES[recipe].knobs))
+    dataset = decided.get("dataset", Config.dataset)
+    levels.append(("data set", DATASET_DEFAULTS.get(dataset, {})))
+    values: dict[str, Any] = {}
+    origins = {field.name: "default" for field in dataclasses.fields(Config)}
+    for origin, level in reversed(levels):
+        values |= level
+        origins |= dict.fromkeys(level, origin)
+    optimizer = spec.parse(values.get("optimizer", Config.optimizer)).name
+    if "lr" not in values and USUAL_LR.get(optimizer, Config.lr) != Config.lr:
+        values["lr"], origins["lr"] = USUAL_LR[optimizer], "optimizer"
+    _merge_ratio(values, origins)
+    if dataset in OWN_TEST_SET and "test_fraction" in values:
+        raise ValueError(f"test_fraction has no effect with dataset={dataset}: it has a test set")
+    return Resolved(Config(**values), origins)
+
+
+def make(**given: Any) -> Config:
+    """A resolved Config, for callers in Python: ``make(dataset="digits", epochs=2)``.
+
+    Raises:
+        ValueError: As `resolve`.
+    """
+    return resolve(given).config
+
+
+def _merge_ratio(values: dict[str, Any], origins: dict[str, str]) -> None:
+    """Write `imbalance_ratio` into the spec of `imbalance`."""
+    if "imbalance_ratio" not in values:
+        return
+    ratio = values["imbalance_ratio"]
+    knobs.check(Config(imbalance_ratio=ratio))
+    profile = spec.parse(values.get("imbalance", "exponential"))
+    if profile.name == "none" and origins["imbalance"] != "given":
+        profile = spec.Spec("exponential", {})
+    if profile.name not in ("exponential", "step"):
+        raise ValueError(
+            f"imbalance_ratio={ratio:g} goes with imbalance=exponential or step, "
+            f"not with imbalance={profile}"
+        )
+    typed = profile.knobs.get("ratio")
+    both_given = origins["imbalance"] == origins["imbalance_ratio"] == "given"
+    if typed is not None and both_given and float(typed) != ratio:
+        raise ValueError(f"imbalance={profile} and imbalance_ratio={ratio:g} contradict each other")
+    values["imbalance"] = str(profile._replace(knobs={**profile.knobs, "ratio": f"{ratio:g}"}))
+    origins["imbalance"] = origins["imbalance_ratio"]

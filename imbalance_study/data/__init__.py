@@ -1,0 +1,1 @@
+"""From files to batches: sources, the long tail, sampling and augmentation."""

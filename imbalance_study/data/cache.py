@@ -1,0 +1,183 @@
+"""Decoded images on disk: a memory map, and a manifest that tells what it was made of."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+VERSION = 1
+_DAY = 86_400.0
+
+Write = Callable[[np.ndarray], None]
+
+
+def default_cache_dir() -> Path:
+    """``$IMBALANCE_STUDY_CACHE``, or ``~/.cache/imbalance_study``."""
+    named = os.environ.get("IMBALANCE_STUDY_CACHE")
+    return Path(named or os.path.expanduser("~/.cache/imbalance_study")).absolute()
+
+
+def cached(
+    cache_dir: Path,
+    made_of: dict[str, Any],
+    size: int,
+    count: int,
+    build: Callable[[Write], dict[str, Any]],
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """The images that `build` writes, from the cache when they were made of the same before.
+
+    An entry is a folder with images.npy and manifest.json. Its name is a digest of `made_of`, so a
+    changed file leads to another entry, and those that the change made useless are removed. An
+    entry is written beside its place and renamed: no process sees half of one, and of several that
+    write the same, the first wins.
+
+    Args:
+        cache_dir: Folder of all entries; created when needed.
+        made_of: What the images depend on, for JSON: "root" (where they come from) and "files"
+            (names, sizes, times); image size and format version are added here.
+        size: Side of the images in pixels.
+        count: Images that `build` writes at most.
+        build: Gets a function that appends uint8 images (n, size, size, 3), and returns notes that
+            are kept with them, for JSON.
+
+    Returns:
+        The memory map, uint8 (N, size, size, 3), read only, and the notes.
+
+    Raises:
+        OSError: The folder cannot be written, or its disk is full; the message names it.
+    """
+    made_of = {"version": VERSION, "image_size": size, **made_of}
+    family = _digest({**made_of, "files": None})
+    entry = cache_dir / f"{family}-{_digest(made_of)}"
+    found = _open(entry)
+    if found is not None:
+        return found
+    with _named(cache_dir):
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        _refuse_if_full(cache_dir, count * size * size * 3)
+        _remove_abandoned(cache_dir)
+        scratch = cache_dir / f".writing-{uuid.uuid4().hex}"
+        scratch.mkdir()
+    try:
+        _write(scratch, cache_dir, made_of, size, count, build)
+        with _named(cache_dir):
+            _move(scratch, entry)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    for stale in cache_dir.glob(f"{family}-*"):
+        if stale != entry:
+            shutil.rmtree(stale, ignore_errors=True)
+    found = _open(entry)
+    if found is None:
+        raise OSError(f"the cache in {cache_dir} cannot be read back after writing")
+    return found
+
+
+def _digest(value: dict[str, Any]) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
+
+
+def _open(entry: Path) -> tuple[np.ndarray, dict[str, Any]] | None:
+    """Images and notes of a complete entry; None when there is none or it is damaged."""
+    try:
+        manifest = json.loads((entry / "manifest.json").read_text("ascii"))
+        images = np.load(entry / "images.npy", mmap_mode="r", allow_pickle=False)
+        if list(images.shape) == manifest["shape"]:
+            return images, manifest["notes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def _write(
+    scratch: Path,
+    cache_dir: Path,
+    made_of: dict[str, Any],
+    size: int,
+    count: int,
+    build: Callable[[Write], dict[str, Any]],
+) -> None:
+    written = 0
+    # Plain writes, not a writable memory map: on a full disk they raise, a map kills the process.
+    with (scratch / "images.npy").open("wb") as file:
+
+        def write(images: np.ndarray) -> None:
+            nonlocal written
+            with _named(cache_dir):
+                file.write(np.ascontiguousarray(images, np.uint8).data)
+            written += len(images)
+
+        room = _header(count, size)
+        with _named(cache_dir):
+            file.write(room)
+        notes = build(write)
+        with _named(cache_dir):
+            file.seek(0)
+            file.write(_header(written, size, len(room)))
+            file.flush()
+    manifest = {**made_of, "shape": [written, size, size, 3], "notes": notes}
+    with _named(cache_dir):
+        (scratch / "manifest.json").write_text(json.dumps(manifest), "ascii")
+
+
+def _header(count: int, size: int, length: int = 0) -> bytes:
+    """The header of a .npy file, format 1.0, padded with blanks to at least `length` bytes."""
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({count}, {size}, {size}, 3), }}"
+    length = length or (10 + len(text) + 1 + 63) // 64 * 64
+    body = text.ljust(length - 10 - 1) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body.encode("ascii")
+
+
+def _move(scratch: Path, entry: Path) -> None:
+    for _ in range(2):
+        try:
+            os.replace(scratch, entry)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.EPERM):
+                raise
+            if _open(entry) is not None:
+                return  # another process was faster
+            shutil.rmtree(entry, ignore_errors=True)  # damaged
+    raise OSError(f"{entry} cannot be replaced")
+
+
+def _remove_abandoned(cache_dir: Path) -> None:
+    """Remove what processes that were killed a day ago or earlier left half-written."""
+    for scratch in cache_dir.glob(".writing-*"):
+        with contextlib.suppress(OSError):
+            if scratch.stat().st_mtime < time.time() - _DAY:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _refuse_if_full(cache_dir: Path, needed: int) -> None:
+    free = shutil.disk_usage(cache_dir).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free")
+
+
+@contextlib.contextmanager
+def _named(cache_dir: Path) -> Iterator[None]:
+    """Turn an OSError inside into one that names the folder and the way out."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "its disk is full" if full else "it cannot be written"
+        raise OSError(
+            f"the decoded images go to cache_dir={cache_dir}, but {what} "
+            f"({error.strerror or error}); choose another with cache_dir=FOLDER or the variable "
+            "IMBALANCE_STUDY_CACHE"
+        ) from error

@@ -1,0 +1,240 @@
+"""What lies in a folder of class folders, or in a zip file of one: a listing of labelled images."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm"),
+)
+PARTS = ("train", "val", "test")
+PART_NAMES = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
+
+
+class Entry(NamedTuple):
+    """An image file, and what tells whether it has changed."""
+
+    name: str  # relative to the root, with slashes
+    size: int  # bytes
+    stamp: int  # modification time in ns; the CRC in a zip file
+
+
+@dataclass(frozen=True)
+class Tree:
+    """All image files and folders below a root; hidden ones are left out."""
+
+    root: Path
+    entries: list[Entry]
+    folders: set[str]
+
+    def children(self, folder: str) -> list[str]:
+        """The names of the folders directly in `folder` ("" is the root), sorted."""
+        above = f"{folder}/" if folder else ""
+        names = (name[len(above) :] for name in self.folders if name.startswith(above))
+        return sorted(name for name in names if name and "/" not in name)
+
+    def place(self, folder: str) -> str:
+        """Where a folder below the root lies, for messages."""
+        return f"{self.root}/{folder}" if folder else str(self.root)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Labelled image files, not yet decoded."""
+
+    root: Path  # the folder, or the zip file
+    origin: Path  # what was listed: the root, or a csv file
+    entries: list[Entry]
+    labels: np.ndarray  # (N,) int64
+    parts: np.ndarray  # (N,) int8, positions in PARTS
+    class_names: tuple[str, ...]  # (C,)
+    groups: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # (N,) or (0,)
+
+
+def is_image(name: str) -> bool:
+    """Whether the name's ending says that it is an image."""
+    return name.lower().endswith(EXTENSIONS)
+
+
+def scan_folder(root: Path) -> Tree:
+    """List the images below a folder with sizes and times; one system call for each image.
+
+    Raises:
+        ValueError: A symbolic link leads out of the folder; it is named.
+    """
+    tree = Tree(root, [], set())
+    real_root = os.path.realpath(root)
+    todo: list[tuple[str, str, frozenset[str]]] = [(str(root), "", frozenset())]
+    while todo:
+        path, prefix, linked = todo.pop()
+        with os.scandir(path) as items:
+            for item in items:
+                name = prefix + item.name
+                if _ignored(item.name):
+                    continue
+                came_by = linked
+                if item.is_symlink() and (item.is_dir() or is_image(name)):
+                    target = refuse_outside(item.path, real_root)
+                    if target in linked or within(os.path.realpath(path), target):
+                        continue  # a loop
+                    came_by = linked | {target}
+                if item.is_dir():
+                    tree.folders.add(name)
+                    todo.append((item.path, f"{name}/", came_by))
+                elif is_image(name):
+                    tree.entries.append(_entry(name, item))
+    tree.entries.sort()
+    return tree
+
+
+def _entry(name: str, item: os.DirEntry[str]) -> Entry:
+    try:
+        stat = item.stat()
+    except OSError:  # a dangling link: listed, so that decoding names it as a bad image
+        return Entry(name, 0, 0)
+    return Entry(name, stat.st_size, stat.st_mtime_ns)
+
+
+def refuse_outside(path: str, real_root: str) -> str:
+    """The real place of a file or folder, which must lie in `real_root`.
+
+    Raises:
+        ValueError: It lies outside; the path is named.
+    """
+    real = os.path.realpath(path)
+    if not within(real, real_root):
+        raise ValueError(f"{path} leads out of the data folder, to {real}: copy the files into it")
+    return real
+
+
+def within(path: str, folder: str) -> bool:
+    """Whether the real path lies in the real folder, or is it."""
+    return (path + os.sep).startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _ignored(name: str) -> bool:
+    return name.startswith(".") or name in ("__MACOSX", "__pycache__")
+
+
+def scan_zip(path: Path) -> Tree:
+    """List the images in a zip file; nothing is unpacked.
+
+    Raises:
+        ValueError: It is no zip file, or a damaged one.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path} is no complete zip file: {error}") from error
+    tree = Tree(path, [], set())
+    for member in members:
+        pieces = member.filename.rstrip("/").split("/")
+        if any(_ignored(piece) for piece in pieces):
+            continue
+        depth = len(pieces) + member.is_dir()
+        tree.folders.update("/".join(pieces[:end]) for end in range(1, depth))
+        if not member.is_dir() and is_image(member.filename):
+            tree.entries.append(Entry(member.filename, member.file_size, member.CRC))
+    tree.entries.sort()
+    return tree
+
+
+def class_folders(tree: Tree, below: str = "", classes: Sequence[str] = ()) -> Listing:
+    """Read the folders in `below` as classes, or train, val and test folders of classes.
+
+    ``train/`` holding folders makes it the second kind; ``val`` may be called ``valid`` or
+    ``validation``, other folders beside them are passed over. Classes are the folders' names in
+    alphabetical order, and all images at any depth below one belong to it.
+
+    Args:
+        tree: What lies there.
+        below: Folder of the class folders, relative to the tree's root.
+        classes: The folders that are classes; by default all.
+
+    Raises:
+        ValueError: Fewer than two classes, a class folder without an image, a class in val or test
+            that train lacks, or a val or test folder without train.
+    """
+    tops = _parts_of(tree, below)
+    where = tree.place(below)
+    classes = classes or tree.children(next(top for top, part in tops.items() if part == 0))
+    if len(classes) < 2:
+        found = ", ".join(classes) or "none"
+        raise ValueError(f"{where} must hold at least two class folders of images, found: {found}")
+    number = {name: label for label, name in enumerate(classes)}
+    labels, parts, kept = [], [], []
+    for top, part in tops.items():
+        for name in tree.children(top) if part else ():
+            if name not in number:
+                known = ", ".join(classes)
+                raise ValueError(
+                    f"{where}: class {name!r} of {top} is not in train, which has: {known}"
+                )
+        for entry, name in _inside(tree.entries, top):
+            if name in number:
+                kept.append(entry)
+                labels.append(number[name])
+                parts.append(part)
+    listing = Listing(
+        tree.root,
+        tree.root,
+        kept,
+        np.array(labels, np.int64),
+        np.array(parts, np.int8),
+        tuple(map(readable, classes)),
+    )
+    _refuse_empty(tree, tops, kept, classes)
+    return listing
+
+
+def _parts_of(tree: Tree, below: str) -> dict[str, int]:
+    """Folder to part: of train, val and test when `below` is divided so, else of `below` itself."""
+    above = f"{below}/" if below else ""
+    names = tree.children(below)
+    if "train" in names and tree.children(f"{above}train"):
+        tops = {above + name: PART_NAMES[name] for name in names if name in PART_NAMES}
+        if len(set(tops.values())) < len(tops):
+            raise ValueError(f"{tree.place(below)} holds two validation folders: {', '.join(tops)}")
+        return dict(sorted(tops.items(), key=lambda item: item[1]))
+    if names and set(names) <= set(PART_NAMES):
+        raise ValueError(
+            f"{tree.place(below)} holds {', '.join(names)} but no train folder of class folders"
+        )
+    return {below: 0}
+
+
+def _inside(entries: Iterable[Entry], top: str) -> Iterator[tuple[Entry, str]]:
+    """The entries in a class folder of `top`, with the name of that folder."""
+    above = f"{top}/" if top else ""
+    for entry in entries:
+        if entry.name.startswith(above):
+            name, slash, _ = entry.name[len(above) :].partition("/")
+            if slash:
+                yield entry, name
+
+
+def _refuse_empty(
+    tree: Tree, tops: dict[str, int], entries: list[Entry], classes: Sequence[str]
+) -> None:
+    for top in tops:
+        filled = {name for _, name in _inside(entries, top)}
+        for name in tree.children(top):
+            if name in classes and name not in filled:
+                raise ValueError(
+                    f"class folder {tree.place(top)}/{name} holds no image; "
+                    f"names of images end in {' '.join(EXTENSIONS)}"
+                )
+
+
+def readable(name: str) -> str:
+    """The name with bytes that are no UTF-8 replaced, so that it can be printed and logged."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

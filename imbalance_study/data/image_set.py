@@ -1,0 +1,106 @@
+"""Decoded images with labels and split, made from a listing of files through the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from imbalance_study.data.cache import Write, cached
+from imbalance_study.data.decode import decode_files
+from imbalance_study.data.folders import Listing, readable
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Labelled images, decoded, and the split that the set brings along."""
+
+    name: str
+    images: np.ndarray  # uint8 (N, H, W, 3), in memory or a read-only memory map
+    labels: np.ndarray  # int64 (N,)
+    class_names: tuple[str, ...]  # (C,), in label order
+    files: tuple[str, ...]  # (N,), relative to the data folder
+    train: np.ndarray  # int64 indices
+    val: np.ndarray  # int64 indices; empty when the set has none
+    test: np.ndarray  # int64 indices; empty when the set has none
+    groups: np.ndarray  # int64 (N,), or empty
+    skipped: tuple[str, ...]  # unreadable files that were left out
+
+
+class Split(NamedTuple):
+    """Which images train, which choose, which test: sorted int64 indices, no two alike."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How images are read; the same for all sets."""
+
+    image_size: int
+    on_bad_image: str
+    cache_dir: Path
+    workers: int
+    base_url: str
+
+
+def decoded(name: str, listing: Listing, how: Reading) -> ImageSet:
+    """Decode a listing, or find it decoded in the cache.
+
+    Raises:
+        ValueError: Unreadable images, with their names; or, when they may be skipped, a class
+            without a readable training image.
+        OSError: The cache cannot be written, or its disk is full.
+    """
+    entries = listing.entries
+    made_of = {"root": str(listing.origin.resolve()), "files": entries}
+
+    def build(write: Write) -> dict[str, Any]:
+        bad: dict[str, str] = {}
+        chunks = decode_files(
+            listing.root,
+            [entry.name for entry in entries],
+            sum(entry.size for entry in entries),
+            how.image_size,
+            how.workers,
+        )
+        with tqdm(
+            total=len(entries), desc=f"decoding {name}", unit="img", delay=1, disable=None
+        ) as bar:
+            for images, unreadable in chunks:
+                write(images)
+                bad.update((entries[position].name, reason) for position, reason in unreadable)
+                bar.update(len(images) + len(unreadable))
+        _refuse_bad(bad, len(entries), how.on_bad_image, listing.root)
+        return {"bad": bad}
+
+    images, notes = cached(how.cache_dir, made_of, how.image_size, len(entries), build)
+    bad = notes["bad"]
+    _refuse_bad(bad, len(entries), how.on_bad_image, listing.root)
+    good = np.array([entry.name not in bad for entry in entries])
+    labels, parts = listing.labels[good], listing.parts[good]
+    counts = np.bincount(labels[parts == 0], minlength=len(listing.class_names))
+    for label in np.flatnonzero(counts == 0):
+        raise ValueError(f"class {listing.class_names[label]!r} has no readable training image")
+    train, val, test = (np.flatnonzero(parts == part) for part in range(3))
+    files = tuple(readable(entry.name) for entry in entries if entry.name not in bad)
+    groups = listing.groups[good] if len(listing.groups) else np.empty(0, np.int64)
+    skipped = tuple(map(readable, bad))
+    return ImageSet(
+        name, images, labels, listing.class_names, files, train, val, test, groups, skipped
+    )
+
+
+def _refuse_bad(bad: Mapping[str, str], count: int, on_bad_image: str, root: Path) -> None:
+    if not bad or (on_bad_image == "skip" and len(bad) < count):
+        return
+    first = "; ".join(f"{readable(name)} ({bad[name]})" for name in list(bad)[:3])
+    more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
+    way = "none is left" if len(bad) == count else "on_bad_image=skip leaves them out"
+    raise ValueError(f"{len(bad)} of {count} images in {root} cannot be read: {first}{more}; {way}")

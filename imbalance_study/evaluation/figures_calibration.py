@@ -1,0 +1,129 @@
+"""Figures of the probabilities: calibration, rejection, and corrections after training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from imbalance_study.evaluation import calibration as measures
+from imbalance_study.evaluation import figures_style as style
+from imbalance_study.evaluation.metrics import Floats, Ints
+from imbalance_study.evaluation.posthoc import TauSearch
+
+
+@style.styled
+def calibration(targets: Ints, probs: Floats) -> Figure:
+    """Reliability, the confidence of right and wrong predictions, and accuracy against coverage.
+
+    Args:
+        targets: True classes (N,), N at least 1.
+        probs: Class probabilities (N, C).
+    """
+    probs = np.asarray(probs, dtype=np.float64)
+    figure = style.new_figure(11, 8)
+    (upper_left, upper_right), (lower_left, lower_right) = figure.subplots(2, 2)
+    _reliability(upper_left, targets, probs)
+    right, wrong = measures.split_confidence(targets, probs)
+    _histogram(upper_right, right, wrong)
+    _coverage(lower_left, measures.accuracy_by_coverage(targets, probs))
+    _boxes(lower_right, right, wrong)
+    return figure
+
+
+def _reliability(axes: Axes, targets: Ints, probs: Floats) -> None:
+    """Bars of accuracy over confidence, the gap to the diagonal in red, counts at the bottom."""
+    bins = measures.reliability(probs.max(1), probs.argmax(1) == targets)
+    width = np.diff(bins.edges)
+    look: dict[str, Any] = {"width": width, "align": "edge", "edgecolor": "white", "linewidth": 0.6}
+    accuracy = np.nan_to_num(bins.accuracy)
+    gap = np.nan_to_num(bins.confidence) - accuracy
+    axes.bar(bins.edges[:-1], accuracy, color=style.BLUE, label="accuracy", **look)
+    axes.bar(
+        bins.edges[:-1],
+        gap,
+        bottom=accuracy,
+        color=style.RED,
+        alpha=0.45,
+        label="gap to the mean confidence",
+        **look,
+    )
+    axes.plot([0, 1], [0, 1], ":", color=style.BLACK, linewidth=1)
+    error = measures.gap(bins)
+    axes.set(title=f"Reliability: calibration error {error:.3f}", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set(xlabel="confidence", ylabel="accuracy")
+    axes.legend(loc="upper left")
+
+
+def _histogram(axes: Axes, right: Floats, wrong: Floats) -> None:
+    edges = np.linspace(0, 1, 31).tolist()
+    for values, name, color in ((right, "right", style.BLUE), (wrong, "wrong", style.ORANGE)):
+        label = f"{name} ({len(values):,})"
+        axes.hist(values, edges, color=color, alpha=0.6, label=label)
+    axes.set(title="Confidence of right and wrong predictions", xlabel="confidence", xlim=(0, 1))
+    axes.set_ylabel("predictions")
+    style.plain_axis(axes)
+    axes.legend(loc="upper left")
+
+
+def _boxes(axes: Axes, right: Floats, wrong: Floats) -> None:
+    """A box of each, with mean and deviation written beside it."""
+    groups = {"right": right, "wrong": wrong}
+    filled = {name: values for name, values in groups.items() if len(values)}
+    boxes = axes.boxplot(
+        list(filled.values()),
+        orientation="horizontal",
+        widths=0.5,
+        patch_artist=True,
+        showmeans=True,
+        meanprops={"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black"},
+        medianprops={"color": style.BLACK},
+        flierprops={"marker": ".", "markersize": 2, "alpha": 0.3},
+    )
+    for box, name in zip(boxes["boxes"], filled, strict=True):
+        box.set_facecolor({"right": style.BLUE, "wrong": style.ORANGE}[name])
+        box.set_alpha(0.6)
+    labels = [
+        f"{name}\n{values.mean():.3f} ± {values.std():.3f}" for name, values in filled.items()
+    ]
+    axes.set_yticks(range(1, len(filled) + 1), labels)
+    axes.invert_yaxis()
+    axes.set(title="Mean ± standard deviation; diamond: mean", xlabel="confidence", xlim=(0, 1.02))
+
+
+def _coverage(axes: Axes, curve: measures.Coverage) -> None:
+    axes.plot(curve.coverage, curve.accuracy, color=style.BLUE, drawstyle="steps-post")
+    if len(curve.coverage) == 1:
+        axes.plot(curve.coverage, curve.accuracy, "o", color=style.BLUE)
+    axes.axhline(curve.accuracy[-1], color=style.GREY, linestyle=":", linewidth=1)
+    axes.set(xlabel="coverage: share of predictions kept, the surest first", ylabel="accuracy")
+    area = measures.area_under_risk(curve)
+    axes.set_title(f"Accuracy when the least sure are rejected (mean risk {area:.3f})")
+    low = min(float(curve.accuracy.min()), 0.95)
+    axes.set(xlim=(0, 1.02), ylim=(max(0.0, low - 0.05), 1.02))
+    axes.grid(True)
+
+
+@style.styled
+def accuracy_over_tau(searches: Mapping[str, TauSearch]) -> Figure:
+    """Balanced accuracy on validation over the strength of each post-hoc correction.
+
+    Args:
+        searches: Name of the correction to its search.
+    """
+    figure = style.new_figure(6.5, 4)
+    axes = figure.subplots()
+    for index, (name, search) in enumerate(searches.items()):
+        color = style.OKABE_ITO[index]
+        top = search.balanced_accuracy[list(search.taus).index(search.best)]
+        label = f"{name}: {top:.3f} at {search.best:g}"
+        axes.plot(search.taus, search.balanced_accuracy, ".-", color=color, label=label)
+        axes.plot(search.best, top, "o", markersize=9, markerfacecolor="none", color=color)
+    axes.set(xlabel="tau (0: the model itself)", ylabel="balanced accuracy on validation")
+    axes.set_title("Correction after training, chosen on validation")
+    axes.grid(True)
+    axes.legend()
+    return figure

@@ -1,0 +1,170 @@
+"""How sure a metric is: standard errors and bootstrap intervals.
+
+The bootstrap is stratified: every resample draws as many images of each class as the set has, with
+replacement. What a metric of counts sees of such a resample is one multinomial draw per class over
+the predicted classes, with the row of the confusion matrix as probabilities: a thousand confusion
+matrices are drawn at once, without touching the images, and follow exactly the same distribution.
+Areas under curves need the images; there the resample is a vector of multiplicities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from imbalance_study.evaluation import metrics
+from imbalance_study.evaluation.metrics import Floats, Ints
+
+CELLS_AT_ONCE = 4_000_000  # of confusion matrices or multiplicities: about 32 MB
+
+
+class Interval(NamedTuple):
+    """The two ends of a confidence interval."""
+
+    low: float
+    high: float
+
+
+def standard_error_of_balanced_accuracy(
+    targets: Ints, predictions: Ints, num_classes: int
+) -> float:
+    """Standard error of the mean recall, of the images being a sample of their classes.
+
+    sqrt(sum_c v_c) / K over the K classes present, with v_c = r_c (1 - r_c) / (n_c - 1), the
+    unbiased estimate of the variance of the recall r_c of n_c images. A single image tells nothing
+    of its variance, so v_c is then 1/4, the largest that it can be.
+
+    Returns:
+        The standard error; NaN when there are no images.
+    """
+    confusion = metrics.confusion_matrix(targets, predictions, num_classes)
+    scores = metrics.class_scores(confusion)
+    present = scores.support > 0
+    if not present.any():
+        return float("nan")
+    count, recall = scores.support[present], scores.recall[present]
+    variance = np.where(count > 1, recall * (1 - recall) / np.maximum(count - 1, 1), 0.25)
+    return float(np.sqrt(variance.sum()) / present.sum())
+
+
+def bootstrap_intervals(
+    targets: Ints,
+    probs: Floats,
+    train_counts: Ints,
+    generator: np.random.Generator,
+    *,
+    resamples: int = 1_000,
+    auc_resamples: int = 200,
+    confidence: float = 0.95,
+) -> dict[str, Interval]:
+    """Percentile bootstrap intervals of the metrics, stratified by class.
+
+    The percentiles of the deviations from the mean of the resamples are laid around the metric and
+    cut at 0 and 1. For accuracy or a mean recall these are the plain percentiles; a smallest recall
+    or an average precision is biased in resamples, and plain percentiles can miss the value itself.
+
+    Args:
+        targets: True classes (N,).
+        probs: Class probabilities (N, C).
+        train_counts: Training images of each class (C,).
+        generator: Source of the draws.
+        resamples: Resamples of the metrics of counts.
+        auc_resamples: Resamples of the areas under curves; 0 leaves these out.
+        confidence: Coverage of the interval.
+
+    Returns:
+        Name (as in `metrics.count_metrics`, and the AUCs) to interval. A metric that is NaN has
+        NaN ends.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
+    probs = np.asarray(probs)
+    confusion = metrics.confusion_matrix(targets, probs.argmax(1), probs.shape[1])
+    chunks = [
+        metrics.count_metrics(matrices, train_counts)
+        for matrices in resampled_confusions(confusion, resamples, generator)
+    ]
+    samples = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    if auc_resamples:
+        samples |= _resampled_aucs(np.asarray(targets), probs, auc_resamples, generator)
+    values = metrics.count_metrics(confusion, train_counts)
+    if auc_resamples:
+        values |= metrics.auc_means(metrics.ranking_scores(targets, probs))
+    edge = 100 * (1 - confidence) / 2
+    intervals = {}
+    for name, drawn in samples.items():
+        deviations = np.percentile(drawn, [edge, 100 - edge]) - drawn.mean()
+        low, high = np.clip(values[name] + deviations, 0, 1)
+        intervals[name] = Interval(float(low), float(high))
+    return intervals
+
+
+def resampled_confusions(
+    confusion: Ints, resamples: int, generator: np.random.Generator
+) -> Iterator[Ints]:
+    """Draw confusion matrices (B, C, C) of stratified resamples, in chunks that fit in memory."""
+    support = confusion.sum(1)
+    shares = confusion / np.maximum(support, 1)[:, None]
+    shares[support == 0] = 1 / len(confusion)  # drawn zero times
+    chunk = max(1, CELLS_AT_ONCE // confusion.size)
+    for start in range(0, resamples, chunk):
+        size = (min(chunk, resamples - start), len(confusion))
+        yield generator.multinomial(support, shares, size=size)
+
+
+def _resampled_aucs(
+    targets: Ints, probs: Floats, resamples: int, generator: np.random.Generator
+) -> dict[str, Floats]:
+    """The three averages of `metrics.auc_means` for each of the resamples (B,)."""
+    counts = np.bincount(targets, minlength=probs.shape[1])
+    labels = np.flatnonzero((counts > 0) & (counts < len(targets)))
+    if not len(labels) or not np.isfinite(probs).all():
+        return {name: np.full(resamples, np.nan) for name in metrics.AUC_NAMES}
+    roc_sum, weighted_sum, precision_sum = np.zeros((3, resamples))
+    multiplicity = _multiplicities(targets, counts, resamples, generator)
+    for label in labels:
+        roc, precision = _weighted_areas(probs[:, label], targets == label, multiplicity)
+        roc_sum += roc
+        weighted_sum += roc * counts[label]
+        precision_sum += precision
+    means = roc_sum / len(labels), weighted_sum / counts[labels].sum(), precision_sum / len(labels)
+    return dict(zip(metrics.AUC_NAMES, means, strict=True))
+
+
+def _multiplicities(
+    targets: Ints, counts: Ints, resamples: int, generator: np.random.Generator
+) -> Ints:
+    """How often each image is in each resample (N, B)."""
+    drawn = np.zeros((len(targets), resamples), dtype=np.int32)
+    for label in np.flatnonzero(counts):
+        members = np.flatnonzero(targets == label)
+        picks = generator.integers(len(members), size=(resamples, len(members)))
+        cells = picks * resamples + np.arange(resamples)[:, None]
+        flat = np.bincount(cells.ravel(), minlength=len(members) * resamples)
+        drawn[members] = flat.reshape(len(members), resamples)
+    return drawn
+
+
+def _weighted_areas(scores: Floats, positive: Ints, multiplicity: Ints) -> tuple[Floats, Floats]:
+    """Area under the ROC curve and average precision (B,) of images that count more than once.
+
+    Negatives matter through their number between two positives alone, so runs of them are summed
+    before anything is accumulated.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked, hit = scores[order], positive[order]
+    starts = np.flatnonzero(np.append(True, np.diff(ranked) != 0))  # of runs of equal scores
+    has_hit = np.logical_or.reduceat(hit, starts)
+    # A run of scores without a positive joins the one before it, unless that one has a positive.
+    keep = has_hit | np.append(True, has_hit[:-1])
+    starts = starts[keep]
+    drawn = multiplicity[order]
+    gained = np.add.reduceat(np.where(hit[:, None], drawn, 0), starts, axis=0)
+    passed = np.add.reduceat(np.where(hit[:, None], 0, drawn), starts, axis=0)
+    hits, misses = gained.cumsum(0), passed.cumsum(0)
+    below = misses[-1] - misses
+    roc = (gained * (below + passed / 2)).sum(0) / (hits[-1].astype(float) * misses[-1])
+    precision = (gained * (hits / np.maximum(hits + misses, 1))).sum(0) / hits[-1]
+    return roc, precision

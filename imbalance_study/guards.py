@@ -1,0 +1,90 @@
+"""Which knobs go together: double correction and knobs without effect are refused, with the reason.
+
+The rules look at names alone and import nothing heavy. `Config` applies them to itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from imbalance_study import spec
+
+if TYPE_CHECKING:
+    from imbalance_study.config import Config
+
+CORRECTING_LOSSES = frozenset({"balanced_softmax", "logit_adjusted", "vs"})
+COSINE_LOSSES = frozenset({"ldam"})
+SMOOTHABLE_LOSSES = frozenset({"cross_entropy"})
+
+
+def corrections(config: Config) -> list[str]:
+    """The knobs of a configuration that correct for the class frequencies.
+
+    Margins, focusing, mixing and smoothing count as none, and so does the second stage.
+    """
+    found = []
+    if spec.parse(config.loss).name in CORRECTING_LOSSES:
+        found.append(f"loss={config.loss}")
+    if spec.parse(config.class_weights).name != "none":
+        found.append(f"class_weights={config.class_weights}")
+    if spec.parse(config.sampler).name != "shuffle":
+        found.append(f"sampler={config.sampler}")
+    elif spec.parse(config.resample).name != "none":
+        found.append(f"resample={config.resample}")
+    return found
+
+
+def check(config: Config) -> None:
+    """Refuse combinations that correct twice, contradict each other or leave a knob idle.
+
+    Raises:
+        ValueError: With the reason and the way out.
+    """
+    for problem in _problems(config):
+        raise ValueError(problem)
+
+
+def _problems(config: Config) -> Iterator[str]:
+    found = corrections(config)
+    if len(found) > 1 and not config.allow_double_correction:
+        yield (
+            f"{' and '.join(found)} correct for the same imbalance twice; "
+            "choose one, or set allow_double_correction=true"
+        )
+    yield from _idle(config)
+    yield from _contradictions(config)
+
+
+def _idle(config: Config) -> Iterator[str]:
+    loss = spec.parse(config.loss).name
+    if config.label_smoothing > 0 and loss not in SMOOTHABLE_LOSSES and ":" not in loss:
+        yield f"label_smoothing has no effect with loss={config.loss}; it goes with cross_entropy"
+    weights, sampler = spec.parse(config.class_weights).name, spec.parse(config.sampler).name
+    if config.defer > 0 and weights == "none" and sampler == "shuffle":
+        yield "defer has no effect without class_weights or a sampler to defer"
+    if config.ema_decay != type(config).ema_decay and not config.ema:
+        yield "ema_decay has no effect without ema=true"
+    if config.class_order != "label" and spec.parse(config.imbalance).name in ("none", "explicit"):
+        yield f"class_order has no effect with imbalance={config.imbalance}"
+    if config.allow_double_correction and len(corrections(config)) < 2:
+        yield "allow_double_correction=true has no effect: nothing corrects twice here"
+
+
+def _contradictions(config: Config) -> Iterator[str]:
+    loss = spec.parse(config.loss).name
+    if loss in COSINE_LOSSES and config.head == "linear":
+        yield f"loss={config.loss} needs head=cosine: its margins are between cosines"
+    if config.head == "cosine" and loss not in COSINE_LOSSES:
+        yield f"head=cosine gives cosines, which loss={config.loss} does not scale; use loss=ldam"
+    if config.supcon > 0 and spec.parse(config.mix).name != "none":
+        yield f"supcon needs images of one class each, which mix={config.mix} does not leave"
+    if spec.parse(config.schedule).name == "plateau" and config.select_by == "last":
+        yield "schedule=plateau follows the metric of select_by, and select_by=last has none"
+    if spec.parse(config.validation).name == "none":
+        if spec.parse(config.early_stopping).name != "none":
+            yield "early_stopping needs validation images, and validation=none"
+        if spec.parse(config.schedule).name == "plateau":
+            yield "schedule=plateau needs validation images, and validation=none"
+        if spec.parse(config.sampler).name == "error_driven":
+            yield "sampler=error_driven needs validation images, and validation=none"

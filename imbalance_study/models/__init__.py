@@ -1,0 +1,1 @@
+"""Image classifiers under one contract, and what they cost."""

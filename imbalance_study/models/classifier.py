@@ -1,0 +1,92 @@
+"""The contract of all models: features, a head, and the layers that Grad-CAM looks at."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from torch import Tensor, nn
+
+from imbalance_study.models.heads import make_head
+from imbalance_study.models.shapes import layer_maps
+
+MIN_CAM_SIDE = 4
+
+
+class Classifier(nn.Module):
+    """A network cut before its last Linear, into ``backbone`` and ``classifier``.
+
+    The backbone is the given model with that Linear replaced by the identity, so it returns what
+    the Linear took: the penultimate, pooled features. Parameters keep the given model's names
+    behind ``backbone.``; those of the last Linear are called ``classifier.``, whatever it was
+    called before (`head_name`). A Linear without bias is given one of zeros.
+
+    Attributes:
+        num_features: F, the width of the features.
+        num_classes: C.
+        head_name: Where in the given model the last Linear was, such as "classifier.1".
+        image_size: Side of the images in pixels that the model was made for.
+        stem: "small" or "imagenet" where the zoo knows it, "auto" for a user's own model.
+    """
+
+    def __init__(self, model: nn.Module, *, image_size: int, stem: str = "auto") -> None:
+        super().__init__()
+        self.head_name, last = _last_linear(model)
+        model.set_submodule(self.head_name, nn.Identity())
+        if last.bias is None:
+            last.bias = nn.Parameter(last.weight.new_zeros(last.out_features))
+        self.backbone = model
+        self.classifier: nn.Module = last
+        self.num_features, self.num_classes = last.in_features, last.out_features
+        self.image_size, self.stem = image_size, stem
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Penultimate features (N, F) of normalised images (N, 3, H, W)."""
+        features: Tensor = self.backbone(images)
+        return features
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Logits (N, C) of features (N, F); cosines in [-1, 1] when the head is cosine."""
+        logits: Tensor = self.classifier(features)
+        return logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, C) of normalised images (N, 3, H, W)."""
+        return self.forward_head(self.forward_features(images))
+
+    def get_classifier(self) -> nn.Module:
+        """The head."""
+        return self.classifier
+
+    def reset_classifier(self, num_classes: int, head: str = "linear") -> None:
+        """Put a new head for `num_classes` in place, drawn from torch's default generator.
+
+        Raises:
+            ValueError: An unknown head, or fewer than two classes.
+        """
+        old = next(self.classifier.parameters())
+        self.classifier = make_head(head, self.num_features, num_classes).to(old.device, old.dtype)
+        self.num_classes = num_classes
+
+    @cached_property
+    def cam_layers(self) -> tuple[str, ...]:
+        """Names for ``get_submodule`` of the layers to explain; the last is the first choice."""
+        return cam_layers_at(self, self.image_size)
+
+
+def cam_layers_at(model: nn.Module, image_size: int) -> tuple[str, ...]:
+    """The last layer of each resolution down to 4x4, from fine to coarse, for images of this size.
+
+    Coarser maps explain nothing: the last map of efficientnet_b0 at 32 px is 1x1, so the last
+    layer named is an earlier one of 4x4. Empty where no layer gives a map (N, channels, side,
+    side), as in vision transformers, which carry tokens; Swin transformers name the final one,
+    the only one that they do not keep as (N, H, W, channels).
+    """
+    last = {side: name for name, side in layer_maps(model, image_size) if side >= MIN_CAM_SIDE}
+    return tuple(last[side] for side in sorted(last, reverse=True))
+
+
+def _last_linear(model: nn.Module) -> tuple[str, nn.Linear]:
+    linears = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear) and n]
+    if not linears:
+        raise ValueError("a model needs a torch.nn.Linear as its last layer, got none")
+    return linears[-1]

@@ -1,0 +1,81 @@
+"""Heads: features (N, F) in, logits or cosines (N, C) out."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imbalance_study import spec
+
+
+class NormedLinear(nn.Module):
+    """Cosine of the angle between each feature vector and each class weight, in [-1, 1].
+
+    ``cos[n, c] = x[n] . w[c] / (|x[n]| |w[c]|)``, the head of LDAM (Cao et al. 2019,
+    arXiv:1906.07413) and of the normalised softmax before it. The scale s is no part of the head:
+    the ldam loss multiplies by it. There is no bias, and the length of the weights has no effect;
+    they start as uniformly drawn rows of length 1.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        rows = torch.empty(out_features, in_features).uniform_(-1, 1)
+        self.weight = nn.Parameter(F.normalize(rows, dim=1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Cosines (N, C) of features (N, F); a feature vector of zeros has cosine 0."""
+        return F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
+
+    def extra_repr(self) -> str:
+        """The sizes, as nn.Linear prints them."""
+        return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+def linear(num_features: int, num_classes: int) -> nn.Module:
+    """Weights and a bias: logits."""
+    return nn.Linear(num_features, num_classes)
+
+
+def cosine(num_features: int, num_classes: int) -> nn.Module:
+    """Normalised features and weights, no bias: cosines in [-1, 1], what loss=ldam expects."""
+    return NormedLinear(num_features, num_classes)
+
+
+def make_head(text: str, num_features: int, num_classes: int) -> nn.Module:
+    """The head that a spec string names, freshly drawn from torch's default generator.
+
+    Raises:
+        ValueError: An unknown head or knob, or fewer than two classes.
+    """
+    if num_classes < 2:
+        raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+    head: nn.Module = spec.bind(HEADS, text, "head")(num_features, num_classes)
+    return head
+
+
+def set_prior_bias(head: nn.Module, num_classes: int) -> nn.Parameter:
+    """Start the bias of the head's last Linear at ``-log(C - 1)``, as sigmoid losses need.
+
+    Each of the C sigmoids then starts at probability 1/C, so that the many negatives do not
+    drown the first updates (Lin et al. 2017, sec. 3.3; Cui et al. 2019, sec. 5.1).
+
+    Returns:
+        The bias, so that the caller can keep weight decay from it: decay would pull it to 0,
+        that is, each sigmoid to 1/2.
+
+    Raises:
+        ValueError: The head has no bias to set (head=cosine).
+    """
+    linears = [module for module in head.modules() if isinstance(module, nn.Linear)]
+    if not linears or linears[-1].bias is None:
+        raise ValueError(f"sigmoid losses need a head with a bias: head=linear, got {head}")
+    bias = linears[-1].bias
+    nn.init.constant_(bias, -math.log(num_classes - 1))
+    return bias
+
+
+HEADS = {"linear": linear, "cosine": cosine}

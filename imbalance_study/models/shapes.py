@@ -1,0 +1,116 @@
+"""What a model makes of an image's shape, found out without touching its weights or its state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.hooks import RemovableHandle
+
+Result = TypeVar("Result")
+
+
+def stand_in_state(model: nn.Module, device: torch.device | str = "meta") -> dict[str, Tensor]:
+    """Parameters and buffers to run `model` with in place of its own, which stay as they are.
+
+    On the meta device they have shapes and no values; on another they are copies. Parameters
+    require gradients, frozen or not: an upper bound of the work and the memory.
+    """
+    state: dict[str, Tensor] = {}
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        meta = str(device) == "meta"
+        copy = torch.empty_like(tensor, device="meta") if meta else tensor.detach().clone()
+        state[name] = copy.to(device)
+        if isinstance(tensor, nn.Parameter):
+            state[name].requires_grad_(tensor.is_floating_point())
+    return state
+
+
+def dry_forward(
+    model: nn.Module, image_size: int, batch_size: int = 2, device: str = "meta"
+) -> Tensor:
+    """Return what `model` makes of a batch of images, with a stand-in for its state.
+
+    On the meta device hooks fire, but nothing is computed and the result has no values; on the
+    CPU the images are zeros. No random number generator moves, no running statistic changes.
+    Two images are the fewest that batch norm takes while training.
+
+    Raises:
+        Exception: Whatever the model raises for images of this size.
+    """
+    images = torch.zeros(batch_size, 3, image_size, image_size, device=device)
+    with torch.random.fork_rng(devices=[]):
+        output: Tensor = functional_call(model, stand_in_state(model, device), (images,))
+    return output
+
+
+def on_meta_or_cpu(work: Callable[[str], Result]) -> Result:
+    """Return ``work("meta")``, or ``work("cpu")`` where that raises.
+
+    A model that holds plain tensors, or decides by values, cannot run on the meta device.
+
+    Raises:
+        Exception: What the work on the CPU raises.
+    """
+    try:
+        return work("meta")
+    except Exception:
+        return work("cpu")
+
+
+def layer_maps(model: nn.Module, image_size: int) -> list[tuple[str, int]]:
+    """Modules that return a square map (N, channels, side, side), with its side, as they finish.
+
+    All that the network knows at that depth goes through each. Hence left out: layers inside a
+    block that returns another side than theirs (a shortcut may pass them by), modules called more
+    than once, adaptive average pooling (it may blow a 1x1 map up), and a convolution that cuts
+    the image into patches (kernel as wide as its stride). Of plain containers their last child
+    is named.
+    """
+    modules = {name: module for name, module in model.named_modules() if name}
+    finished = on_meta_or_cpu(lambda device: _watch(model, modules, image_size, device))
+    calls = Counter(name for name, _ in finished)
+    blocks = {name: side for name, side in finished if type(modules[name]) is not nn.Sequential}
+    return [
+        (name, side)
+        for name, side in finished
+        if side and calls[name] == 1 and _gives_features(modules[name])
+        if all(blocks.get(parent, side) == side for parent in _parents(name))
+    ]
+
+
+def _watch(
+    model: nn.Module, modules: dict[str, nn.Module], image_size: int, device: str
+) -> list[tuple[str, int]]:
+    finished: list[tuple[str, int]] = []
+
+    def watch(name: str, module: nn.Module) -> RemovableHandle:
+        def record(_module: nn.Module, _inputs: object, output: object) -> None:
+            if isinstance(output, Tensor) and output.dim() == 4:
+                height, width = output.shape[2:]
+                finished.append((name, height if height == width else 0))
+
+        return module.register_forward_hook(record)
+
+    handles = [watch(name, module) for name, module in modules.items()]
+    try:
+        dry_forward(model, image_size, device=device)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return finished
+
+
+def _gives_features(module: nn.Module) -> bool:
+    if isinstance(module, nn.Conv2d) and module.stride[0] > 1:
+        return module.kernel_size != module.stride
+    return type(module) is not nn.Sequential and not isinstance(module, nn.AdaptiveAvgPool2d)
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]

@@ -1,0 +1,266 @@
+"""MODELS: the named image classifiers, any other of torchvision by its name, and a user's own.
+
+A model function takes the number of classes, and by choice `image_size` and `stem`, and returns a
+module whose last Linear gives the logits; `create` makes a Classifier of it. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal, get_args, get_type_hints
+
+from torch import nn
+
+from imbalance_study import spec
+from imbalance_study.models import stems
+from imbalance_study.models.classifier import Classifier
+from imbalance_study.models.custom_cnn import custom_cnn
+from imbalance_study.models.resnet_cifar import resnet20, resnet32, resnet44, resnet56
+from imbalance_study.models.shapes import dry_forward, on_meta_or_cpu
+
+Stem = Literal["auto", "small", "imagenet"]
+
+RESERVED = frozenset({"image_size", "stem"})
+SMALL_BY_NATURE = frozenset({"custom_cnn", "resnet20", "resnet32", "resnet44", "resnet56"})
+LARGEST_TRIED = 512
+
+
+def create(
+    text: str,
+    num_classes: int,
+    *,
+    image_size: int,
+    stem: str = "auto",
+    head: str = "linear",
+) -> Classifier:
+    """Make the model that a spec string names, its weights drawn from torch's default generator.
+
+    Args:
+        text: A name in MODELS, of a torchvision classifier, or ``package.module:function`` for a
+            function of the number of classes; knobs behind it, ``efficientnet_b0:dropout=0.3``.
+        num_classes: C, at least 2.
+        image_size: Side of the square images in pixels.
+        stem: "small" keeps the resolution of small images, "imagenet" is torchvision's own;
+            "auto" see `stems.resolve`.
+        head: A spec string of HEADS.
+
+    Raises:
+        ValueError: The name, a knob, stem or head is unknown; the model has no such stem; or it
+            cannot take images of this size (the message names a size that it can take).
+    """
+    if num_classes < 2:
+        raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+    if image_size < 1:
+        raise ValueError(f"image_size must be at least 1, got {image_size}")
+    named = spec.parse(text)
+    function = spec.bind({named.name: _find(named.name)}, named, "model", RESERVED)
+    resolved = _resolve_stem(named.name, function, stem, image_size)
+    supplied = {"image_size": image_size, "stem": resolved}
+    supplied = {key: value for key, value in supplied.items() if spec.takes(function, key)}
+    made = function(num_classes, **supplied)
+    if not isinstance(made, Classifier):
+        made = Classifier(made, image_size=image_size, stem=resolved)
+    if made.num_classes != num_classes:
+        raise ValueError(
+            f"the last Linear of model {named.name} must have num_classes={num_classes} outputs, "
+            f"got {made.num_classes}"
+        )
+    if head != "linear":
+        made.reset_classifier(num_classes, head)
+    _check_size(named.name, made, image_size)
+    return made
+
+
+def resnet18(num_classes: int, *, image_size: int, stem: str) -> nn.Module:
+    """ResNet with 18 layers, 11 million parameters (He et al. 2016)."""
+    return _torchvision("resnet18", num_classes, image_size, stem)
+
+
+def efficientnet_b0(
+    num_classes: int,
+    *,
+    image_size: int,
+    stem: str,
+    dropout: float = 0.2,
+    stochastic_depth_prob: float = 0.2,
+) -> nn.Module:
+    """Mobile inverted bottlenecks with squeeze-and-excitation, 4 million (Tan and Le 2019)."""
+    knobs = {"dropout": dropout, "stochastic_depth_prob": stochastic_depth_prob}
+    return _torchvision("efficientnet_b0", num_classes, image_size, stem, **knobs)
+
+
+def mobilenet_v2(
+    num_classes: int, *, image_size: int, stem: str, dropout: float = 0.2
+) -> nn.Module:
+    """Inverted residuals with linear bottlenecks, 2.2 million (Sandler et al. 2018)."""
+    return _torchvision("mobilenet_v2", num_classes, image_size, stem, dropout=dropout)
+
+
+def mobilenet_v3_large(
+    num_classes: int, *, image_size: int, stem: str, dropout: float = 0.2
+) -> nn.Module:
+    """Searched inverted residuals with hard-swish, 4.2 million (Howard et al. 2019)."""
+    return _torchvision("mobilenet_v3_large", num_classes, image_size, stem, dropout=dropout)
+
+
+def vgg16(num_classes: int, *, image_size: int, stem: str, dropout: float = 0.5) -> nn.Module:
+    """13 plain convolutions and a fully connected head, 15 million at 32 px, else 134 million."""
+    return _torchvision("vgg16", num_classes, image_size, stem, dropout=dropout)
+
+
+def _find(name: str) -> Callable[..., Any]:
+    if ":" in name or name in MODELS:
+        return spec.find(MODELS, name, "model")
+    import torchvision
+
+    others = torchvision.models.list_models(module=torchvision.models)
+    if name in others:
+        return _torchvision_function(name)
+    close = difflib.get_close_matches(name, {*MODELS, *others})
+    raise ValueError(
+        f"unknown model {name!r}"
+        + (f", did you mean {' or '.join(close)}?" if close else "")
+        + f"; known: {', '.join(MODELS)}, any other torchvision classifier by its name "
+        "(densenet121, convnext_tiny, ...), or package.module:function"
+    )
+
+
+def _torchvision_function(name: str) -> Callable[..., nn.Module]:
+    """A model function whose signature tells `spec.bind` the knobs of torchvision's builder."""
+    from torchvision.models import get_model_builder
+
+    network = get_type_hints(get_model_builder(name))["return"]
+    parameters = inspect.signature(network).parameters
+    known: dict[str, type] = {
+        knob: float
+        for knob in ("dropout", "attention_dropout", "drop_rate", "stochastic_depth_prob")
+        if knob in parameters
+    }
+    if name.startswith(("swin", "maxvit")):
+        known.pop("stochastic_depth_prob")  # torchvision's builders set it themselves
+
+    def build(num_classes: int, *, image_size: int, stem: str, **knobs: float) -> nn.Module:
+        return _torchvision(name, num_classes, image_size, stem, **knobs)
+
+    keywords = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY) for k in (*known, *RESERVED)]
+    first = inspect.Parameter("num_classes", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    build.__signature__ = inspect.Signature([first, *keywords])  # type: ignore[attr-defined]
+    build.__annotations__ = {"num_classes": int, "image_size": int, "stem": str, **known}
+    return build
+
+
+def _torchvision(
+    name: str, num_classes: int, image_size: int, stem: str, **knobs: float
+) -> nn.Module:
+    from torchvision.models import get_model
+
+    for knob, value in knobs.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{knob} of model {name} must be in [0, 1), got {value}")
+    fixed: dict[str, Any] = {}
+    if name.startswith("vit"):
+        patch = int(name.rpartition("_")[2])
+        if image_size % patch:
+            raise ValueError(
+                f"{name} needs an image_size that is a multiple of {patch}, got {image_size}"
+            )
+        fixed["image_size"] = image_size
+    elif name.startswith("maxvit"):
+        if image_size % 224:
+            raise ValueError(
+                f"{name} needs an image_size that is a multiple of 224, got {image_size}"
+            )
+        fixed["input_size"] = (image_size, image_size)
+    elif name in ("googlenet", "inception_v3"):
+        fixed = {"aux_logits": False, "init_weights": False}
+    model: nn.Module = get_model(name, weights=None, num_classes=num_classes, **fixed, **knobs)
+    if name.startswith("squeezenet"):
+        _give_linear_head(model, num_classes)
+    if stem == "small":
+        stems.shrink(name, model)
+    return model
+
+
+def _give_linear_head(squeezenet: nn.Module, num_classes: int) -> None:
+    """Average the 512 maps, then one Linear, in place of a 1x1 convolution, ReLU and averaging.
+
+    The same function but for that ReLU on the logits, which we leave out: it lets no negative
+    logit through and no gradient to it.
+    """
+    dropout = squeezenet.get_submodule("classifier.0")
+    head = nn.Linear(512, num_classes)
+    squeezenet.classifier = nn.Sequential(dropout, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+
+
+def _resolve_stem(name: str, function: Callable[..., Any], stem: str, image_size: int) -> str:
+    if stem not in get_args(Stem):
+        raise ValueError(f"stem must be one of {', '.join(get_args(Stem))}, got {stem!r}")
+    if name in SMALL_BY_NATURE:
+        if stem == "imagenet":
+            raise ValueError(f"{name} has no imagenet stem; use stem=auto or stem=small")
+        return "small"
+    if ":" in name:
+        if stem != "auto" and not spec.takes(function, "stem"):
+            raise ValueError(f"{name} has no {stem} stem; use stem=auto")
+        return stem
+    return stems.resolve(name, stem, image_size)
+
+
+def _check_size(name: str, model: Classifier, image_size: int) -> None:
+    """Refuse an image size that the model cannot take, naming the smallest that it can."""
+    try:
+        shape = _feature_shape(model, image_size)
+    except Exception as error:
+        smallest = _smallest_size(model, image_size)
+        hint = (
+            f"needs an image_size of at least {smallest}" if smallest else "cannot take image_size"
+        )
+        raise ValueError(f"{name} {hint}, got {image_size} ({error})") from error
+    if shape != (2, model.num_features):
+        raise ValueError(
+            f"the last Linear of model {name} must be its last layer and take (N, features): "
+            f"without it the model must return (2, {model.num_features}) for 2 images, got {shape}"
+        )
+
+
+def _feature_shape(model: Classifier, image_size: int) -> tuple[int, ...]:
+    features: Any = on_meta_or_cpu(
+        lambda device: dry_forward(model.backbone, image_size, device=device)
+    )
+    return tuple(getattr(features, "shape", ()))
+
+
+def _smallest_size(model: Classifier, too_small: int) -> int:
+    """Smallest size above `too_small` that the model takes, by bisection; 0 if none up to 512."""
+    too_small, enough = too_small, 2 * too_small
+    while not _takes_size(model, enough):
+        too_small, enough = enough, 2 * enough
+        if enough > 2 * LARGEST_TRIED:
+            return 0
+    while enough - too_small > 1:
+        middle = (too_small + enough) // 2
+        too_small, enough = (too_small, middle) if _takes_size(model, middle) else (middle, enough)
+    return enough
+
+
+def _takes_size(model: Classifier, image_size: int) -> bool:
+    try:
+        return _feature_shape(model, image_size) == (2, model.num_features)
+    except Exception:
+        return False
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "resnet18": resnet18,
+    "resnet32": resnet32,
+    "efficientnet_b0": efficientnet_b0,
+    "mobilenet_v2": mobilenet_v2,
+    "mobilenet_v3_large": mobilenet_v3_large,
+    "vgg16": vgg16,
+    "custom_cnn": custom_cnn,
+    "resnet20": resnet20,
+    "resnet44": resnet44,
+    "resnet56": resnet56,
+}

@@ -1,0 +1,290 @@
+"""From a Config to what the parts need: functions, device, data, model, procedure.
+
+The only module beside `experiment` that reads a Config below the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from imbalance_study import spec
+from imbalance_study.config import Config
+from imbalance_study.data import augment, longtail, mix, policies, samplers, smote, sources
+from imbalance_study.data.batches import Batches, fits
+from imbalance_study.models import heads, zoo
+from imbalance_study.models.classifier import Classifier
+from imbalance_study.training import losses, optim, schedules
+from imbalance_study.training.loop import Procedure
+from imbalance_study.training.predict import Precision
+
+# Keyword-only parameters that the caller supplies: they are no knobs.
+_LOOP = frozenset({"progress", "class_errors"})
+_OPTIMIZER = frozenset({"lr", "weight_decay"})
+
+
+class Choices(NamedTuple):
+    """The functions that the spec strings of a Config name, with their knobs bound."""
+
+    imbalance: Callable[..., Any]
+    validation: Callable[..., Any]
+    loss: Callable[..., Tensor]
+    class_weights: Callable[..., Tensor]
+    sampler: Callable[..., Tensor]
+    mix: Callable[..., Any] | None
+    augment: Callable[..., Tensor]
+    tail_augment: Callable[..., Tensor] | None
+    resample: Callable[..., Any] | None
+    optimizer: Callable[..., torch.optim.Optimizer]
+    schedule: Callable[..., float]
+    early_stopping: Callable[..., bool] | None
+
+
+class Machine(NamedTuple):
+    """Where and in which number format the computing is done."""
+
+    device: torch.device
+    precision: Precision
+    channels_last: bool
+
+
+class Data(NamedTuple):
+    """The image set, cut and ready."""
+
+    image_set: sources.ImageSet
+    split: longtail.Split
+    train_images: npt.NDArray[np.uint8]  # the images that training rows count in
+    train_labels: npt.NDArray[np.int64]
+    train_rows: npt.NDArray[np.int64]
+    class_counts: npt.NDArray[np.int64]  # (C,) of the training part
+    mean: npt.NDArray[np.float64]  # (3,) in 0..1
+    std: npt.NDArray[np.float64]
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.image_set.class_names)
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels."""
+        return int(self.image_set.images.shape[1])
+
+
+def seeds(seed: int) -> Callable[[str], int]:
+    """A seed for each purpose, all from one."""
+
+    def of(purpose: str) -> int:
+        digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+        return int.from_bytes(digest[:7], "little")
+
+    return of
+
+
+def bind(config: Config) -> Choices:
+    """Bind every spec string; a typing mistake comes out here, before anything is loaded.
+
+    Raises:
+        ValueError: An unknown knob or a value of the wrong type or range.
+    """
+
+    def optional(registry: spec.Registry, text: str, kind: str) -> Any:
+        return None if text == "none" else spec.bind(registry, text, kind)
+
+    loss = spec.bind(losses.LOSSES, config.loss, "loss")
+    if config.label_smoothing > 0:
+        if not spec.takes(loss, "label_smoothing"):
+            raise ValueError(f"label_smoothing has no effect with loss={config.loss}")
+        loss = functools.partial(loss, label_smoothing=config.label_smoothing)
+    specs = spec.parse_chain(config.augment)
+    return Choices(
+        imbalance=spec.bind(longtail.IMBALANCES, config.imbalance, "imbalance"),
+        validation=spec.bind(longtail.VALIDATIONS, config.validation, "validation"),
+        loss=loss,
+        class_weights=spec.bind(losses.CLASS_WEIGHTS, config.class_weights, "class_weights"),
+        sampler=spec.bind(samplers.SAMPLERS, config.sampler, "sampler", _LOOP),
+        mix=optional(mix.MIXES, config.mix, "mix"),
+        augment=augment.compose(
+            [spec.bind(augment.AUGMENTATIONS, one, "augmentation") for one in specs]
+        ),
+        tail_augment=optional(policies.TAIL_AUGMENTS, config.tail_augment, "tail_augment"),
+        resample=optional(smote.RESAMPLERS, config.resample, "resample"),
+        optimizer=spec.bind(optim.OPTIMIZERS, config.optimizer, "optimizer", _OPTIMIZER),
+        schedule=spec.bind(schedules.SCHEDULES, config.schedule, "schedule"),
+        early_stopping=_early_stopping(config.early_stopping),
+    )
+
+
+STOP_METRICS = ("val/balanced_accuracy", "val/accuracy", "val/macro_f1", "val/loss")
+
+
+def _early_stopping(text: str) -> Callable[..., bool] | None:
+    if text == "none":
+        return None
+    registry = dict.fromkeys(STOP_METRICS, schedules.should_stop)
+    return spec.bind(registry, text, "early_stopping metric")
+
+
+def machine(config: Config) -> Machine:
+    """Resolve device, precision and memory format.
+
+    Raises:
+        ValueError: The device asked for is not there, or cannot do what is asked of it.
+    """
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    name: str = config.device
+    if name == "auto":
+        name = next((kind for kind in ("cuda", "mps") if found[kind]), "cpu")
+    elif not found.get(name, True):
+        raise ValueError(f"device={name}, but this machine has none; use device=cpu or auto")
+    precision: Any = config.precision
+    if precision == "auto":
+        precision = "fp32"
+        if name == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+            precision = "bf16" if native else "fp16"
+    elif precision == "fp16" and name != "cuda":
+        raise ValueError(f"precision=fp16 needs device=cuda, got device={name}")
+    if name == "cuda":
+        torch.backends.cudnn.benchmark = True
+    return Machine(torch.device(name), precision, config.memory_format != "contiguous")
+
+
+def load_data(config: Config, choices: Choices) -> Data:
+    """Load, cut and, where asked for, resample the image set.
+
+    Raises:
+        ValueError: See `sources.load`, `longtail.make_split` and `smote.smote`.
+    """
+    image_set = sources.load(
+        config.dataset,
+        config.data_dir,
+        image_size=0 if config.image_size == "auto" else config.image_size,
+        on_bad_image=config.on_bad_image,
+        cache_dir=config.cache_dir,
+        workers=config.workers,
+    )
+    split = longtail.make_split(
+        image_set,
+        imbalance=choices.imbalance,
+        validation=choices.validation,
+        class_order=config.class_order,
+        test_fraction=0.2 if config.test_fraction == "auto" else config.test_fraction,
+        data_seed=config.data_seed,
+    )
+    mean, std = longtail.channel_statistics(image_set.images, split.train)
+    images, labels, rows = image_set.images, image_set.labels, split.train
+    if choices.resample is not None:
+        seed = seeds(config.data_seed)("resample") % 2**32
+        images, labels = choices.resample(images[rows], labels[rows], seed)
+        rows = np.arange(len(labels))
+    counts = np.bincount(labels[rows], minlength=len(image_set.class_names))
+    losses.check_class_counts(torch.from_numpy(counts), image_set.class_names)
+    return Data(image_set, split, images, labels, rows, counts, mean, std)
+
+
+def part(data: Data, name: str, config: Config, device: torch.device) -> Batches:
+    """The batches of ``train``, ``val`` or ``test``."""
+    if name == "train":
+        images, labels, rows = data.train_images, data.train_labels, data.train_rows
+    else:
+        images, labels = data.image_set.images, data.image_set.labels
+        rows = getattr(data.split, name)
+    resident = config.resident == "true"
+    if config.resident == "auto":
+        resident = fits(len(rows), data.image_size, device)
+    return Batches(images, labels, rows, device, resident=resident)
+
+
+def build_model(config: Config, data: Data, where: Machine) -> Classifier:
+    """The model with its head, on the device; weights are drawn from `config.seed`."""
+    loss = spec.parse(config.loss).name
+    head = config.head
+    if head == "auto":
+        head = "cosine" if loss in losses.COSINE_LOSSES else "linear"
+    torch.manual_seed(seeds(config.seed)("weights"))
+    model = zoo.create(
+        config.model, data.num_classes, image_size=data.image_size, stem=config.stem, head=head
+    )
+    if loss in losses.SIGMOID_LOSSES:
+        heads.set_prior_bias(model.get_classifier(), data.num_classes)
+    layout = torch.channels_last if where.channels_last else torch.contiguous_format
+    return model.to(where.device).to(memory_format=layout)
+
+
+def normaliser(data: Data, where: Machine) -> Callable[[Tensor], Tensor]:
+    """uint8 (N, 3, H, W) -> float, minus the mean, over the deviation of the training pixels."""
+    scale = torch.as_tensor(1 / (255 * data.std), dtype=torch.float32, device=where.device)
+    shift = torch.as_tensor(-data.mean / data.std, dtype=torch.float32, device=where.device)
+    scale, shift = scale.view(1, 3, 1, 1), shift.view(1, 3, 1, 1)
+
+    def normalise(images: Tensor) -> Tensor:
+        floats = images.float().mul_(scale).add_(shift)
+        return floats if where.channels_last else floats.contiguous()
+
+    return normalise
+
+
+def procedure(
+    config: Config, choices: Choices, data: Data, model: Classifier, where: Machine
+) -> Procedure:
+    """Everything that `fit` is told beside model and data."""
+    counts = torch.as_tensor(data.class_counts, dtype=torch.float32, device=where.device)
+    sigmoid = spec.parse(config.loss).name in losses.SIGMOID_LOSSES
+    held = [cast(nn.Linear, model.get_classifier()).bias] if sigmoid else []
+    optimizer = choices.optimizer(
+        optim.parameter_groups(model, config.weight_decay, no_decay=held),
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+    )
+    if optim.uses_sam(optimizer) and where.precision == "fp16":
+        raise ValueError("sam needs precision=fp32 or bf16, got fp16")
+    stopping = None if choices.early_stopping is None else spec.parse(config.early_stopping).name
+    return Procedure(
+        loss=choices.loss,
+        probabilities=probabilities(choices.loss, config),
+        class_counts=counts,
+        class_weights=choices.class_weights(counts),
+        sampler=choices.sampler,
+        augment=choices.augment,
+        normalise=normaliser(data, where),
+        optimizer=optimizer,
+        schedule=choices.schedule,
+        lr=config.lr,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        tail_augment=choices.tail_augment,
+        mix=choices.mix,
+        defer=config.defer,
+        hard_fraction=config.hard_fraction,
+        supcon=config.supcon,
+        steps_per_epoch=config.steps_per_epoch,
+        grad_clip=config.grad_clip,
+        ema_decay=config.ema_decay if config.ema else 0.0,
+        select_by=config.select_by,
+        early_stopping=choices.early_stopping,
+        stop_metric=stopping or "",
+        max_seconds=config.max_minutes * 60 or math.inf,
+        precision=where.precision,
+    )
+
+
+def probabilities(loss: Callable[..., Tensor], config: Config) -> Callable[[Tensor], Tensor]:
+    """Logits (N, C) to class probabilities (N, C), as the loss means them."""
+    name = spec.parse(config.loss).name
+    scale = {key: value for key, value in getattr(loss, "keywords", {}).items() if key == "s"}
+    return functools.partial(losses.probabilities, loss_name=name, **scale)
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """All knobs, for config.json."""
+    return dataclasses.asdict(config)

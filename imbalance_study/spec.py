@@ -1,0 +1,198 @@
+"""Spec strings: ``focal:gamma=2`` becomes the function with its keyword bound.
+
+A choice that has knobs of its own is written ``name:key=value,key=value``. The name is looked up
+in a registry (a literal dict of functions), or imported when it is ``package.module:function``.
+Knobs are the keyword-only parameters of the function; their annotations give the types.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+Registry = Mapping[str, Callable[..., Any]]
+
+
+class Spec(NamedTuple):
+    """A spec string taken apart, its values still text."""
+
+    name: str
+    knobs: dict[str, str]
+
+    def __str__(self) -> str:
+        """The spec string in canonical form."""
+        knobs = ",".join(f"{key}={value}" for key, value in self.knobs.items())
+        return f"{self.name}:{knobs}" if knobs else self.name
+
+
+def parse(text: str) -> Spec:
+    """Take ``name:key=value,key=value`` or ``package.module:function:key=value`` apart.
+
+    Raises:
+        ValueError: The name is empty, a knob has no ``=``, or a knob comes twice.
+    """
+    name, _, rest = text.strip().partition(":")
+    if "." in name:
+        function, _, rest = rest.partition(":")
+        name = f"{name}:{function}"
+    if not name or name.endswith(":"):
+        raise ValueError(f"a spec is 'name' or 'name:key=value,key=value', got {text!r}")
+    knobs: dict[str, str] = {}
+    for part in rest.split(",") if rest else ():
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not key or not value:
+            raise ValueError(f"a spec is 'name:key=value,key=value', got {part!r} in {text!r}")
+        if key in knobs:
+            raise ValueError(f"{key} comes twice in {text!r}")
+        knobs[key] = value
+    return Spec(name, knobs)
+
+
+def parse_chain(text: str) -> list[Spec]:
+    """Take a chain such as ``crop+flip+cutout:size=8`` apart; ``none`` is the empty chain."""
+    if text.strip() == "none":
+        return []
+    return [parse(part) for part in text.split("+")]
+
+
+def find(registry: Registry, name: str, kind: str) -> Callable[..., Any]:
+    """The function called `name`, from the registry or imported as ``package.module:function``.
+
+    Raises:
+        ValueError: The name is not known (the message lists the known ones) or not importable.
+    """
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"{kind} {name!r} cannot be imported: {error}") from error
+        if not callable(found):
+            raise ValueError(f"{kind} {name!r} is not a function")
+        return typing.cast(Callable[..., Any], found)
+    if name not in registry:
+        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(registry)}")
+    return registry[name]
+
+
+def knobs_of(
+    function: Callable[..., Any], reserved: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """Name and type of each keyword-only parameter, without the `reserved` ones.
+
+    Reserved parameters are those that the caller supplies itself (a sampler's ``progress``).
+    """
+    hints = typing.get_type_hints(function)
+    return {
+        name: hints.get(name, str)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in reserved
+    }
+
+
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether `function` has a parameter called `name`."""
+    return name in inspect.signature(function).parameters
+
+
+def bind(
+    registry: Registry, text: str | Spec, kind: str, reserved: frozenset[str] = frozenset()
+) -> Callable[..., Any]:
+    """The function that a spec string names, with its knobs bound.
+
+    Args:
+        registry: Name to function.
+        text: The spec string, or a Spec.
+        kind: What is being chosen, for messages ("loss").
+        reserved: Keyword-only parameters that are no knobs.
+
+    Raises:
+        ValueError: Unknown name, unknown knob (the message names those that the function takes),
+            or a value of the wrong type.
+    """
+    spec = text if isinstance(text, Spec) else parse(text)
+    function = find(registry, spec.name, kind)
+    known = knobs_of(function, reserved)
+    values = {}
+    for key, value in spec.knobs.items():
+        if key not in known:
+            takes_what = ", ".join(known) if known else "none"
+            raise ValueError(f"{kind} {spec.name} has no knob {key!r}; it takes: {takes_what}")
+        values[key] = convert(value, known[key], f"{key} of {kind} {spec.name}")
+    return functools.partial(function, **values) if values else function
+
+
+def convert(value: Any, annotation: Any, what: str) -> Any:
+    """Convert text to the annotated type: bool, int, float, str, a Literal, or a union of these.
+
+    Raises:
+        ValueError: With rule and value: "gamma of loss focal must be a number, got 'x'".
+    """
+    origin: Any = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        options = typing.get_args(annotation)
+        for option in sorted(options, key=_is_no_literal):
+            try:
+                return convert(value, option, what)
+            except ValueError:
+                continue
+        names = " or ".join(_type_name(option) for option in options)
+        raise ValueError(f"{what} must be {names}, got {value!r}")
+    if origin is typing.Literal:
+        choices = typing.get_args(annotation)
+        for choice in choices:
+            if str(choice) == str(value).strip():
+                return choice
+        raise ValueError(f"{what} must be one of {', '.join(map(str, choices))}, got {value!r}")
+    if annotation is str:
+        return str(value)
+    try:
+        return _CONVERTERS[annotation](str(value).strip())
+    except (ValueError, OverflowError):
+        message = f"{what} must be {_type_name(annotation)}, got {value!r}"
+        raise ValueError(message) from None
+
+
+def _is_no_literal(annotation: Any) -> bool:
+    origin: Any = typing.get_origin(annotation)
+    return origin is not typing.Literal
+
+
+def _to_bool(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError
+    return text.lower() == "true"
+
+
+def _to_int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)  # 1e4
+        if not number.is_integer():
+            raise
+        return int(number)
+
+
+def _to_float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+_CONVERTERS: dict[Any, Callable[[str], Any]] = {bool: _to_bool, int: _to_int, float: _to_float}
+
+
+def _type_name(annotation: Any) -> str:
+    origin: Any = typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return " or ".join(map(repr, typing.get_args(annotation)))
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return names.get(annotation, str(annotation))

@@ -1,0 +1,1 @@
+"""What MLflow is told; the only package that talks to it."""

@@ -1,0 +1,249 @@
+"""One tracked run: started, fed from `on_epoch`, finished with a true status."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import platform
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import RunStatus
+
+from imbalance_study import __version__, experiment, prepare
+from imbalance_study.config import AXES, Config, Resolved
+from imbalance_study.recipes import RECIPES
+from imbalance_study.tracking import model, store, summary, view
+from imbalance_study.training.loop import EpochResult
+
+# Seconds between two samples of processor, memory and GPU.
+_SYSTEM_INTERVAL = 5
+
+
+def train(resolved: Resolved, *, started: float | None = None) -> experiment.RunResult:
+    """Run one configuration and record it in MLflow.
+
+    Inside ``mlflow run`` (MLFLOW_RUN_ID is set) that run is joined, else one is started.
+
+    Args:
+        resolved: The configuration and who decided what.
+        started: `time.perf_counter` when the program started, to log the time to the first step.
+
+    Raises:
+        ValueError: Something in the configuration, the data or the store is wrong.
+    """
+    config = resolved.config
+    prepare.bind(config)
+    prepare.machine(config)
+    uri = store.connect(config.tracking_uri)
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(session(config))
+        folder = stack.enter_context(_output_folder(config))
+        recorder = Recorder(run.info.run_id, resolved, started)
+        result = experiment.run(config, recorder.on_epoch, output_dir=folder)
+        recorder.finish(result, folder)
+    print(summary.closing(result, store.without_password(uri), run), flush=True)
+    return result
+
+
+@contextlib.contextmanager
+def session(config: Config) -> Iterator[mlflow.ActiveRun]:
+    """Start a run or join that of ``mlflow run``; its status afterwards tells what happened.
+
+    A signal to terminate becomes SystemExit, so that the status is written; it and Ctrl-C leave
+    the run KILLED, every other error FAILED.
+    """
+    if "MLFLOW_RUN_ID" not in os.environ:
+        mlflow.set_experiment(config.experiment)
+    if config.system_metrics:
+        mlflow.set_system_metrics_sampling_interval(_SYSTEM_INTERVAL)
+    name = None if config.run_name == "auto" and "MLFLOW_RUN_ID" in os.environ else run_name(config)
+    with _terminate_as_exit():
+        run = mlflow.start_run(run_name=name, log_system_metrics=config.system_metrics)
+        status = RunStatus.FAILED
+        try:
+            yield run
+            status = RunStatus.FINISHED
+        except (KeyboardInterrupt, SystemExit):
+            status = RunStatus.KILLED
+            raise
+        finally:
+            mlflow.flush_async_logging()
+            mlflow.end_run(RunStatus.to_string(status))
+
+
+@contextlib.contextmanager
+def _terminate_as_exit() -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _output_folder(config: Config) -> Iterator[Path]:
+    if config.output_dir != "auto":
+        folder = Path(config.output_dir).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    else:
+        with tempfile.TemporaryDirectory(prefix="imbalance_study_") as name:
+            yield Path(name)
+
+
+def run_name(config: Config) -> str:
+    """The name of a run: what sets it apart from its neighbours."""
+    if config.run_name != "auto":
+        return config.run_name
+    parts = [config.dataset, config.model]
+    if config.recipe != "none":
+        parts.append(config.recipe)
+    plain = {name: getattr(Config, name) for name in ("loss", "class_weights", "sampler", "mix")}
+    parts += [
+        getattr(config, name)
+        for name, default in plain.items()
+        if name == "loss" or getattr(config, name) != default
+    ]
+    return " ".join([*parts, f"seed {config.seed}"])
+
+
+def git_commit() -> str:
+    """The commit of the code that runs, or nothing when it is not in a repository."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+class Recorder:
+    """Writes what an experiment reports into its run."""
+
+    def __init__(self, run_id: str, resolved: Resolved, started: float | None) -> None:
+        self.run_id = run_id
+        self.resolved = resolved
+        self._started = started
+        self._client = MlflowClient()
+
+    def on_epoch(self, result: EpochResult) -> None:
+        """Record the start (epoch 0) or a finished epoch."""
+        if result.epoch == 0:
+            self._start(result)
+        else:
+            mlflow.log_metrics(result.metrics, step=result.epoch, synchronous=False)
+
+    def _start(self, result: EpochResult) -> None:
+        config = self.resolved.config
+        facts = result.facts
+        self._log_params(_params(self.resolved))
+        mlflow.set_tags(_tags(config, facts))
+        content = {
+            "config": dataclasses.asdict(config),
+            "origins": self.resolved.origins,
+            "resolved": facts,
+            "environment": environment(),
+            "command": summary.command(self.resolved),
+        }
+        mlflow.log_dict(content, "config.json")
+        place = {"dataset": config.dataset, "data_dir": str(Path(config.data_dir).absolute())}
+        images = _ImageSet(
+            CodeDatasetSource(place), config.dataset, facts["fingerprint"]["fingerprint"]
+        )
+        mlflow.log_input(images, context="training")
+        _log_figures(result.figures)
+        if self._started is not None:
+            mlflow.log_metric("time/start_seconds", time.perf_counter() - self._started)
+
+    def _log_params(self, params: dict[str, Any]) -> None:
+        """Log what ``mlflow run`` did not log already, as typed, itself."""
+        there = self._client.get_run(self.run_id).data.params
+        mlflow.log_params({name: value for name, value in params.items() if name not in there})
+
+    def finish(self, result: experiment.RunResult, folder: Path) -> None:
+        """Record the final metrics, tables, figures, checkpoints, the model and a summary."""
+        mlflow.log_metrics(result.metrics, step=len(result.history))
+        mlflow.log_dict(result.metrics, "metrics.json")
+        for name, columns in result.tables.items():
+            mlflow.log_table(columns, f"{name}.json")
+        _log_figures(result.figures)
+        for path in result.checkpoints.values():
+            mlflow.log_artifact(str(path), "checkpoints")
+        example = result.data.image_set.images[result.data.split.test[:2]]
+        model.log_model(result, np.ascontiguousarray(example))
+        mlflow.set_tag("mlflow.note.content", summary.description(result, self.resolved))
+        run = self._client.get_run(self.run_id)
+        view.prepare(self._client, run.info.experiment_id)
+
+
+class _ImageSet(MetaDataset):
+    """What MLflow shows of a data set: its name, where it was, and its fingerprint."""
+
+    @property
+    def profile(self) -> None:
+        """No statistics; the class counts stand in config.json."""
+
+
+def _log_figures(figures: dict[str, Any]) -> None:
+    for name, figure in figures.items():
+        mlflow.log_figure(figure, f"figures/{name}.png")
+
+
+def _params(resolved: Resolved) -> dict[str, Any]:
+    """The axes, and whatever else was given or set by a recipe."""
+    config, origins = resolved
+    decided = [name for name, origin in origins.items() if origin in ("given", "recipe")]
+    hidden = {"tracking_uri", "experiment", "run_name", "output_dir", "cache_dir"}
+    names = dict.fromkeys([*AXES, *(name for name in decided if name not in hidden)])
+    return {name: getattr(config, name) for name in names}
+
+
+def _tags(config: Config, facts: dict[str, Any]) -> dict[str, str]:
+    tags = {
+        "imbalance_study.version": __version__,
+        "data_fingerprint": facts["fingerprint"]["fingerprint"],
+        "device": facts["device"],
+        "host": platform.node(),
+        "pid": str(os.getpid()),
+    }
+    commit = git_commit()
+    if commit:
+        tags["git_commit"] = commit
+    if config.recipe != "none":
+        tags["recipe_source"] = RECIPES[config.recipe].source
+    return tags
+
+
+def environment() -> dict[str, str]:
+    """Versions of what computes, and the machine."""
+    packages = ("torch", "torchvision", "numpy", "scikit-learn", "mlflow")
+    versions = {name: metadata.version(name) for name in packages}
+    return versions | {
+        "imbalance_study": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "git_commit": git_commit(),
+    }

@@ -1,0 +1,102 @@
+"""What a run says of itself in words: on the terminal at its end, and as its description."""
+
+from __future__ import annotations
+
+import shlex
+
+import mlflow
+
+from imbalance_study.config import Resolved
+from imbalance_study.experiment import RunResult
+from imbalance_study.recipes import RECIPES
+from imbalance_study.tracking import view
+
+_LOCAL = "http://127.0.0.1:5000"
+_HEADLINES = {
+    "test/balanced_accuracy": "balanced accuracy",
+    "test/accuracy": "accuracy",
+    "test/macro_f1": "macro F1",
+    "test/head_recall": "recall, frequent third of the classes",
+    "test/medium_recall": "recall, middle third",
+    "test/tail_recall": "recall, rare third",
+    "test/worst_recall": "recall, worst class",
+}
+
+
+def command(resolved: Resolved) -> str:
+    """The command that repeats a run: what was given or set, the rest being defaults."""
+    config, origins = resolved
+    words = ["imbalance-study", "train"]
+    for name, origin in origins.items():
+        always = name in ("dataset", "model", "seed")
+        if (origin == "given" and name not in _ELSEWHERE) or always:
+            value = getattr(config, name)
+            words += [f"--{name}", str(value).lower() if isinstance(value, bool) else str(value)]
+    return shlex.join(words)
+
+
+_ELSEWHERE = {"tracking_uri", "experiment", "run_name", "output_dir"}
+
+
+def description(result: RunResult, resolved: Resolved) -> str:
+    """The result and the command that repeats it, in Markdown."""
+    config, found = result.config, result.metrics
+    counts = result.facts["train_counts"]
+    lines = [
+        f"**{found['test/balanced_accuracy']:.1%} balanced accuracy**, "
+        f"{found['test/accuracy']:.1%} accuracy, {found['test/macro_f1']:.3f} macro F1 on "
+        f"{result.facts['images']['test']:,} test images.",
+        "",
+        f"{config.model} on {config.dataset} ({config.imbalance}: {max(counts):,} to "
+        f"{min(counts):,} training images a class), {config.loss}, class weights "
+        f"{config.class_weights}, sampler {config.sampler}, {len(result.history)} epochs, "
+        f"seed {config.seed}; {_chosen(result)}.",
+        "",
+        "| metric | test |",
+        "|---|---|",
+        *(f"| {text} | {found[name]:.4f} |" for name, text in _HEADLINES.items()),
+        "",
+        f"Repeat: `{command(resolved)}`",
+    ]
+    note = recipe_note(resolved)
+    return "\n".join([*lines, "", note] if note else lines)
+
+
+def recipe_note(resolved: Resolved) -> str:
+    """Says so when a recipe's paper used another model."""
+    config = resolved.config
+    if config.recipe == "none" or not RECIPES[config.recipe].model:
+        return ""
+    paper = RECIPES[config.recipe].model
+    if paper == config.model:
+        return ""
+    return f"The recipe {config.recipe} was published with {paper}; this run used {config.model}."
+
+
+def _chosen(result: RunResult) -> str:
+    epochs = len(result.history)
+    if "selected_val/epoch" not in result.metrics or result.procedure.select_by == "last":
+        return "the last epoch counts"
+    value = result.metrics["selected_val/balanced_accuracy"]
+    error = result.metrics["selected_val/balanced_accuracy_standard_error"]
+    return (
+        f"epoch {result.fit.best_epoch} of {epochs} was chosen on validation "
+        f"({value:.1%} +- {error:.1%} balanced accuracy there)"
+    )
+
+
+def closing(result: RunResult, uri: str, run: mlflow.ActiveRun) -> str:
+    """The last lines on the terminal: headline figures, and where to look."""
+    width = max(map(len, _HEADLINES.values()))
+    lines = ["", f"Result on {result.facts['images']['test']:,} test images"]
+    lines += [f"  {text:{width}}  {result.metrics[name]:7.2%}" for name, text in _HEADLINES.items()]
+    lines.append(f"  {_chosen(result)}; {result.fit.seconds:.0f} s of training")
+    server = uri.rstrip("/") if uri.startswith("http") else _LOCAL
+    if server == _LOCAL and not uri.startswith("http"):
+        lines += ["Open the UI:", f"  mlflow ui --backend-store-uri {shlex.quote(uri)}"]
+    ids = run.info.experiment_id, run.info.run_id
+    lines += [
+        f"This run:  {view.run_address(server, *ids)}",
+        f"All runs:  {view.address(server, ids[0])}",
+    ]
+    return "\n".join(lines)

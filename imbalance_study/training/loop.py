@@ -1,0 +1,356 @@
+"""The only training loop.
+
+`fit` trains one model. It knows no file, no MLflow and no Config: it gets functions, calls
+`on_epoch` after each epoch, and hands back the weights of the best and of the last epoch. Nothing
+inside an epoch waits for the device: losses and hits are summed there and read once, at its end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from imbalance_study import spec
+from imbalance_study.data.batches import Batch, Batches
+from imbalance_study.models.classifier import Classifier
+from imbalance_study.training import optim, reduction
+from imbalance_study.training.contrastive import supcon
+from imbalance_study.training.ema import WeightAverage
+from imbalance_study.training.predict import Precision, autocast, predict, summary
+from imbalance_study.training.progress import Progress
+from imbalance_study.training.schedules import learning_rate
+
+State = dict[str, Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochResult:
+    """What is known after an epoch; epoch 0 is the moment before the first."""
+
+    epoch: int  # finished epochs
+    metrics: dict[str, float]
+    val_recall: npt.NDArray[np.float64] | None = None  # (C,)
+    drawn: npt.NDArray[np.int64] | None = None  # (C,) images of each class that the epoch showed
+    facts: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # epoch 0: what was found out about data and model
+    figures: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # epoch 0: pictures of the data
+
+
+@dataclasses.dataclass(frozen=True)
+class Procedure:
+    """How to train: everything `fit` is told beside the model and the data."""
+
+    loss: Callable[..., Tensor]
+    probabilities: Callable[[Tensor], Tensor]  # logits (N, C) -> (N, C)
+    class_counts: Tensor  # (C,) float, on the device
+    class_weights: Tensor  # (C,) summing to C, on the device; ones where none are used
+    sampler: Callable[..., Tensor]
+    augment: Callable[[Tensor, torch.Generator], Tensor]
+    normalise: Callable[[Tensor], Tensor]  # uint8 -> float
+    optimizer: torch.optim.Optimizer
+    schedule: Callable[..., float]
+    lr: float
+    epochs: int
+    batch_size: int
+    tail_augment: Callable[..., Tensor] | None = None
+    mix: Callable[..., Any] | None = None
+    defer: float = 0.0
+    hard_fraction: float = 1.0
+    supcon: float = 0.0
+    steps_per_epoch: int = 0
+    grad_clip: float = 0.0
+    ema_decay: float = 0.0  # 0: no average
+    select_by: str = "last"
+    early_stopping: Callable[[Sequence[float]], bool] | None = None
+    stop_metric: str = ""
+    max_seconds: float = math.inf
+    precision: Precision = "fp32"
+
+
+class Fit(NamedTuple):
+    """A finished training."""
+
+    history: list[EpochResult]
+    best: State  # weights of the selected epoch, on the CPU
+    last: State
+    best_epoch: int
+    seconds: float
+    images_seen: int
+    steps: int
+    stopped: str  # why the training ended
+
+
+def fit(
+    model: Classifier,
+    train: Batches,
+    val: Batches | None,
+    procedure: Procedure,
+    *,
+    seeds: Callable[[str], int],
+    on_epoch: Callable[[EpochResult], None],
+    progress: Progress,
+) -> Fit:
+    """Train a model.
+
+    The class weights and the sampler start once ``epoch / epochs >= defer``. The kept epoch is the
+    one with the best `select_by` (the earliest of equals), the last one when that is ``last`` or
+    there is no validation part.
+
+    Args:
+        model: Trained in place; left with the weights of the last epoch.
+        train: The training part.
+        val: The validation part, or None.
+        procedure: How to train.
+        seeds: Purpose to seed: one generator for each purpose.
+        on_epoch: Called after every epoch; what it raises ends the training.
+        progress: Where a person follows.
+
+    Raises:
+        ValueError: The loss is not finite.
+    """
+    trainer = _Trainer(model, train, procedure, seeds)
+    history: list[EpochResult] = []
+    watched: list[float] = []
+    best = _Best(procedure.select_by if val is not None else "last")
+    started, stopped = time.perf_counter(), "all epochs done"
+    for epoch in range(procedure.epochs):
+        errors = None if not history else _errors(history[-1])
+        result = trainer.epoch(epoch, watched, errors, started, progress)
+        evaluated = trainer.evaluated
+        if val is not None:
+            result = _validate(evaluated, val, procedure, result)
+        watched.append(best.score(result.metrics))
+        best.offer(epoch + 1, watched[-1], evaluated)
+        history.append(result)
+        progress.end_epoch(epoch + 1, result.metrics)
+        on_epoch(result)
+        if procedure.early_stopping is not None:
+            stops = [_sign(procedure.stop_metric) * h.metrics[procedure.stop_metric]
+                     for h in history]  # fmt: skip
+            if procedure.early_stopping(stops):
+                stopped = f"early stopping on {procedure.stop_metric}"
+                break
+        if time.perf_counter() - started > procedure.max_seconds:
+            stopped = "max_minutes reached"
+            break
+    last = cpu_state(evaluated)
+    return Fit(
+        history=history,
+        best=best.state or last,
+        last=last,
+        best_epoch=best.epoch or len(history),
+        seconds=time.perf_counter() - started,
+        images_seen=trainer.images_seen,
+        steps=trainer.steps,
+        stopped=stopped,
+    )
+
+
+class _Trainer:
+    """What changes from step to step: generators, average, counters."""
+
+    def __init__(
+        self, model: Classifier, train: Batches, procedure: Procedure, seeds: Callable[[str], int]
+    ) -> None:
+        self.model, self.train, self.procedure = model, train, procedure
+        self.order = torch.Generator().manual_seed(seeds("order"))
+        self.draws = torch.Generator(train.device).manual_seed(seeds("augmentation"))
+        decay = procedure.ema_decay
+        self.average = WeightAverage(model, decay) if decay else None
+        enabled = procedure.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(train.device.type, enabled=enabled)
+        self.images_seen = 0
+        self.steps = 0
+
+    @property
+    def evaluated(self) -> Classifier:
+        """The model that counts: the moving average where there is one."""
+        return cast(Classifier, self.average.model) if self.average else self.model
+
+    def epoch(
+        self,
+        epoch: int,
+        watched: Sequence[float],
+        class_errors: Tensor | None,
+        started: float,
+        progress: Progress,
+    ) -> EpochResult:
+        """Train one epoch, counted from 0."""
+        p = self.procedure
+        begun = time.perf_counter()
+        active = epoch / p.epochs >= p.defer
+        indices = self._indices(epoch, active, class_errors)
+        weights = reduction.active_class_weights(p.class_weights, epoch / p.epochs, p.defer)
+        sums = torch.zeros(2, device=self.train.device, dtype=torch.float64)
+        self.model.train()
+        progress.start_epoch(epoch + 1, len(indices))
+        steps = math.ceil(len(indices) / p.batch_size)
+        seen = 0
+        for step, batch in enumerate(self.train.epoch(indices, p.batch_size)):
+            lr = learning_rate(p.schedule, p.lr, epoch + (step + 0.5) / steps, p.epochs, watched)
+            optim.set_lr(p.optimizer, lr)
+            loss, hits = self._step(batch, weights)
+            size = len(batch.targets)
+            sums += torch.stack([loss.double() * size, hits.double()])
+            seen += size
+            progress.step(size, loss)
+            if step % 16 == 0 and time.perf_counter() - started > p.max_seconds:
+                break
+        loss_sum, hit_sum = sums.tolist()
+        seconds = time.perf_counter() - begun
+        self.images_seen += seen
+        if not math.isfinite(loss_sum):
+            raise ValueError(
+                f"the loss is not finite in epoch {epoch + 1} (step {self.steps}, lr {lr:.3g}); "
+                "try a smaller lr, a longer warm-up, grad_clip=1 or precision=fp32"
+            )
+        metrics = {
+            "train/loss": loss_sum / seen,
+            "train/accuracy": hit_sum / seen,
+            "train/lr": lr,
+            "train/images_seen": float(self.images_seen),
+            "time/images_per_second": seen / seconds,
+            "time/epoch_seconds": seconds,
+        }
+        drawn = torch.bincount(self.train.targets[indices[:seen]], minlength=len(weights))
+        return EpochResult(epoch + 1, metrics, drawn=drawn.numpy())
+
+    def _indices(self, epoch: int, active: bool, class_errors: Tensor | None) -> Tensor:
+        """The index vector of an epoch; with fixed steps, as many draws as fill them."""
+        p = self.procedure
+        sampler = p.sampler if active else shuffle
+        context = {"progress": epoch / p.epochs, "class_errors": class_errors}
+        context = {name: value for name, value in context.items() if spec.takes(sampler, name)}
+        wanted = p.steps_per_epoch * p.batch_size
+        indices = sampler(self.train.targets, self.order, **context)
+        while len(indices) < wanted:
+            more = sampler(self.train.targets, self.order, **context)
+            indices = torch.cat([indices, more])
+        if wanted:
+            indices = indices[:wanted]
+        elif len(indices) > p.batch_size and len(indices) % p.batch_size == 1:
+            indices = indices[:-1]  # batch norm cannot train on a single image
+        return indices
+
+    def _step(self, batch: Batch, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """One update; returns the loss and the number of hits, both still on the device."""
+        p = self.procedure
+        images = p.augment(batch.images, self.draws)
+        if p.tail_augment is not None:
+            images = p.tail_augment(images, batch.targets, p.class_counts, self.draws)
+        inputs = p.normalise(images)
+        targets = batch.targets
+        mixed = None
+        if p.mix is not None:
+            mixed = p.mix(inputs, targets, p.class_counts, self.draws)
+            inputs = mixed.images
+        loss, logits = self._forward(inputs, targets, mixed, weights)
+        self._update(loss, lambda: self._forward(inputs, targets, mixed, weights)[0])
+        self.steps += 1
+        if self.average is not None:
+            self.average.update(self.model)
+        return loss.detach(), (logits.detach().argmax(1) == targets).sum()
+
+    def _forward(
+        self, inputs: Tensor, targets: Tensor, mixed: Any, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        p = self.procedure
+        with autocast(inputs.device, p.precision):
+            features = self.model.forward_features(inputs)
+            logits = self.model.forward_head(features)
+        logits = logits.float()
+        if mixed is None:
+            values = p.loss(logits, targets, p.class_counts)
+            loss = reduction.batch_loss(values, weights[targets], p.hard_fraction)
+        else:
+            a, b = mixed.targets_a, mixed.targets_b
+            loss = reduction.mixed_batch_loss(
+                p.loss(logits, a, p.class_counts),
+                p.loss(logits, b, p.class_counts),
+                mixed.lam,
+                weights[a],
+                weights[b],
+                p.hard_fraction,
+            )
+        if p.supcon > 0:
+            loss = loss + p.supcon * supcon(features.float(), targets).mean()
+        return loss, logits
+
+    def _update(self, loss: Tensor, again: Callable[[], Tensor]) -> None:
+        p = self.procedure
+        optimizer = p.optimizer
+        optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if optim.uses_sam(optimizer):
+            saved = optim.sam_perturb(optimizer)
+            optimizer.zero_grad(set_to_none=True)
+            with optim.batch_norm_paused(self.model):
+                again().backward()
+            optim.sam_restore(optimizer, saved)
+        if p.grad_clip > 0:
+            self.scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), p.grad_clip)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+
+
+def shuffle(targets: Tensor, generator: torch.Generator) -> Tensor:
+    """Every index once: the sampler of the epochs before `defer`."""
+    return torch.randperm(len(targets), generator=generator)
+
+
+class _Best:
+    """The weights of the best epoch so far."""
+
+    def __init__(self, metric: str) -> None:
+        self.metric = metric
+        self.epoch = 0
+        self.value = -math.inf
+        self.state: State | None = None
+
+    def score(self, metrics: dict[str, float]) -> float:
+        """The watched metric, higher is better."""
+        if self.metric == "last":
+            return 0.0
+        return _sign(self.metric) * metrics[self.metric]
+
+    def offer(self, epoch: int, value: float, model: Classifier) -> None:
+        """Keep the weights if they are the best yet."""
+        if self.metric != "last" and value > self.value:
+            self.epoch, self.value, self.state = epoch, value, cpu_state(model)
+
+
+def _sign(metric: str) -> int:
+    return -1 if metric.endswith("loss") else 1
+
+
+def _errors(result: EpochResult) -> Tensor | None:
+    if result.val_recall is None:
+        return None
+    return torch.from_numpy(1 - np.nan_to_num(result.val_recall, nan=1.0))
+
+
+def _validate(
+    model: Classifier, val: Batches, procedure: Procedure, result: EpochResult
+) -> EpochResult:
+    found = predict(model, val, procedure.normalise, procedure.precision)
+    metrics, recall = summary(found, procedure.probabilities)
+    named = {f"val/{name}": value for name, value in metrics.items()}
+    named["val/accuracy_gap"] = result.metrics["train/accuracy"] - named["val/accuracy"]
+    return dataclasses.replace(result, metrics=result.metrics | named, val_recall=recall)
+
+
+def cpu_state(model: Classifier) -> State:
+    """A copy of the weights on the CPU."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}

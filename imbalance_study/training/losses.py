@@ -1,0 +1,344 @@
+"""Losses and class weights: two separate axes of remedies.
+
+A loss is ``loss(logits (N, C), targets (N,), class_counts (C,)) -> (N,)``: one value per example,
+and no notion of reduction, epoch or device. Class weights stand outside of it (see
+`imbalance_study.training.reduction`). All is computed in float32 at least, whatever the
+precision of the logits, and nothing here waits for the device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LDAM_SCALE = 30.0
+
+
+def cross_entropy(
+    logits: Tensor, targets: Tensor, class_counts: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
+    """Softmax cross-entropy.
+
+    ``-sum_c q_c log p_c`` with ``q = (1 - e) onehot(y) + e/C`` for a label smoothing of e
+    (Szegedy et al. 2016, arXiv:1512.00567, sec. 7).
+
+    Raises:
+        ValueError: `label_smoothing` is outside [0, 1).
+    """
+    _check(0 <= label_smoothing < 1, "label_smoothing must be in [0, 1)", label_smoothing)
+    logits = _at_least_float32(logits)
+    return F.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
+
+
+def focal(logits: Tensor, targets: Tensor, class_counts: Tensor, *, gamma: float = 2.0) -> Tensor:
+    """Focal loss on the softmax: what is already easy counts less.
+
+    ``-(1 - p_t)^gamma log p_t``, p_t the softmax probability of the true class (Lin et al. 2017,
+    arXiv:1708.02002, eq. 4; the paper itself has sigmoids, see `sigmoid_focal`). The power is taken
+    of the other classes' probabilities, summed as logarithms: for every gamma the gradient
+    stays finite as p_t reaches 1, where ``(1 - p_t)^gamma`` itself has an infinite slope for
+    gamma < 1.
+
+    Raises:
+        ValueError: `gamma` is negative or not finite.
+    """
+    _check(0 <= gamma < math.inf, "gamma must be at least 0 and finite", gamma)
+    log_probs = F.log_softmax(_at_least_float32(logits), dim=1)
+    index = targets[:, None]
+    log_others = log_probs.scatter(1, index, -math.inf).logsumexp(1)
+    return -(gamma * log_others).exp() * log_probs.gather(1, index)[:, 0]
+
+
+def sigmoid(logits: Tensor, targets: Tensor, class_counts: Tensor) -> Tensor:
+    """Binary cross-entropy of one sigmoid for each class, summed over the classes.
+
+    ``-sum_c log sigmoid(z'_c)`` with z' the logit of the true class and the negative of the others
+    (Cui et al. 2019, arXiv:1901.05555, sec. 4.2). The bias of the head starts at
+    ``-log(C - 1)``, without weight decay.
+    """
+    return -F.logsigmoid(_signed(logits, targets)).sum(1)
+
+
+def sigmoid_focal(
+    logits: Tensor, targets: Tensor, class_counts: Tensor, *, gamma: float = 2.0
+) -> Tensor:
+    """Focal loss on one sigmoid for each class, summed over the classes.
+
+    ``-sum_c (1 - p_c)^gamma log p_c`` with ``p_c = sigmoid(z'_c)``, z' as for `sigmoid`
+    (Lin et al. 2017, arXiv:1708.02002, eq. 4, without alpha; Cui et al. 2019, sec. 4.3).
+
+    Raises:
+        ValueError: `gamma` is negative or not finite.
+    """
+    _check(0 <= gamma < math.inf, "gamma must be at least 0 and finite", gamma)
+    signed = _signed(logits, targets)
+    return -((gamma * F.logsigmoid(-signed)).exp() * F.logsigmoid(signed)).sum(1)
+
+
+def ldam(
+    logits: Tensor,
+    targets: Tensor,
+    class_counts: Tensor,
+    *,
+    max_m: float = 0.5,
+    s: float = LDAM_SCALE,
+) -> Tensor:
+    """Label-distribution-aware margins: the rarer the class, the larger its margin.
+
+    Cross-entropy of ``s * (cos - margin_y onehot(y))`` (Cao et al. 2019, arXiv:1906.07413, sec.
+    3.2). The logits are the cosines of a normalised head (head=cosine), in [-1, 1].
+
+    Args:
+        logits: Cosines.
+        targets: True classes.
+        class_counts: Training images per class.
+        max_m: Margin of the rarest class, a difference of cosines.
+        s: Scale of the cosines.
+
+    Raises:
+        ValueError: `max_m` is negative or `s` is not positive.
+    """
+    _check(0 < s < math.inf, "s must be larger than 0 and finite", s)
+    cosines = _at_least_float32(logits)
+    margins = ldam_margins(class_counts.to(cosines.dtype), max_m)[targets]
+    shifted = cosines.scatter_add(1, targets[:, None], -margins[:, None])
+    return F.cross_entropy(s * shifted, targets, reduction="none")
+
+
+def ldam_margins(class_counts: Tensor, max_m: float) -> Tensor:
+    """Margin of each class: ``max_m * (n_c / n_min)^(-1/4)``, (C,).
+
+    Raises:
+        ValueError: `max_m` is negative or not finite.
+    """
+    _check(0 <= max_m < math.inf, "max_m must be at least 0 and finite", max_m)
+    return max_m * (class_counts / class_counts.min()) ** -0.25
+
+
+def balanced_softmax(logits: Tensor, targets: Tensor, class_counts: Tensor) -> Tensor:
+    """Cross-entropy of ``z_c + log n_c``: the softmax weighs each class by its count.
+
+    Ren et al. 2020, arXiv:2007.10740, eq. 3 and 4. At test the plain logits are used.
+    """
+    logits = _at_least_float32(logits)
+    shifted = logits + class_counts.to(logits.dtype).log()
+    return F.cross_entropy(shifted, targets, reduction="none")
+
+
+def logit_adjusted(
+    logits: Tensor, targets: Tensor, class_counts: Tensor, *, tau: float = 1.0
+) -> Tensor:
+    """Cross-entropy of ``z_c + tau log prior_c``, the prior from the training counts.
+
+    Menon et al. 2021, arXiv:2007.07314, eq. 10. The adjustment is made here or at test
+    (evaluation.posthoc), never in both; tau 1 is balanced softmax, tau 0 cross-entropy.
+
+    Raises:
+        ValueError: `tau` is not finite.
+    """
+    _check(math.isfinite(tau), "tau must be finite", tau)
+    logits = _at_least_float32(logits)
+    shifted = logits + tau * _log_prior(class_counts, logits.dtype)
+    return F.cross_entropy(shifted, targets, reduction="none")
+
+
+def vs(
+    logits: Tensor,
+    targets: Tensor,
+    class_counts: Tensor,
+    *,
+    gamma: float = 0.15,
+    tau: float = 1.25,
+) -> Tensor:
+    """Vector scaling: logits shifted by tau log prior, and scaled down for rare classes.
+
+    Cross-entropy of ``(n_c / n_max)^gamma z_c + tau log prior_c`` (Kini et al. 2021,
+    arXiv:2103.01550, their class weights being the axis class_weights here). gamma 0 is
+    logit_adjusted, gamma 0 and tau 0 cross-entropy.
+    The defaults are those in use for CIFAR-10 at ratio 100.
+
+    Raises:
+        ValueError: `gamma` is negative, or one of both is not finite.
+    """
+    _check(0 <= gamma < math.inf, "gamma must be at least 0 and finite", gamma)
+    _check(math.isfinite(tau), "tau must be finite", tau)
+    logits = _at_least_float32(logits)
+    counts = class_counts.to(logits.dtype)
+    scaled = (counts / counts.max()) ** gamma * logits
+    adjusted = scaled + tau * _log_prior(class_counts, logits.dtype)
+    return F.cross_entropy(adjusted, targets, reduction="none")
+
+
+def label_aware_smoothing(
+    logits: Tensor,
+    targets: Tensor,
+    class_counts: Tensor,
+    *,
+    smooth_head: float = 0.3,
+    smooth_tail: float = 0.0,
+    shape: Literal["concave", "linear", "convex"] = "concave",
+) -> Tensor:
+    """Cross-entropy with more label smoothing for frequent classes, made for a second stage.
+
+    ``-(1 - e_y) log p_y - e_y/(C - 1) sum_{c != y} log p_c`` with e_y from `class_smoothing`
+    (MiSLAS: Zhong et al. 2021, arXiv:2104.00466, sec. 3.2). The authors' code
+    spreads e_y over all C classes instead of the C - 1 others, a factor (C - 1)/C in e_y.
+    The defaults are theirs for CIFAR-10 at ratio 100.
+
+    Raises:
+        ValueError: A smoothing is outside [0, 1), or the head's is below the tail's.
+    """
+    log_probs = F.log_softmax(_at_least_float32(logits), dim=1)
+    counts = class_counts.to(log_probs.dtype)
+    smoothing = class_smoothing(counts, smooth_head, smooth_tail, shape)[targets]
+    index = targets[:, None]
+    of_others = log_probs.scatter(1, index, 0.0).sum(1) / (log_probs.shape[1] - 1)
+    return -(1 - smoothing) * log_probs.gather(1, index)[:, 0] - smoothing * of_others
+
+
+def class_smoothing(
+    class_counts: Tensor, smooth_head: float, smooth_tail: float, shape: str = "concave"
+) -> Tensor:
+    """Label smoothing of each class, (C,), rising with its count.
+
+    With ``r = (n_c - n_min) / (n_max - n_min)``, from e_tail at r = 0 to e_head at r = 1: concave
+    ``e_tail + (e_head - e_tail) sin(pi r / 2)``, linear ``e_tail + (e_head - e_tail) r``, convex
+    ``e_head + (e_head - e_tail) sin(3 pi / 2 + pi r / 2)`` (Zhong et al. 2021, sec. 3.2). Where
+    all counts are equal, every class gets e_head.
+
+    Raises:
+        ValueError: A smoothing is outside [0, 1), or the head's is below the tail's.
+    """
+    _check(0 <= smooth_tail < 1, "smooth_tail must be in [0, 1)", smooth_tail)
+    _check(smooth_tail <= smooth_head < 1, "smooth_head must be in [smooth_tail, 1)", smooth_head)
+    lowest, highest = class_counts.aminmax()
+    span = highest - lowest
+    rise = torch.where(span > 0, (class_counts - lowest) / span, torch.ones_like(class_counts))
+    if shape == "concave":
+        rise = (rise * (math.pi / 2)).sin()
+    elif shape == "convex":
+        rise = 1 - (rise * (math.pi / 2)).cos()
+    return smooth_tail + (smooth_head - smooth_tail) * rise
+
+
+def softmax_logits(logits: Tensor, loss_name: str, *, s: float = LDAM_SCALE) -> Tensor:
+    """What the softmax turns into a model's probabilities, (N, C), under the loss it learnt by.
+
+    The logits themselves; ``s * cosines`` after ldam; ``log sigmoid(z)`` after a sigmoid loss, so
+    that probabilities are the sigmoids divided by their sum. Temperature scaling and post-hoc
+    adjustment act on these. An unknown name (a user's own loss) counts as a softmax loss.
+    """
+    logits = _at_least_float32(logits)
+    if loss_name in SIGMOID_LOSSES:
+        return F.logsigmoid(logits)
+    return s * logits if loss_name in COSINE_LOSSES else logits
+
+
+def probabilities(logits: Tensor, loss_name: str, *, s: float = LDAM_SCALE) -> Tensor:
+    """Class probabilities (N, C), rows summing to 1, under the loss that the model learnt by.
+
+    Softmax of `softmax_logits`. No loss that corrects for the class counts enters here: after
+    balanced_softmax and its kin the plain logits hold for balanced classes.
+    """
+    return softmax_logits(logits, loss_name, s=s).softmax(1)
+
+
+def no_weights(class_counts: Tensor) -> Tensor:
+    """Every class weighs the same."""
+    return torch.ones_like(_at_least_float32(class_counts))
+
+
+def balanced_weights(class_counts: Tensor) -> Tensor:
+    """``1 / n_c``: every class has the same weight in all."""
+    return _sum_to_classes(1 / _at_least_float32(class_counts))
+
+
+def effective_weights(class_counts: Tensor, *, beta: float = 0.9999) -> Tensor:
+    """``(1 - beta) / (1 - beta^n_c)``: one over the effective number of samples.
+
+    Cui et al. 2019, arXiv:1901.05555, sec. 3.2 and 4. beta 0 weighs all classes alike, beta to 1
+    is `balanced_weights`. What matters is log(1 - beta): at ratio 100 on CIFAR-10 the weights
+    differ by 2.5 times at beta 0.99, 20 at 0.999, 79 at 0.9999.
+
+    Raises:
+        ValueError: `beta` is outside [0, 1).
+    """
+    _check(0 <= beta < 1, "beta must be in [0, 1)", beta)
+    log_beta = math.log(beta) if beta > 0 else -math.inf
+    # expm1, because 1 - beta^n in float32 would lose its digits as beta nears 1.
+    return _sum_to_classes(-1 / (_at_least_float32(class_counts) * log_beta).expm1())
+
+
+def inverse_sqrt_weights(class_counts: Tensor) -> Tensor:
+    """``1 / sqrt(n_c)``: half-way, on a log scale, between no weights and balanced ones."""
+    return _sum_to_classes(_at_least_float32(class_counts) ** -0.5)
+
+
+def check_class_counts(class_counts: Tensor, class_names: Sequence[str] = ()) -> None:
+    """Refuse a class without training images; called once, before training (it reads the counts).
+
+    Raises:
+        ValueError: "class 3 (deer) has no training images; ...".
+    """
+    for index, count in enumerate(class_counts.tolist()):
+        if count < 1:
+            name = f" ({class_names[index]})" if class_names else ""
+            raise ValueError(
+                f"class {index}{name} has no training images; every class needs at least one, "
+                f"the counts are {' '.join(f'{n:g}' for n in class_counts.tolist())}"
+            )
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _signed(logits: Tensor, targets: Tensor) -> Tensor:
+    logits = _at_least_float32(logits)
+    return logits * torch.full_like(logits, -1.0).scatter(1, targets[:, None], 1.0)
+
+
+def _log_prior(class_counts: Tensor, dtype: torch.dtype) -> Tensor:
+    counts = class_counts.to(dtype)
+    return (counts / counts.sum()).log()
+
+
+def _sum_to_classes(weights: Tensor) -> Tensor:
+    return weights * (len(weights) / weights.sum())
+
+
+def _check(holds: bool, rule: str, value: float) -> None:
+    if not holds:
+        raise ValueError(f"{rule}, got {value:g}")
+
+
+# One sigmoid for each class: the head's bias starts at -log(C - 1) and is not decayed.
+SIGMOID_LOSSES = frozenset({"sigmoid", "sigmoid_focal"})
+# The logits are cosines: head=cosine.
+COSINE_LOSSES = frozenset({"ldam"})
+# The loss itself corrects for the class counts.
+CORRECTING_LOSSES = frozenset({"balanced_softmax", "logit_adjusted", "vs"})
+
+LOSSES = {
+    "cross_entropy": cross_entropy,
+    "focal": focal,
+    "sigmoid": sigmoid,
+    "sigmoid_focal": sigmoid_focal,
+    "ldam": ldam,
+    "balanced_softmax": balanced_softmax,
+    "logit_adjusted": logit_adjusted,
+    "vs": vs,
+    "label_aware_smoothing": label_aware_smoothing,
+}
+
+CLASS_WEIGHTS = {
+    "none": no_weights,
+    "balanced": balanced_weights,
+    "effective": effective_weights,
+    "inverse_sqrt": inverse_sqrt_weights,
+}

@@ -1,0 +1,280 @@
+"""Optimizers, what they decay, and sharpness-aware minimisation as an option of each."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Params = Iterable[Any]  # parameters, or groups of them as dicts
+
+
+def parameter_groups(
+    model: nn.Module,
+    weight_decay: float,
+    *,
+    no_decay: Collection[nn.Parameter] = (),
+    decay_bias_and_norm: bool = True,
+) -> list[dict[str, Any]]:
+    """The trainable parameters of a model in at most two groups, decayed and not.
+
+    Everything decays by default, as in the long-tail papers (Cao et al. 2019 and those after).
+
+    Args:
+        model: Parameters that need no gradient are left out.
+        weight_decay: For the decayed group.
+        no_decay: Parameters to spare: the bias of a head under a sigmoid loss.
+        decay_bias_and_norm: False spares whatever has at most one dimension: biases, norm layers,
+            scales.
+
+    Raises:
+        ValueError: Nothing in the model can be trained.
+    """
+    spared = {id(parameter) for parameter in no_decay}
+    decayed: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            spare = parameter.ndim <= 1 and not decay_bias_and_norm
+            target = undecayed if spare or id(parameter) in spared else decayed
+            target.append(parameter)
+    if not decayed and not undecayed:
+        raise ValueError("the model has no trainable parameters: all are frozen")
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": undecayed, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def sgd(
+    params: Params,
+    *,
+    lr: float,
+    weight_decay: float,
+    momentum: float = 0.9,
+    nesterov: bool = True,
+    sam: float = 0.0,
+) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum.
+
+    Args:
+        params: Parameters, or groups of them.
+        lr: Learning rate.
+        weight_decay: L2, added to the gradient.
+        momentum: In [0, 1).
+        nesterov: Look ahead along the momentum (Sutskever et al. 2013).
+        sam: Radius rho of sharpness-aware minimisation (see `sam_perturb`), 0 is off.
+
+    Raises:
+        ValueError: `momentum` is outside [0, 1), `nesterov` has none, or `sam` is negative.
+    """
+    _check_fraction("momentum", momentum)
+    if nesterov and momentum == 0:
+        raise ValueError("nesterov=true needs a momentum larger than 0, got momentum=0")
+    groups = _listed(params)
+    optimizer = torch.optim.SGD(
+        groups,
+        lr=lr,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        nesterov=nesterov,
+        fused=_fused(groups),
+    )
+    return _finished(optimizer, sam)
+
+
+def adam(
+    params: Params,
+    *,
+    lr: float,
+    weight_decay: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    sam: float = 0.0,
+) -> torch.optim.Optimizer:
+    """Adam, its weight decay part of the gradient (Kingma and Ba 2015, arXiv:1412.6980).
+
+    Raises:
+        ValueError: A beta is outside [0, 1), `eps` is not positive, or `sam` is negative.
+    """
+    _check_adam(beta1, beta2, eps)
+    groups = _listed(params)
+    betas = (beta1, beta2)
+    optimizer = torch.optim.Adam(
+        groups, lr=lr, weight_decay=weight_decay, betas=betas, eps=eps, fused=_fused(groups)
+    )
+    return _finished(optimizer, sam)
+
+
+def adamw(
+    params: Params,
+    *,
+    lr: float,
+    weight_decay: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    sam: float = 0.0,
+) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101).
+
+    The weights shrink by ``lr * weight_decay`` at each update, as in torch.
+
+    Raises:
+        ValueError: A beta is outside [0, 1), `eps` is not positive, or `sam` is negative.
+    """
+    _check_adam(beta1, beta2, eps)
+    groups = _listed(params)
+    betas = (beta1, beta2)
+    optimizer = torch.optim.AdamW(
+        groups, lr=lr, weight_decay=weight_decay, betas=betas, eps=eps, fused=_fused(groups)
+    )
+    return _finished(optimizer, sam)
+
+
+def rmsprop(
+    params: Params,
+    *,
+    lr: float,
+    weight_decay: float,
+    alpha: float = 0.99,
+    momentum: float = 0.0,
+    eps: float = 1e-8,
+    sam: float = 0.0,
+) -> torch.optim.Optimizer:
+    """RMSprop: each weight's step over the running root mean square of its gradient.
+
+    Raises:
+        ValueError: `alpha` or `momentum` is outside [0, 1), `eps` is not positive, or `sam` is
+            negative.
+    """
+    _check_fraction("alpha", alpha)
+    _check_fraction("momentum", momentum)
+    _check_positive("eps", eps)
+    optimizer = torch.optim.RMSprop(
+        params, lr=lr, weight_decay=weight_decay, alpha=alpha, momentum=momentum, eps=eps
+    )
+    return _finished(optimizer, sam)
+
+
+def _listed(params: Params) -> list[Any]:
+    return [
+        {**one, "params": list(one["params"])} if isinstance(one, dict) else one for one in params
+    ]
+
+
+def _fused(groups: list[Any]) -> bool | None:
+    # SGD of resnet18 on one core: 4 ms fused, 11 ms torch's choice, 28 ms foreach.
+    first = groups[0] if groups else None
+    weight = first["params"][0] if isinstance(first, dict) else first
+    return True if weight is not None and weight.device.type in ("cpu", "cuda") else None
+
+
+def _finished(optimizer: torch.optim.Optimizer, sam: float) -> torch.optim.Optimizer:
+    if not 0 <= sam < math.inf:
+        raise ValueError(f"sam must be at least 0 and finite, got {sam:g}")
+    for group in optimizer.param_groups:
+        group["sam"] = sam
+    optimizer.register_load_state_dict_post_hook(_match_layouts)
+    return optimizer
+
+
+def _match_layouts(optimizer: torch.optim.Optimizer) -> None:
+    # Fused kernels walk through memory: a momentum saved as channels_last, loaded beside a
+    # contiguous weight, would silently belong to other weights.
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {value:g}")
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be larger than 0 and finite, got {value:g}")
+
+
+def _check_adam(beta1: float, beta2: float, eps: float) -> None:
+    _check_fraction("beta1", beta1)
+    _check_fraction("beta2", beta2)
+    _check_positive("eps", eps)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every parameter group the learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def uses_sam(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the optimizer was made with ``sam`` above 0."""
+    return any(group["sam"] > 0 for group in optimizer.param_groups)
+
+
+@torch.no_grad()
+def sam_perturb(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """First half of a SAM update: climb from w to ``w + rho g / |g|``.
+
+    Sharpness-aware minimisation (Foret et al. 2021, arXiv:2010.01412, eq. 2 with p = 2); |g| is
+    the norm of the gradient of all parameters together. The caller computes the gradient at the
+    new place, with batch-norm statistics paused (`batch_norm_paused`), calls `sam_restore`, and
+    steps. A gradient of zero moves nothing; the scale of a scaled loss cancels.
+
+    Returns:
+        Copies of the weights, for `sam_restore`.
+    """
+    saved = [weight.clone() for weight in _weights(optimizer)]
+    gradients = [w.grad for w in _weights(optimizer) if w.grad is not None]
+    if not gradients:
+        return saved
+    norm = torch.stack(torch._foreach_norm(gradients)).norm()
+    per_norm = 1 / norm.clamp_min(torch.finfo(norm.dtype).tiny)
+    for group in optimizer.param_groups:
+        moved = [weight for weight in group["params"] if weight.grad is not None]
+        if moved:
+            unit = torch._foreach_mul([weight.grad for weight in moved], per_norm)
+            torch._foreach_add_(moved, unit, alpha=group["sam"])
+    return saved
+
+
+@torch.no_grad()
+def sam_restore(optimizer: torch.optim.Optimizer, saved: list[Tensor]) -> None:
+    """Second half of a SAM update: put the weights back, bit by bit; gradients stay as they are."""
+    torch._foreach_copy_(_weights(optimizer), saved)
+
+
+@contextlib.contextmanager
+def batch_norm_paused(model: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of batch norm as they are, in training mode.
+
+    SAM's second pass runs at weights that are never kept; their statistics must not enter.
+    """
+    layers = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True
+
+
+def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": sgd, "adam": adam, "adamw": adamw, "rmsprop": rmsprop}

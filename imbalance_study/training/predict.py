@@ -1,0 +1,85 @@
+"""One pass over a part of the data: logits and features, and the metrics an epoch is watched by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from imbalance_study.data.batches import Batches
+from imbalance_study.evaluation.metrics import class_scores, confusion_matrix, quick_metrics
+from imbalance_study.models.classifier import Classifier
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+class Predictions(NamedTuple):
+    """One pass over a part of the data."""
+
+    logits: npt.NDArray[np.float32]  # (N, C)
+    features: npt.NDArray[np.float32]  # (N, num_features), or (N, 0) when not asked for
+    targets: npt.NDArray[np.int64]  # (N,)
+
+
+def summary(
+    found: Predictions, probabilities: Callable[[Tensor], Tensor]
+) -> tuple[dict[str, float], npt.NDArray[np.float64]]:
+    """Quick metrics and the recall (C,) of each class.
+
+    The loss is the mean negative log-likelihood of the probabilities, whatever the model was
+    trained with, so that it compares over losses.
+    """
+    num_classes = found.logits.shape[1]
+    probs = probabilities(torch.from_numpy(found.logits)).numpy()
+    predictions = probs.argmax(1)
+    metrics = quick_metrics(found.targets, predictions, num_classes)
+    metrics["loss"] = negative_log_likelihood(probs, found.targets)
+    confusion = confusion_matrix(found.targets, predictions, num_classes)
+    return metrics, np.asarray(class_scores(confusion).recall)
+
+
+def negative_log_likelihood(
+    probs: npt.NDArray[np.floating[Any]], targets: npt.NDArray[np.int64]
+) -> float:
+    """Mean of -log p of the true class; probabilities (N, C) are floored at 1e-12."""
+    own = np.take_along_axis(probs, targets[:, None], axis=1)
+    return float(-np.log(np.maximum(own, 1e-12)).mean())
+
+
+@torch.inference_mode()
+def predict(
+    model: Classifier,
+    batches: Batches,
+    normalise: Callable[[Tensor], Tensor],
+    precision: Precision = "fp32",
+    *,
+    features: bool = False,
+    batch_size: int = 500,
+) -> Predictions:
+    """One pass in order: logits, and the penultimate features when asked for."""
+    was_training = model.training
+    model.eval()
+    indices = torch.arange(len(batches))
+    logits, penultimate = [], []
+    for batch in batches.epoch(indices, batch_size):
+        with autocast(batches.device, precision):
+            found = model.forward_features(normalise(batch.images))
+            logits.append(model.forward_head(found).float())
+        if features:
+            penultimate.append(found.float())
+    model.train(was_training)
+    return Predictions(
+        torch.cat(logits).cpu().numpy(),
+        torch.cat(penultimate).cpu().numpy() if features else np.empty((len(batches), 0), "f4"),
+        batches.targets.numpy(),
+    )
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The autocast context of a precision; fp32 is none."""
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")

@@ -1,0 +1,73 @@
+"""From one loss value per example to the loss of the batch: weights, mixing, hard examples."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def batch_loss(losses: Tensor, weights: Tensor, hard_fraction: float = 1.0) -> Tensor:
+    """``sum(w * l) / sum(w)``: the scale of the weights never moves the learning rate.
+
+    With `hard_fraction` below 1 only the ``ceil(hard_fraction * N)`` examples with the largest
+    losses count, weights not considered in the choice (online hard example mining,
+    Shrivastava et al. 2016, arXiv:1604.03540).
+
+    Args:
+        losses: (N,) one value per example.
+        weights: (N,) the class weight of each example, positive.
+        hard_fraction: Share of the batch that counts.
+
+    Raises:
+        ValueError: `hard_fraction` is outside (0, 1].
+    """
+    if not 0 < hard_fraction <= 1:
+        raise ValueError(f"hard_fraction must be in (0, 1], got {hard_fraction:g}")
+    if hard_fraction < 1:
+        kept = math.ceil(hard_fraction * len(losses))
+        losses, hardest = losses.topk(kept)
+        weights = weights[hardest]
+    return (weights * losses).sum() / weights.sum()
+
+
+def mixed_batch_loss(
+    losses_a: Tensor,
+    losses_b: Tensor,
+    lam: Tensor,
+    weights_a: Tensor,
+    weights_b: Tensor,
+    hard_fraction: float = 1.0,
+) -> Tensor:
+    """Batch loss of mixed examples, `lam` of each being of class a and the rest of class b.
+
+    ``sum(lam w_a l_a + (1 - lam) w_b l_b) / sum(lam w_a + (1 - lam) w_b)``: the terms of mixup
+    (Zhang et al. 2018, arXiv:1710.09412) over the sum of their own weights. An example's loss, by
+    which the hardest are chosen, is the quotient of its own terms.
+
+    Args:
+        losses_a: (N,) loss to the first targets.
+        losses_b: (N,) loss to the second targets.
+        lam: (N,) share of the first targets, in [0, 1].
+        weights_a: (N,) class weights of the first targets, positive.
+        weights_b: (N,) class weights of the second targets, positive.
+        hard_fraction: As in `batch_loss`.
+    """
+    share_a, share_b = lam * weights_a, (1 - lam) * weights_b
+    weights = share_a + share_b
+    return batch_loss((share_a * losses_a + share_b * losses_b) / weights, weights, hard_fraction)
+
+
+def active_class_weights(weights: Tensor, progress: float, defer: float) -> Tensor:
+    """The class weights (C,) in force: ones until the fraction `defer` of training is done.
+
+    Deferred re-weighting (DRW, Cao et al. 2019, arXiv:1906.07413, algorithm 1): ``defer=0.8`` is
+    epoch 160 of 200.
+
+    Args:
+        weights: (C,) the weights from then on.
+        progress: Fraction of the training done, in [0, 1].
+        defer: 0 puts the weights in force at once.
+    """
+    return weights if progress >= defer else torch.ones_like(weights)

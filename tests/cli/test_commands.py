@@ -1,0 +1,88 @@
+import dataclasses
+import subprocess
+import sys
+import time
+
+import pytest
+
+from imbalance_study import cli
+from imbalance_study.cli.recipes import command_line
+from imbalance_study.cli.train import command
+from imbalance_study.config import Config
+from imbalance_study.recipes import RECIPES
+
+
+def _run(capsys, *args):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(list(args))
+    return stop.value.code, capsys.readouterr()
+
+
+def test_every_field_is_an_option_of_train_with_its_default_on_the_help_page(capsys):
+    cli.main(["train", "--help"])
+    page = " ".join(capsys.readouterr().out.split())
+    for field in dataclasses.fields(Config):
+        assert f"--{field.name} " in page
+    for group in ("Data:", "Imbalance:", "Model:", "Remedy:", "Training:", "Machine:"):
+        assert group in page
+    assert "[default: cross_entropy]" in page
+    assert "balanced_softmax softmax with the class counts in it" in page
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["trian"], "Error: unknown command 'trian'; known: train, recipes"),
+        (["train", "--modle", "x"], "Error: unknown knob 'modle'; did you mean model?"),
+        (["train", "--lr", "foo"], "Error: lr must be a number, got 'foo'"),
+        (["train", "--lr"], "Error: Option '--lr' requires an argument."),
+        (["train", "--imbalance_ratio", "0.5"], "imbalance_ratio must be at least 1, got 0.5"),
+        (["recipes", "paper"], "Error: unknown recipe 'paper'"),
+    ],
+)
+def test_a_typing_mistake_is_one_line_and_a_status(capsys, args, message):
+    status, output = _run(capsys, *args)
+    assert status in (1, 2)
+    assert output.out == ""
+    assert message in output.err
+    assert output.err.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(capsys):
+    _, output = _run(capsys, "train", "--lr", "foo", "--debug")
+    assert "Traceback" in output.err
+
+
+def test_recipes_are_listed_with_what_they_set_and_their_source(capsys):
+    cli.main(["recipes"])
+    page = capsys.readouterr().out
+    for name, recipe in RECIPES.items():
+        assert name in page
+        assert recipe.source in page
+    cli.main(["recipes", "paper_ldam_drw"])
+    assert capsys.readouterr().out.strip() == command_line("paper_ldam_drw")
+
+
+def test_booleans_take_a_value_or_stand_alone():
+    for args, expected in ((["--ema", "false"], "false"), (["--ema"], "true"), ([], None)):
+        assert command.make_context("train", args).params["ema"] == expected
+
+
+@pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["recipes"]])
+def test_help_answers_within_half_a_second(args):
+    times = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "imbalance_study", *args], check=True, capture_output=True
+        )
+        times.append(time.perf_counter() - begun)
+    assert min(times) < 0.5
+
+
+def test_help_imports_neither_torch_nor_mlflow():
+    code = (
+        "import sys; from imbalance_study import cli; cli.main(['train', '--help']);"
+        "assert not {'torch', 'mlflow', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

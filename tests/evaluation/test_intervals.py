@@ -1,0 +1,157 @@
+import time
+
+import numpy as np
+import pytest
+
+from imbalance_study.evaluation import intervals, metrics
+
+
+def some_predictions(size, num_classes, seed=0, strength=1.5):
+    generator = np.random.default_rng(seed)
+    targets = generator.integers(num_classes, size=size)
+    logits = generator.normal(size=(size, num_classes))
+    logits[np.arange(size), targets] += strength
+    probs = np.exp(logits)
+    return targets, probs / probs.sum(1, keepdims=True)
+
+
+def resample_by_images(targets, probs, counts, resamples, generator):
+    """The plain stratified bootstrap: draw images of each class, compute everything anew."""
+    groups = [np.flatnonzero(targets == label) for label in np.unique(targets)]
+    drawn = []
+    for _ in range(resamples):
+        picks = np.concatenate([generator.choice(group, len(group)) for group in groups])
+        drawn.append(metrics.classification_metrics(targets[picks], probs[picks], counts, 0.0))
+    return {name: np.array([each[name] for each in drawn]) for name in drawn[0]}
+
+
+def test_intervals_are_those_of_resampling_the_images_one_by_one():
+    targets, probs = some_predictions(300, 4)
+    counts = np.array([40, 30, 20, 10])
+    plain = resample_by_images(targets, probs, counts, 1_500, np.random.default_rng(1))
+    found = intervals.bootstrap_intervals(
+        targets, probs, counts, np.random.default_rng(2), resamples=4_000, auc_resamples=1_500
+    )
+    values = metrics.classification_metrics(targets, probs, counts, 0.0)
+    for name, (low, high) in found.items():
+        width = np.subtract(*np.percentile(plain[name], [97.5, 2.5]))
+        assert high - low == pytest.approx(width, rel=0.1), name
+        low_end, high_end = np.percentile(plain[name], [2.5, 97.5]) - plain[name].mean()
+        assert (low, high) == pytest.approx(
+            (values[name] + low_end, values[name] + high_end), abs=0.1 * width
+        ), name
+
+
+def test_weighted_areas_are_those_of_the_repeated_images():
+    targets, probs = some_predictions(60, 3, strength=0.5)
+    probs = np.round(probs, 1)  # ties
+    multiplicity = np.random.default_rng(0).integers(0, 4, size=(60, 5))
+    for column in range(5):
+        repeated = np.repeat(np.arange(60), multiplicity[:, column])
+        expected = metrics.ranking_scores(targets[repeated], probs[repeated])
+        for label in range(3):
+            roc, precision = intervals._weighted_areas(
+                probs[:, label], targets == label, multiplicity
+            )
+            assert roc[column] == pytest.approx(expected.roc_auc[label], abs=1e-12)
+            assert precision[column] == pytest.approx(expected.average_precision[label], abs=1e-12)
+
+
+def test_every_interval_holds_its_metric_and_stays_between_0_and_1():
+    targets, probs = some_predictions(2_000, 40, strength=1.0)
+    counts = np.arange(40) + 1
+    found = intervals.bootstrap_intervals(targets, probs, counts, np.random.default_rng(0))
+    values = metrics.classification_metrics(targets, probs, counts, 0.0)
+    assert set(found) == set(values) - {"loss", "top5_accuracy"}
+    for name, (low, high) in found.items():
+        assert 0 <= low <= values[name] <= high <= 1, name
+
+
+def test_resamples_keep_the_number_of_images_of_each_class():
+    confusion = np.array([[50, 0, 7], [0, 0, 0], [1, 2, 3]])
+    drawn = np.concatenate(
+        list(intervals.resampled_confusions(confusion, 500, np.random.default_rng(0)))
+    )
+    assert drawn.shape == (500, 3, 3)
+    np.testing.assert_array_equal(drawn.sum(2), np.broadcast_to([57, 0, 6], (500, 3)))
+    assert (drawn[:, confusion == 0] == 0).all()
+    np.testing.assert_allclose(drawn.mean(0), confusion, atol=0.4)
+
+
+def test_resamples_come_in_chunks_that_add_up(monkeypatch):
+    monkeypatch.setattr(intervals, "CELLS_AT_ONCE", 30)
+    drawn = list(
+        intervals.resampled_confusions(np.eye(3, dtype=int) * 5, 10, np.random.default_rng(0))
+    )
+    assert [len(part) for part in drawn] == [3, 3, 3, 1]
+
+
+def test_the_same_generator_state_gives_the_same_intervals():
+    targets, probs = some_predictions(200, 3)
+    one, two = (
+        intervals.bootstrap_intervals(targets, probs, np.ones(3, int), np.random.default_rng(7))
+        for _ in range(2)
+    )
+    assert one == two
+
+
+def test_a_perfect_result_has_an_interval_without_width():
+    targets = np.arange(5).repeat(4)
+    found = intervals.bootstrap_intervals(
+        targets, np.eye(5)[targets], np.ones(5, int), np.random.default_rng(0)
+    )
+    assert all(interval == (1.0, 1.0) for interval in found.values())
+
+
+def test_metrics_that_are_undefined_have_undefined_intervals():
+    found = intervals.bootstrap_intervals(
+        np.zeros(9, int), np.eye(2)[np.zeros(9, int)], np.ones(2, int), np.random.default_rng(0)
+    )
+    assert np.isnan(found["roc_auc_macro"]).all()
+    assert np.isnan(found["medium_recall"]).all()
+    assert found["accuracy"] == (1.0, 1.0)
+
+
+def test_ten_thousand_predictions_take_less_than_two_seconds():
+    targets, probs = some_predictions(10_000, 10)
+    start = time.process_time()
+    intervals.bootstrap_intervals(targets, probs, np.arange(10) + 1, np.random.default_rng(0))
+    assert time.process_time() - start < 2
+
+
+def test_a_confidence_of_95_percent_written_as_95_is_refused():
+    targets, probs = some_predictions(10, 2)
+    with pytest.raises(ValueError, match="between 0 and 1, got 95"):
+        intervals.bootstrap_intervals(
+            targets, probs, np.ones(2, int), np.random.default_rng(0), confidence=95
+        )
+
+
+def test_the_standard_error_of_balanced_accuracy_by_hand():
+    targets = np.array([0, 0, 0, 0, 1, 1])
+    predictions = np.array([0, 0, 0, 1, 1, 0])
+    expected = np.sqrt(0.75 * 0.25 / 3 + 0.5 * 0.5 / 1) / 2
+    found = intervals.standard_error_of_balanced_accuracy(targets, predictions, 2)
+    assert found == pytest.approx(expected)
+
+
+def test_the_standard_error_is_the_spread_over_test_sets():
+    generator = np.random.default_rng(0)
+    targets, recall = np.repeat([0, 1, 2], [200, 50, 20]), np.array([0.9, 0.6, 0.4])
+    scores, errors = [], []
+    for _ in range(2_000):
+        right = generator.random(270) < recall[targets]
+        predictions = np.where(right, targets, (targets + 1) % 3)
+        scores.append(metrics.quick_metrics(targets, predictions, 3)["balanced_accuracy"])
+        errors.append(intervals.standard_error_of_balanced_accuracy(targets, predictions, 3))
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(scores), rel=0.05)
+
+
+def test_a_class_with_a_single_image_counts_as_knowing_nothing():
+    one = intervals.standard_error_of_balanced_accuracy(np.array([0]), np.array([0]), 3)
+    assert one == pytest.approx(0.5)
+
+
+def test_without_images_the_standard_error_is_undefined():
+    empty = np.zeros(0, dtype=int)
+    assert np.isnan(intervals.standard_error_of_balanced_accuracy(empty, empty, 3))

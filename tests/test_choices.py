@@ -1,0 +1,32 @@
+"""The names that the help page shows are those of the registries."""
+
+import pytest
+
+from imbalance_study import choices
+from imbalance_study.data import augment, longtail, mix, policies, samplers, smote, sources
+from imbalance_study.models import zoo
+from imbalance_study.training import losses, optim, schedules
+
+PAIRS = {
+    "DATASETS": sources.DATASETS,
+    "IMBALANCES": longtail.IMBALANCES,
+    "VALIDATIONS": longtail.VALIDATIONS,
+    "MODELS": zoo.MODELS,
+    "LOSSES": losses.LOSSES,
+    "CLASS_WEIGHTS": losses.CLASS_WEIGHTS,
+    "SAMPLERS": samplers.SAMPLERS,
+    "AUGMENTATIONS": augment.AUGMENTATIONS,
+    "MIXES": mix.MIXES,
+    "RESAMPLES": smote.RESAMPLERS,
+    "TAIL_AUGMENTS": policies.TAIL_AUGMENTS,
+    "OPTIMIZERS": optim.OPTIMIZERS,
+    "SCHEDULES": schedules.SCHEDULES,
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_choices_on_the_help_page_are_those_of_the_registry(name):
+    listed = getattr(choices, name)
+    assert set(listed) - {"none"} == set(PAIRS[name]) - {"none"}
+    for choice, about in listed.items():
+        assert len(about) > 3, choice
