@@ -140,14 +140,19 @@ class Config:
     steps_per_epoch: int = knob(
         0, "Training", "Updates an epoch; 0: as many as the sampler fills.", minimum=0
     )
-    optimizer: str = knob("sgd", "Training", "The optimizer.", choices=choices.OPTIMIZERS)
+    optimizer: str = knob("adamw", "Training", "The optimizer.", choices=choices.OPTIMIZERS)
     lr: float = knob(
-        0.05,
+        0.002,
         "Training",
-        "Peak learning rate; when not set, 0.05 for sgd and 0.001 for the others.",
+        "Peak learning rate; when not set, 0.05 for sgd, 0.001 for adam and rmsprop.",
         above=0,
     )
-    weight_decay: float = knob(5e-4, "Training", "Weight decay.", minimum=0)
+    weight_decay: float = knob(
+        0.01,
+        "Training",
+        "Weight decay; when not set, 0.0005 for sgd, 0 for adam and rmsprop.",
+        minimum=0,
+    )
     schedule: str = knob(
         "cosine:warmup=1",
         "Training",
@@ -220,6 +225,7 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
         "augment": "crop:padding=2",
         "test_fraction": 0.3,
         "batch_size": 32,
+        "lr": 0.003,
     },
     "cifar10": _CIFAR,
     "cifar100": _CIFAR,
@@ -232,8 +238,12 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
 # Sets that come with a test set of their own.
 OWN_TEST_SET = ("cifar10", "cifar100", "flowers102")
 
-# The learning rate that goes with an optimizer where nobody set one.
-USUAL_LR = {"sgd": 0.05, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001}
+# What goes with an optimizer where nobody set it.
+USUAL: dict[str, dict[str, Any]] = {
+    "sgd": {"lr": 0.05, "weight_decay": 5e-4},
+    "adam": {"lr": 0.001, "weight_decay": 0.0},
+    "rmsprop": {"lr": 0.001, "weight_decay": 0.0},
+}
 
 # The axes that runs are compared by: always logged as params.
 AXES = (
@@ -288,9 +298,11 @@ def resolve(given: Mapping[str, Any]) -> Resolved:
     for origin, level in reversed(levels):
         values |= level
         origins |= dict.fromkeys(level, origin)
-    optimizer = spec.parse(values.get("optimizer", Config.optimizer)).name
-    if "lr" not in values and USUAL_LR.get(optimizer, Config.lr) != Config.lr:
-        values["lr"], origins["lr"] = USUAL_LR[optimizer], "optimizer"
+    usual = USUAL.get(spec.parse(values.get("optimizer", Config.optimizer)).name, {})
+    for name in usual:
+        if origins[name] not in ("default", "data set"):
+            continue
+        values[name], origins[name] = usual[name], "optimizer"
     _merge_ratio(values, origins)
     if dataset in OWN_TEST_SET and "test_fraction" in values:
         raise ValueError(f"test_fraction has no effect with dataset={dataset}: it has a test set")

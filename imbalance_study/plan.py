@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from imbalance_study import prepare, spec
+from imbalance_study import prepare
 from imbalance_study.config import Config, Resolved
 from imbalance_study.models import complexity
 from imbalance_study.tracking.summary import recipe_note
+from imbalance_study.training.loop import sampler_context
 
 
 def describe(resolved: Resolved) -> str:
@@ -59,9 +60,9 @@ def describe(resolved: Resolved) -> str:
 
 def _one_epoch(procedure: Any, data: prepare.Data) -> torch.Tensor:
     targets = torch.from_numpy(data.train_labels[data.train_rows]).long()
-    context = {"progress": 0.0, "class_errors": None}
-    taken = {k: v for k, v in context.items() if spec.takes(procedure.sampler, k)}
-    indices: torch.Tensor = procedure.sampler(targets, torch.Generator().manual_seed(0), **taken)
+    context = sampler_context(procedure.sampler, 0.0, None)
+    generator = torch.Generator().manual_seed(0)
+    indices: torch.Tensor = procedure.sampler(targets, generator, **context)
     return indices
 
 

@@ -24,7 +24,7 @@ from imbalance_study.data.batches import Batches, fits
 from imbalance_study.models import heads, zoo
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import losses, optim, schedules
-from imbalance_study.training.loop import Procedure
+from imbalance_study.training.loop import Procedure, sampler_context
 from imbalance_study.training.predict import Precision
 
 # Keyword-only parameters that the caller supplies: they are no knobs.
@@ -106,7 +106,7 @@ def bind(config: Config) -> Choices:
             raise ValueError(f"label_smoothing has no effect with loss={config.loss}")
         loss = functools.partial(loss, label_smoothing=config.label_smoothing)
     specs = spec.parse_chain(config.augment)
-    return Choices(
+    choices = Choices(
         imbalance=spec.bind(longtail.IMBALANCES, config.imbalance, "imbalance"),
         validation=spec.bind(longtail.VALIDATIONS, config.validation, "validation"),
         loss=loss,
@@ -122,6 +122,28 @@ def bind(config: Config) -> Choices:
         schedule=spec.bind(schedules.SCHEDULES, config.schedule, "schedule"),
         early_stopping=_early_stopping(config.early_stopping),
     )
+    _try(choices)
+    return choices
+
+
+def _try(choices: Choices) -> None:
+    """Call what checks its knobs when it is called, so that nothing is loaded in vain."""
+    counts = torch.tensor([3.0, 2.0])
+    targets = torch.tensor([0, 0, 0, 1, 1])
+    choices.loss(torch.zeros(5, 2), targets, counts)
+    choices.class_weights(counts)
+    choices.schedule(0.5, 2, [0.0])
+    if choices.early_stopping is not None:
+        choices.early_stopping([0.0])
+    generator = torch.Generator().manual_seed(0)
+    images = torch.zeros(5, 3, 32, 32, dtype=torch.uint8)
+    choices.augment(images, generator)
+    choices.sampler(targets, generator, **sampler_context(choices.sampler, 0.0, None))
+    if choices.tail_augment is not None:
+        choices.tail_augment(images, targets, counts, generator)
+    if choices.mix is not None:
+        choices.mix(images.float(), targets, counts, generator)
+    choices.optimizer([nn.Parameter(torch.zeros(1))], lr=0.1, weight_decay=0.0)
 
 
 STOP_METRICS = ("val/balanced_accuracy", "val/accuracy", "val/macro_f1", "val/loss")

@@ -27,11 +27,11 @@ def test_auto_counts_as_not_given():
     assert origins["device"] == "default"
 
 
-def test_the_learning_rate_follows_the_optimizer_unless_it_is_given():
-    assert resolve({"optimizer": "adam"}).config.lr == 0.001
-    assert resolve({"optimizer": "adam"}).origins["lr"] == "optimizer"
-    assert resolve({"optimizer": "adam", "lr": "0.01"}).config.lr == 0.01
-    assert resolve({"optimizer": "sgd:momentum=0.5"}).config.lr == Config.lr
+def test_learning_rate_and_decay_follow_the_optimizer_unless_they_are_given():
+    found, origins = resolve({"optimizer": "sgd:momentum=0.5", "weight_decay": "0.1"})
+    assert (found.lr, origins["lr"]) == (0.05, "optimizer")
+    assert (found.weight_decay, origins["weight_decay"]) == (0.1, "given")
+    assert resolve({"optimizer": "adamw"}).origins["lr"] == "default"
 
 
 def test_imbalance_ratio_is_short_for_the_ratio_of_the_spec():

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -39,8 +40,9 @@ def cached(
 
     An entry is a folder with images.npy and manifest.json. Its name is a digest of `made_of`, so a
     changed file leads to another entry, and those that the change made useless are removed. An
-    entry is written beside its place and renamed: no process sees half of one, and of several that
-    write the same, the first wins.
+    entry is written beside its place and renamed: no process sees half of one. Of several that want
+    the same, one writes and the others wait for it; where the file system knows no locks, all write
+    and the first wins.
 
     Args:
         cache_dir: Folder of all entries; created when needed.
@@ -61,10 +63,24 @@ def cached(
     family = _digest({**made_of, "files": None})
     entry = cache_dir / f"{family}-{_digest(made_of)}"
     found = _open(entry)
-    if found is not None:
-        return found
+    if found is None:
+        with _named(cache_dir):
+            cache_dir.mkdir(parents=True, exist_ok=True)
+        with _alone(cache_dir / f".lock-{family}"):
+            found = _open(entry) or _make(entry, cache_dir, made_of, count, build)
+    return found
+
+
+def _make(
+    entry: Path,
+    cache_dir: Path,
+    made_of: dict[str, Any],
+    count: int,
+    build: Callable[[Write], dict[str, Any]],
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Write the entry, remove those of the same root that it replaces, and open it."""
+    size = made_of["image_size"]
     with _named(cache_dir):
-        cache_dir.mkdir(parents=True, exist_ok=True)
         _refuse_if_full(cache_dir, count * size * size * 3)
         _remove_abandoned(cache_dir)
         scratch = cache_dir / f".writing-{uuid.uuid4().hex}"
@@ -75,13 +91,25 @@ def cached(
             _move(scratch, entry)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    for stale in cache_dir.glob(f"{family}-*"):
+    for stale in cache_dir.glob(f"{entry.name.partition('-')[0]}-*"):
         if stale != entry:
             shutil.rmtree(stale, ignore_errors=True)
     found = _open(entry)
     if found is None:
         raise OSError(f"the cache in {cache_dir} cannot be read back after writing")
     return found
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Keep other processes waiting; the system lets them go on when this one dies."""
+    with contextlib.ExitStack() as stack:
+        if sys.platform != "win32":
+            import fcntl
+
+            with contextlib.suppress(OSError):
+                fcntl.lockf(stack.enter_context(lock.open("wb")), fcntl.LOCK_EX)
+        yield
 
 
 def _digest(value: dict[str, Any]) -> str:

@@ -112,7 +112,8 @@ def project(
 ) -> tuple[dict[str, Floats], Floats]:
     """Coordinates by each method, and the variance that the principal components explain.
 
-    t-SNE and UMAP see the first 50 principal components.
+    t-SNE and UMAP see the first 50 principal components. All run on one thread: sums then have one
+    order, the same seed gives the same picture, and a busy machine does not make them crawl.
 
     Args:
         features: Features (N, F), N at least 1; values that are not finite count as 0.
@@ -125,10 +126,13 @@ def project(
     if unknown := set(methods) - set(METHODS):
         known = ", ".join(METHODS)
         raise ValueError(f"methods must be some of {known}, got {', '.join(sorted(unknown))}")
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     features = np.nan_to_num(np.asarray(features, dtype=np.float64), posinf=0, neginf=0)
-    components, explained = principal_components(features, COMPONENTS)
     draw = {"pca": lambda found, _: found[:, :2], "tsne": tsne, "umap": umap}
-    return {method: draw[method](components, seed) for method in methods}, explained
+    with threadpool_limits(1):
+        components, explained = principal_components(features, COMPONENTS)
+        return {method: draw[method](components, seed) for method in methods}, explained
 
 
 def separation_metrics(features: Floats, targets: Ints) -> dict[str, float]:

@@ -65,7 +65,7 @@ def _histogram(axes: Axes, right: Floats, wrong: Floats) -> None:
         axes.hist(values, edges, color=color, alpha=0.6, label=label)
     axes.set(title="Confidence of right and wrong predictions", xlabel="confidence", xlim=(0, 1))
     axes.set_ylabel("predictions")
-    style.plain_axis(axes)
+    style.count_axis(axes)
     axes.legend(loc="upper left")
 
 

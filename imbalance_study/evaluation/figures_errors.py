@@ -89,7 +89,7 @@ def confused_pairs(table: Mapping[str, Sequence[Any]]) -> Figure:
     axes.invert_yaxis()
     axes.set(title="Most confused pairs: true → predicted", xlabel="images")
     axes.set_xlim(0, 1.35 * max(table["images"]))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    style.count_axis(axes, "x")
     return figure
 
 
@@ -135,7 +135,7 @@ def roc_pr(
         figure.legend(handles=handles, loc="outside right center", title=title)
     else:
         bar = figure.colorbar(scale, ax=[roc, recall], label="training images of the class")
-        style.plain_axis(bar.ax)
+        bar.ax.yaxis.set_major_formatter(style.plain_numbers)
         means = np.mean([(curve.roc_auc, curve.average_precision) for curve in known], axis=0)
         roc.set_title(f"ROC, mean area {means[0]:.3f}")
         recall.set_title(f"Precision and recall, mean average precision {means[1]:.3f}")
@@ -171,7 +171,7 @@ def recall_over_epochs(recall: Floats, train_counts: Ints, class_names: Sequence
     )
     figure.colorbar(drawn, ax=classes, label="recall")
     names = [f"{style.shown(class_names[label])}  {train_counts[label]:,}" for label in order]
-    style.class_ticks(classes, names, height - 1, "y")
+    classes.set_yticks(range(num_classes), names, fontsize=style.name_size(num_classes, height - 1))
     classes.set(title="Recall; class and its training images", xlabel="epoch")
     for name, labels, color in zip(
         ("head", "medium", "tail"),

@@ -74,7 +74,7 @@ def gradcam_errors(
         colormap: Name of a matplotlib colour map.
     """
     rivals = np.stack([probs.argmax(1), targets], axis=1)
-    places = [divmod(index, 3) for index in range(len(images))]
+    places = [divmod(index, 5) for index in range(len(images))]
     return _cam_grid(images, maps, rivals, probs, targets, class_names, places, [], title, colormap)
 
 
@@ -149,13 +149,15 @@ def _cam_grid(
         row_labels=row_labels,
         title=title,
         rows_per_block=ROWS_PER_BLOCK,
+        group=3,
     )
     room = grids.letters(grid.cell)
     for index, (row, column) in enumerate(places):
         caption = "" if row_labels else style.shown(class_names[targets[index]], room)
         grids.put(grid, row, 3 * column, images[index], caption)
         for which, label in enumerate(rivals[index]):
-            name = style.shown(class_names[label], room - 4)
+            in_its_row = row_labels and label == targets[index]
+            name = "" if in_its_row else style.shown(class_names[label], room - 4)
             caption = f"{name} {100 * probs[index, label]:.0f}%"
             color = style.GREEN if label == targets[index] else style.RED
             picture = overlay(images[index], maps[index, which], colormap)
@@ -219,7 +221,7 @@ def occlusion(
         title: Title.
         colormap: Name of a matplotlib colour map.
     """
-    pairs = 2 if len(images) > 4 else 1
+    pairs = min(2, len(images))
     grid = grids.picture_grid(
         -(-len(images) // pairs),
         3 * pairs,
@@ -227,7 +229,8 @@ def occlusion(
         cell=1.15,
         caption_lines=1,
         title=title,
-        right=0.75,
+        group=3,
+        right=0.85,
     )
     room = grids.letters(grid.cell)
     for index, image in enumerate(images):

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
 
 from imbalance_study.evaluation import figures_style as style
 from imbalance_study.evaluation.metrics import Floats, Ints
@@ -15,6 +16,7 @@ from imbalance_study.evaluation.metrics import Floats, Ints
 TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 MARKERS = "os^Dv"
 LEGEND_ROWS = 34
+PANEL_INCHES = 4.0
 
 
 @style.styled
@@ -25,6 +27,9 @@ def embedding(
     explained: Floats,
 ) -> Figure:
     """Projections side by side, one legend, the class names at the centres of their points.
+
+    With more than 20 classes a name that would cover another is replaced by the class's label,
+    which the legend explains.
 
     Args:
         coordinates: Method (pca, tsne, umap) to points (N, 2).
@@ -40,7 +45,7 @@ def embedding(
     colors = style.class_colors(num_classes)
     for axes, (method, points) in zip(panels, coordinates.items(), strict=True):
         for label in np.unique(targets):
-            members = points[targets == label]
+            members, name = points[targets == label], style.shown(class_names[label])
             axes.scatter(
                 members[:, 0],
                 members[:, 1],
@@ -49,9 +54,10 @@ def embedding(
                 color=colors[label],
                 alpha=0.75,
                 linewidths=0,
-                label=style.shown(class_names[label]),
+                label=f"{label}  {name}" if small else name,
             )
-        _name_centres(axes, points, targets, class_names)
+        _name_centres(axes, points, targets, class_names, PANEL_INCHES)
+        axes.spines[:].set_visible(True)
         axes.set(title=TITLES.get(method, method), xticks=[], yticks=[])
         axes.margins(0.06)
         if method == "pca":
@@ -73,18 +79,67 @@ def _marker(label: int, num_classes: int) -> str:
     return "o" if num_classes <= len(style.PETROFF) else MARKERS[label % len(MARKERS)]
 
 
-def _name_centres(axes: Axes, points: Floats, targets: Ints, class_names: Sequence[str]) -> None:
-    """Write each class's name at the median of its points."""
-    size = 8.5 if len(class_names) <= style.FEW_CLASSES else 5.0
-    for label in np.unique(targets):
-        centre = np.median(points[targets == label], axis=0)
+def _name_centres(
+    axes: Axes, points: Floats, targets: Ints, class_names: Sequence[str], inches: float
+) -> None:
+    """Write each class's name at the median of its points, moved apart where two would overlap.
+
+    Of many classes, a name that finds no room gives way to the class's number in the legend.
+    """
+    many = len(class_names) > style.FEW_CLASSES
+    size = 5.0 if many else 8.5
+    labels = np.unique(targets)
+    centres = np.array([np.median(points[targets == label], axis=0) for label in labels])
+    low, span = points.min(0), np.maximum(np.ptp(points, axis=0), 1e-12)
+    places = (centres - low) / span * inches
+    names = [style.shown(class_names[label], 14) for label in labels]
+    room = np.array([(style.text_inches([name], size), 1.3 * size / 72) for name in names])
+    if many:
+        free = _that_fit(places, room)
+        names = [
+            name if fits else str(label)
+            for name, fits, label in zip(names, free, labels, strict=True)
+        ]
+    else:
+        places = _moved_apart(places, room)
+    for (x, y), name in zip(low + places / inches * span, names, strict=True):
         axes.text(
-            centre[0],
-            centre[1],
-            style.shown(class_names[label], 14),
+            x,
+            y,
+            name,
             ha="center",
             va="center",
             fontsize=size,
-            weight="bold" if size > 6 else "normal",
+            weight="normal" if many else "bold",
             path_effects=[withStroke(linewidth=2.5, foreground="white", alpha=0.85)],
         )
+
+
+def _overlaps(places: Floats, room: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Vertical distances (K, K) of boxes, and which pairs of them overlap."""
+    apart = places[:, None] - places[None]
+    wanted = (room[:, None] + room[None]) / 2
+    together = np.all(np.abs(apart) < wanted, axis=-1) & ~np.eye(len(places), dtype=bool)
+    return apart[..., 1], together
+
+
+def _moved_apart(places: Floats, room: Floats, steps: int = 200) -> Floats:
+    """Push overlapping boxes (K, 2) of that width and height (K, 2) up and down, bit by bit."""
+    places = places.astype(np.float64)
+    rank = np.arange(len(places))
+    for _ in range(steps):
+        apart, together = _overlaps(places, room)
+        if not together.any():
+            break
+        way = np.where(apart == 0, np.sign(rank[:, None] - rank), np.sign(apart))
+        places[:, 1] += 0.15 * room[:, 1] * (way * together).sum(1)
+    return places
+
+
+def _that_fit(places: Floats, room: Floats) -> NDArray[np.bool_]:
+    """Which boxes can stay when each one gives way to those before it."""
+    _, together = _overlaps(places, room)
+    stays = np.zeros(len(places), dtype=bool)
+    for index in range(len(places)):
+        stays[index] = not (together[index] & stays).any()
+    return stays

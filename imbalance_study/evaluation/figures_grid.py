@@ -14,6 +14,7 @@ from imbalance_study.evaluation import figures_style as style
 
 LINE = 0.145  # inches that a line of caption takes
 MARGIN = 0.08
+GROUP_GAP = 0.15
 
 
 class Grid(NamedTuple):
@@ -27,6 +28,7 @@ class Grid(NamedTuple):
     origin: tuple[float, float]  # upper left corner of the first picture
     rows_per_block: int
     block: float  # width of a block of rows, labels included
+    group: int  # columns that stand together, before a wider gap
 
 
 def picture_grid(
@@ -39,6 +41,7 @@ def picture_grid(
     row_labels: Sequence[str] = (),
     title: str = "",
     rows_per_block: int = 0,
+    group: int = 1,
     right: float = 0.0,
 ) -> Grid:
     """An empty grid of pictures.
@@ -52,6 +55,7 @@ def picture_grid(
         row_labels: Text left of each row.
         title: Text at the top.
         rows_per_block: Go on beside the first rows after so many; 0 for never.
+        group: Columns that stand together, before a wider gap; 1 for no groups.
         right: Inches left free at the right, for a colour bar.
     """
     per_block = rows_per_block or max(rows, 1)
@@ -62,9 +66,10 @@ def picture_grid(
     space = caption_lines * LINE + 0.06
     free = style.MAX_INCHES - top - 0.2
     cell = min(cell, (free / min(rows or 1, per_block) - space) / aspect)
-    cell = max(0.2, min(cell, (style.MAX_INCHES / blocks - label - 0.3) / columns - 0.05))
+    gaps = (columns // group - 1) * GROUP_GAP if group > 1 else 0.0
+    cell = max(0.2, min(cell, (style.MAX_INCHES / blocks - label - gaps - 0.3) / columns - 0.05))
     pitch = cell + 0.05, cell * aspect + space
-    block = label + columns * pitch[0] + 0.15
+    block = label + columns * pitch[0] + gaps + 0.15
     width = max(blocks * block + right, style.text_inches([title], 10.0) + 2 * MARGIN)
     figure = Figure(
         figsize=(width, top + min(rows or 1, per_block) * pitch[1] + MARGIN), dpi=style.DPI
@@ -74,7 +79,7 @@ def picture_grid(
     axes.set_axis_off()
     axes.text(MARGIN, 0.12, title, va="top", fontsize=10)
     origin = MARGIN + label, top + caption_lines * LINE + 0.03
-    grid = Grid(figure, axes, cell, cell * aspect, pitch, origin, per_block, block)
+    grid = Grid(figure, axes, cell, cell * aspect, pitch, origin, per_block, block, group)
     for row, name in enumerate(names):
         left, upper = corner(grid, row, 0)
         axes.text(left - 0.07, upper + grid.height / 2, name, ha="right", va="center", fontsize=8.5)
@@ -85,6 +90,7 @@ def corner(grid: Grid, row: int, column: int) -> tuple[float, float]:
     """Left and upper edge of a picture, in inches."""
     block, row = divmod(row, grid.rows_per_block)
     left = grid.origin[0] + block * grid.block + column * grid.pitch[0]
+    left += column // grid.group * GROUP_GAP if grid.group > 1 else 0.0
     return left, grid.origin[1] + row * grid.pitch[1]
 
 
@@ -128,7 +134,7 @@ def put(
 
 def letters(cell: float) -> int:
     """How many letters of a caption fit above a picture that many inches wide."""
-    return max(4, int((cell + 0.05) * 72 / (7.5 * 0.56)))
+    return max(4, int((cell + 0.05) * 72 / (7.5 * 0.6)))
 
 
 def color_bar(grid: Grid, colormap: str, label: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps, rc_context, rcParamsDefault
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -121,20 +121,21 @@ def class_colors(count: int) -> list[Any]:
     return [colormaps["viridis"](position) for position in np.linspace(0, 0.95, count)]
 
 
-def plain_numbers(value: float, _position: int | None = None) -> str:
+def plain_numbers(value: float, _position: float | None = None) -> str:
     """1000 as 1,000 and 0.5 as 0.5: for the ticks of counts, also on a logarithmic axis."""
     return f"{value:,.0f}" if value >= 1 or value == 0 else f"{value:g}"
 
 
-def plain_axis(axes: Axes, axis: Literal["x", "y"] = "y") -> None:
-    """Write the ticks of an axis as plain numbers."""
+def count_axis(axes: Axes, axis: Literal["x", "y"] = "y") -> None:
+    """Make an axis of counts: whole numbers at its ticks, written plainly."""
+    getattr(axes, f"{axis}axis").set_major_locator(MaxNLocator(integer=True, nbins=7))
     getattr(axes, f"{axis}axis").set_major_formatter(FuncFormatter(plain_numbers))
 
 
 def log_counts(axes: Axes, axis: Literal["x", "y"] = "y") -> None:
     """Make an axis of counts logarithmic, with plain numbers at its ticks."""
     getattr(axes, f"set_{axis}scale")("log")
-    plain_axis(axes, axis)
+    getattr(axes, f"{axis}axis").set_major_formatter(FuncFormatter(plain_numbers))
 
 
 def note(axes: Axes, text: str) -> None:

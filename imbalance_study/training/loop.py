@@ -230,8 +230,7 @@ class _Trainer:
         """The index vector of an epoch; with fixed steps, as many draws as fill them."""
         p = self.procedure
         sampler = p.sampler if active else shuffle
-        context = {"progress": epoch / p.epochs, "class_errors": class_errors}
-        context = {name: value for name, value in context.items() if spec.takes(sampler, name)}
+        context = sampler_context(sampler, epoch / p.epochs, class_errors)
         wanted = p.steps_per_epoch * p.batch_size
         indices = sampler(self.train.targets, self.order, **context)
         while len(indices) < wanted:
@@ -303,6 +302,14 @@ class _Trainer:
             nn.utils.clip_grad_norm_(self.model.parameters(), p.grad_clip)
         self.scaler.step(optimizer)
         self.scaler.update()
+
+
+def sampler_context(
+    sampler: Callable[..., Tensor], progress: float, class_errors: Tensor | None
+) -> dict[str, Any]:
+    """What the loop tells a sampler that asks for it: its reserved keyword parameters."""
+    context = {"progress": progress, "class_errors": class_errors}
+    return {name: value for name, value in context.items() if spec.takes(sampler, name)}
 
 
 def shuffle(targets: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,33 +1,9 @@
-import io
-import warnings
-
 import matplotlib
 import numpy as np
 import pytest
-from PIL import Image
 
 from imbalance_study.evaluation import figures
 from imbalance_study.evaluation import figures_style as style
-
-ODD_NAMES = ["a_b $x$ 5$", "über\nlang", "", "%s {0} \\alpha", "x" * 200]
-
-
-def names_of(count):
-    if count == 5:
-        return ODD_NAMES
-    return [f"class {label}" for label in range(count)]
-
-
-def saved(figure):
-    """Draw the figure without any warning, and give its pixels."""
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        figure.savefig(stream, format="png")
-    pixels = np.asarray(Image.open(stream).convert("L"))
-    assert max(pixels.shape) <= style.MAX_INCHES * style.DPI + 1
-    assert len(np.unique(pixels)) > 10
-    return pixels
 
 
 def labels_of(axis):
@@ -39,7 +15,7 @@ def long_tail(count):
 
 
 @pytest.mark.parametrize("count", [2, 5, 102])
-def test_class_distribution_draws_each_split_on_both_scales(count):
+def test_class_distribution_draws_each_split_on_both_scales(count, saved, names_of):
     counts = {"train": long_tail(count), "val": np.full(count, 5), "test": np.full(count, 9)}
     figure = figures.class_distribution(counts, names_of(count))
     linear, log = figure.axes
@@ -51,12 +27,14 @@ def test_class_distribution_draws_each_split_on_both_scales(count):
     saved(figure)
 
 
-def test_class_distribution_draws_classes_without_any_image():
+def test_class_distribution_draws_classes_without_any_image(saved, names_of):
     saved(figures.class_distribution({"train": np.zeros(3, int)}, names_of(3)))
 
 
 @pytest.mark.parametrize("count", [2, 5, 102])
-def test_augmented_samples_have_a_named_row_per_class_and_the_original_first(count):
+def test_augmented_samples_have_a_named_row_per_class_and_the_original_first(
+    count, saved, names_of
+):
     images = np.random.default_rng(0).integers(0, 255, size=(count, 4, 8, 10, 3)).astype(np.uint8)
     images[:, 0] = 7
     figure = figures.augmented_samples(images, names_of(count))
@@ -69,11 +47,11 @@ def test_augmented_samples_have_a_named_row_per_class_and_the_original_first(cou
     saved(figure)
 
 
-def test_augmented_samples_draw_a_single_one_pixel_image():
+def test_augmented_samples_draw_a_single_one_pixel_image(saved):
     saved(figures.augmented_samples(np.zeros((1, 1, 1, 1, 3), np.uint8), ["dot"]))
 
 
-def test_training_curves_sort_the_columns_into_three_panels():
+def test_training_curves_sort_the_columns_into_three_panels(saved):
     history = {
         "train/loss": [2.0, 1.0],
         "val/loss": [2.1, np.nan],
@@ -93,7 +71,7 @@ def test_training_curves_sort_the_columns_into_three_panels():
     saved(figure)
 
 
-def test_training_curves_of_one_epoch_without_validation_are_points():
+def test_training_curves_of_one_epoch_without_validation_are_points(saved):
     figure = figures.training_curves({"train/loss": [1.0], "lr": [0.1]})
     assert figure.axes[0].get_lines()[0].get_marker() == "o"
     assert figure.axes[1].texts[0].get_text() == "not recorded"
@@ -101,7 +79,7 @@ def test_training_curves_of_one_epoch_without_validation_are_points():
 
 
 @pytest.mark.parametrize("count", [2, 5, 102])
-def test_confusion_matrices_show_counts_and_shares_with_the_class_names(count):
+def test_confusion_matrices_show_counts_and_shares_with_the_class_names(count, saved, names_of):
     confusion = np.random.default_rng(0).integers(0, 99, size=(count, count))
     confusion[1] = 0
     figure = figures.confusion_matrices(confusion, names_of(count))
@@ -127,7 +105,7 @@ def test_confusion_matrices_write_each_count_into_its_cell():
 
 
 @pytest.mark.parametrize("count", [2, 5, 102])
-def test_recall_by_frequency_sorts_the_classes_by_training_count(count):
+def test_recall_by_frequency_sorts_the_classes_by_training_count(count, saved, names_of):
     counts = np.random.default_rng(0).permutation(count) + 1
     recall = np.linspace(0, 1, count)
     recall[0] = np.nan
@@ -149,7 +127,7 @@ def test_wilson_intervals_are_those_of_the_published_formula():
 
 
 @pytest.mark.parametrize("count", [2, 5, 102])
-def test_sampled_classes_compare_shares_not_counts(count):
+def test_sampled_classes_compare_shares_not_counts(count, saved, names_of):
     train, sampled = long_tail(count), np.full(count, 3)
     figure = figures.sampled_classes(train, sampled, names_of(count))
     axes = figure.axes[0]
@@ -173,7 +151,7 @@ def test_every_class_has_a_colour_of_its_own(count):
     assert len(set(colors)) == count
 
 
-def test_the_style_is_not_the_callers_and_leaves_his_alone():
+def test_the_style_is_not_the_callers_and_leaves_his_alone(names_of):
     with matplotlib.rc_context({"font.size": 31.0, "axes.spines.top": True}):
         figure = figures.sampled_classes(long_tail(2), np.ones(2, int), names_of(2))
         assert matplotlib.rcParams["font.size"] == 31.0

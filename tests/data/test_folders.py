@@ -1,0 +1,160 @@
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imbalance_study.data.folders import class_folders, readable, scan_folder, scan_zip
+
+MakeFolder = Callable[..., Path]
+
+
+def test_class_folders_are_read_in_alphabetical_order(image_folder: MakeFolder) -> None:
+    listing = class_folders(scan_folder(image_folder({"dog": 2, "cat": 1, "Ape": 1})))
+    assert listing.class_names == ("Ape", "cat", "dog")
+    assert [entry.name for entry in listing.entries] == [
+        "Ape/0.png", "cat/0.png", "dog/0.png", "dog/1.png",
+    ]  # fmt: skip
+    assert listing.labels.tolist() == [0, 1, 2, 2]
+    assert listing.parts.tolist() == [0, 0, 0, 0]
+
+
+def test_entries_tell_size_and_time(image_folder: MakeFolder) -> None:
+    root = image_folder({"a": 1, "b": 1})
+    status = (root / "a" / "0.png").stat()
+    entry = scan_folder(root).entries[0]
+    assert (entry.size, entry.stamp) == (status.st_size, status.st_mtime_ns)
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation"])
+def test_train_val_and_test_above_the_classes_are_the_split(
+    image_folder: MakeFolder, val: str
+) -> None:
+    counts = {"test/b": 1, "train/a": 2, "train/b": 1, f"{val}/a": 1, "unlabelled/c": 3}
+    listing = class_folders(scan_folder(image_folder(counts)))
+    assert listing.class_names == ("a", "b")
+    assert [entry.name for entry in listing.entries] == [
+        "train/a/0.png", "train/a/1.png", "train/b/0.png", f"{val}/a/0.png", "test/b/0.png",
+    ]  # fmt: skip
+    assert listing.parts.tolist() == [0, 0, 0, 1, 2]
+    assert listing.labels.tolist() == [0, 0, 1, 0, 1]
+
+
+def test_a_class_may_be_called_train(image_folder: MakeFolder) -> None:
+    listing = class_folders(scan_folder(image_folder({"train": 2, "plane": 1})))
+    assert listing.class_names == ("plane", "train")
+
+
+def test_hidden_and_other_files_are_passed_over_and_deep_ones_found(
+    image_folder: MakeFolder,
+) -> None:
+    root = image_folder({"a": 1, "a/x/y": 1, "b": 1, ".c": 1, "__MACOSX": 1})
+    for name in ("notes.txt", ".DS_Store", "a/flickr.py", "a/.hidden.png", "stray.jpg"):
+        (root / name).write_text("no image")
+    (root / "a" / "LOUD.JPG").write_bytes(b"")
+    listing = class_folders(scan_folder(root))
+    assert listing.class_names == ("a", "b")
+    names = [entry.name for entry in listing.entries]
+    assert names == ["a/0.png", "a/LOUD.JPG", "a/x/y/0.png", "b/0.png"]
+
+
+def test_odd_class_and_file_names_are_kept(image_folder: MakeFolder) -> None:
+    names = ["a b", 'l\'été "2"', "<b>c&amp;", "日本"]
+    listing = class_folders(scan_folder(image_folder(dict.fromkeys(names, 1))))
+    assert sorted(listing.class_names) == sorted(names)
+
+
+def test_names_that_are_no_utf8_can_be_printed() -> None:
+    assert readable(os.fsdecode(b"caf\xe9")).encode("utf-8") == "caf\ufffd".encode()
+    assert readable("日本") == "日本"
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"a": 1}, "at least two class folders of images, found: a"),
+        ({"train/a": 1, "test/a": 1}, "at least two class folders of images, found: a"),
+        ({"a": 1, "b": 0}, "class folder .*images/b holds no image"),
+        ({"train/a": 1, "train/b": 1, "test/a": 0}, "class folder .*images/test/a holds no image"),
+        ({"train/a": 1, "train/b": 1, "test/c": 1}, "class 'c' of test is not in train.*a, b"),
+        ({"test/a": 1, "val/b": 1}, "holds test, val but no train folder"),
+        ({"train/a": 1, "train/b": 1, "val/a": 1, "valid/a": 1}, "two validation folders"),
+    ],
+)
+def test_a_wrong_layout_is_named(
+    image_folder: MakeFolder, counts: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        class_folders(scan_folder(image_folder(counts)))
+
+
+def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"{tmp_path} must hold at least two .* found: none"):
+        class_folders(scan_folder(tmp_path))
+
+
+def test_links_inside_the_folder_are_followed(image_folder: MakeFolder) -> None:
+    root = image_folder({"a": 1, "b": 1})
+    (root / "a" / "again.png").symlink_to("../b/0.png")
+    (root / "c").symlink_to("b")
+    names = [entry.name for entry in class_folders(scan_folder(root)).entries]
+    assert names == ["a/0.png", "a/again.png", "b/0.png", "c/0.png"]
+
+
+@pytest.mark.parametrize("name", ["a/out.png", "c"])
+def test_links_out_of_the_folder_are_refused_and_named(
+    image_folder: MakeFolder, tmp_path: Path, name: str
+) -> None:
+    root = image_folder({"a": 1, "b": 1})
+    outside = tmp_path / "images-too"  # begins like the folder's own name
+    outside.mkdir()
+    (outside / "secret.png").write_bytes(b"")
+    (root / name).symlink_to(outside / "secret.png" if "." in name else outside)
+    with pytest.raises(ValueError, match=f"{root / name} leads out of the data folder"):
+        scan_folder(root)
+
+
+def test_a_data_folder_that_is_a_link_is_fine(image_folder: MakeFolder, tmp_path: Path) -> None:
+    root = image_folder({"a": 1, "b": 1})
+    (root / "a" / "again.png").symlink_to(root / "b" / "0.png")
+    (tmp_path / "link").symlink_to(root)
+    assert len(scan_folder(tmp_path / "link").entries) == 3
+
+
+def test_links_in_a_circle_come_to_an_end(image_folder: MakeFolder) -> None:
+    root = image_folder({"a": 1, "b": 1})
+    (root / "a" / "up").symlink_to("..")
+    (root / "a" / "self").symlink_to("../a")
+    assert len(scan_folder(root).entries) == 2
+    (root / "a" / "to_b").symlink_to("../b")
+    (root / "b" / "to_a").symlink_to("../a")
+    assert len(scan_folder(root).entries) < 20
+
+
+def test_a_dangling_link_is_listed_to_be_named_as_unreadable(image_folder: MakeFolder) -> None:
+    root = image_folder({"a": 1, "b": 1})
+    (root / "a" / "gone.png").symlink_to("nowhere.png")
+    assert ("a/gone.png", 0, 0) in scan_folder(root).entries
+
+
+def test_a_zip_file_is_listed_like_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("top/b/1.png", b"12")
+        archive.writestr("top/a/x/2.png", b"1")
+        archive.writestr("__MACOSX/top/a/2.png", b"1")
+        archive.writestr("top/a/notes.txt", b"1")
+        archive.mkdir("top/c")
+    tree = scan_zip(path)
+    assert [(entry.name, entry.size) for entry in tree.entries] == [
+        ("top/a/x/2.png", 1),
+        ("top/b/1.png", 2),
+    ]
+    assert tree.children("") == ["top"]
+    with pytest.raises(ValueError, match=r"class folder .*a\.zip/top/c holds no image"):
+        class_folders(tree, "top")
+    assert class_folders(tree, "top", ["a", "b"]).labels.tolist() == [0, 1]
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ValueError, match="no complete zip file"):
+        scan_zip(path)
