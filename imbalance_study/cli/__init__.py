@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -73,6 +74,9 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        place = f" ({error.filename})" if error.filename else ""
+        return f"the disk is full{place}; free some space, or choose another folder"
     return " ".join(str(error).split()) or type(error).__name__
 
 

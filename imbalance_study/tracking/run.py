@@ -80,6 +80,8 @@ def session(config: Config) -> Iterator[mlflow.ActiveRun]:
         except (KeyboardInterrupt, SystemExit):
             status = RunStatus.KILLED
             raise
+        except Exception as error:
+            raise store.problem(error) or error from error
         finally:
             mlflow.flush_async_logging()
             mlflow.end_run(RunStatus.to_string(status))
@@ -112,16 +114,12 @@ def run_name(config: Config) -> str:
     """The name of a run: what sets it apart from its neighbours."""
     if config.run_name != "auto":
         return config.run_name
-    parts = [config.dataset, config.model]
-    if config.recipe != "none":
-        parts.append(config.recipe)
-    plain = {name: getattr(Config, name) for name in ("loss", "class_weights", "sampler", "mix")}
-    parts += [
-        getattr(config, name)
-        for name, default in plain.items()
-        if name == "loss" or getattr(config, name) != default
-    ]
-    return " ".join([*parts, f"seed {config.seed}"])
+    parts = [] if config.recipe == "none" else [config.recipe]
+    for name in ("loss", "class_weights", "sampler", "mix", "stage2"):
+        value = getattr(config, name)
+        if name == "loss" or value != getattr(Config, name):
+            parts.append(value)
+    return " ".join([*parts, config.model, config.dataset, f"seed {config.seed}"])
 
 
 def git_commit() -> str:
@@ -215,7 +213,7 @@ def _params(resolved: Resolved) -> dict[str, Any]:
     """The axes, and whatever else was given or set by a recipe."""
     config, origins = resolved
     decided = [name for name, origin in origins.items() if origin in ("given", "recipe")]
-    hidden = {"tracking_uri", "experiment", "run_name", "output_dir", "cache_dir"}
+    hidden = {"tracking_uri", "experiment", "run_name", "output_dir", "cache_dir", "system_metrics"}
     names = dict.fromkeys([*AXES, *(name for name in decided if name not in hidden)])
     return {name: getattr(config, name) for name in names}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
 import sqlite3
 import urllib.error
 import urllib.request
@@ -38,7 +38,10 @@ def connect(tracking_uri: str) -> str:
         _check_server(uri)
     elif uri.startswith("sqlite:///"):
         _check_file(Path(uri.removeprefix("sqlite:///")))
-    # The artifacts are checked by MLflow when the first one is written.
+    try:
+        mlflow.MlflowClient().search_experiments(max_results=1)
+    except Exception as error:
+        raise problem(error) or error from error
     return uri
 
 
@@ -70,19 +73,28 @@ def _check_server(uri: str) -> None:
 
 
 def _check_file(path: Path) -> None:
-    folder = path.parent
-    if path.exists():
-        try:
-            connection = sqlite3.connect(path, timeout=_PATIENCE)
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-            connection.close()
-        except sqlite3.Error as error:
-            raise ValueError(
-                f"the store {path} cannot be written ({error}); correct tracking_uri"
-            ) from error
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
+    """Write to the file as sqlite would; MLflow itself would try for minutes."""
+    there = path.exists()
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=_PATIENCE)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("CREATE TABLE imbalance_study_check (x)")
+            connection.rollback()
+    except sqlite3.Error as error:
         raise ValueError(
-            f"the store {path} cannot be written: {folder.absolute()} is not a folder that you "
-            "may write to; correct tracking_uri"
-        )
+            f"the store {path.absolute()} cannot be written ({error}); correct tracking_uri, or "
+            "start from a folder that you may write to"
+        ) from error
+    finally:
+        if not there:
+            path.unlink(missing_ok=True)
+
+
+def problem(error: Exception) -> ValueError | None:
+    """An error of MLflow, of its database or of its connection, as one sentence; else None."""
+    if type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy", "requests"):
+        return None
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "disk is full" in text or "No space left" in text:
+        text = "its disk is full; free some space, or choose another store with tracking_uri"
+    return ValueError(f"MLflow cannot record the run: {text}")

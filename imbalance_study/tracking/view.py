@@ -27,7 +27,6 @@ PARAMS = (
 )
 METRICS = (
     "test/balanced_accuracy",
-    "test/accuracy",
     "test/macro_f1",
     "test/tail_recall",
     "time/train_seconds",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
         raise OSError(f"the checkpoint {path} cannot be written: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
@@ -42,10 +41,16 @@ def load(path: Path) -> dict[str, Any]:
         ValueError: The file is no checkpoint, or is damaged.
         OSError: The file cannot be read.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a checkpoint, or it is damaged: {error}") from error
+    with path.open("rb") as file:
+        try:
+            # torch does not look at the checksums, and stumbles over damage in many ways.
+            damaged = zipfile.ZipFile(file).testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+            file.seek(0)
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ValueError(f"{path} is not a checkpoint, or it is damaged: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a checkpoint: it holds a {type(content).__name__}")
     return content

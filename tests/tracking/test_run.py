@@ -1,0 +1,192 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from imbalance_study.config import AXES, resolve
+from imbalance_study.tracking import run, view
+from imbalance_study.training import checkpoint
+
+TINY = {
+    "dataset": "digits",
+    "model": "resnet20",
+    "epochs": "2",
+    "lr": "0.01",
+    "system_metrics": "false",
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_store(monkeypatch):
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small run on a store of its own, its client and its record."""
+    folder = tmp_path_factory.mktemp("store")
+    store = f"sqlite:///{folder / 'mlflow.db'}"
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        result = run.train(
+            resolve(TINY | {"tracking_uri": store, "run_name": "tiny", "experiment": "trial"})
+        )
+    finally:
+        os.chdir(before)
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("trial")
+    (record,) = client.search_runs([experiment.experiment_id])
+    return result, client, record
+
+
+def test_the_record_is_finished_and_holds_the_final_metrics(finished):
+    result, _, record = finished
+    assert record.info.status == "FINISHED"
+    assert record.info.run_name == "tiny"
+    for name, value in result.metrics.items():
+        assert record.data.metrics[name] == pytest.approx(value, nan_ok=True), name
+
+
+def test_every_epoch_has_its_metrics_once(finished):
+    _, client, record = finished
+    history = client.get_metric_history(record.info.run_id, "val/balanced_accuracy")
+    assert [metric.step for metric in history] == [1, 2]
+
+
+def test_params_are_the_axes_and_what_was_given(finished):
+    _, _, record = finished
+    assert set(record.data.params) == set(AXES)
+    assert record.data.params["imbalance"] == "exponential:ratio=10"
+    assert record.data.params["lr"] == "0.01"
+
+
+def test_config_json_holds_every_knob_its_origin_and_the_environment(finished, tmp_path):
+    _, client, record = finished
+    path = client.download_artifacts(record.info.run_id, "config.json", str(tmp_path))
+    content = json.loads(Path(path).read_text())
+    assert content["config"]["epochs"] == 2
+    assert content["origins"]["epochs"] == "given"
+    assert content["origins"]["augment"] == "data set"
+    assert content["environment"]["torch"] == torch.__version__.split("+")[0]
+    assert content["resolved"]["train_counts"][0] > content["resolved"]["train_counts"][-1]
+
+
+def test_the_command_in_the_description_repeats_the_run(finished):
+    _, _, record = finished
+    text = record.data.tags["mlflow.note.content"]
+    line = text.split("Repeat: `")[1].split("`")[0].split()
+    assert line[:2] == ["imbalance-study", "train"]
+    given = dict(zip([w.removeprefix("--") for w in line[2::2]], line[3::2], strict=True))
+    repeated = resolve(given | {"tracking_uri": "auto"}).config
+    wanted = resolve(TINY).config
+    assert repeated == wanted
+
+
+def test_the_data_set_is_recorded_with_its_fingerprint(finished):
+    result, _, record = finished
+    (entry,) = record.inputs.dataset_inputs
+    assert entry.dataset.name == "digits"
+    assert entry.dataset.digest == result.facts["fingerprint"]["fingerprint"]
+
+
+def test_the_experiment_has_a_prepared_view_sorted_by_the_headline_metric(finished):
+    _, client, record = finished
+    tags = client.get_experiment(record.info.experiment_id).tags
+    state = json.loads(tags["mlflow.sharedViewState." + view.KEY])
+    assert state["orderByKey"] == "metrics.`test/balanced_accuracy`"
+    for column in state["selectedColumns"]:
+        kind, _, name = column.partition(".")
+        there = record.data.metrics if kind == "metrics" else record.data.params
+        assert name.strip("`") in there
+
+
+def test_the_logged_model_takes_raw_images_and_gives_the_probabilities_of_the_run(finished):
+    result, client, record = finished
+    mlflow.set_tracking_uri(client.tracking_uri)
+    (output,) = record.outputs.model_outputs
+    loaded = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
+    rows = result.data.split.test[:7]
+    probs = loaded.predict(np.ascontiguousarray(result.data.image_set.images[rows]))
+    wanted = result.procedure.probabilities(torch.from_numpy(result.test.logits[:7])).numpy()
+    np.testing.assert_allclose(probs, wanted, atol=1e-4)
+
+
+def test_the_checkpoints_hold_the_weights_of_the_kept_and_of_the_last_epoch(finished, tmp_path):
+    result, client, record = finished
+    for name, state in (("best", result.fit.best), ("last", result.fit.last)):
+        path = client.download_artifacts(
+            record.info.run_id, f"checkpoints/{name}.pt", str(tmp_path)
+        )
+        loaded = checkpoint.load(Path(path))
+        assert all(torch.equal(loaded["model"][key], value) for key, value in state.items())
+
+
+def test_a_crash_leaves_the_run_failed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    bad = resolve(TINY | {"tracking_uri": store, "imbalance_ratio": "5000"})
+    with pytest.raises(ValueError, match="ratio"):
+        run.train(bad)
+    assert _statuses(store) == ["FAILED"]
+
+
+def test_a_typing_mistake_in_a_spec_leaves_no_run_at_all(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    for wrong in ({"loss": "focal:gama=1"}, {"loss": "focal:gamma=-1"}, {"sampler": "power:q=x"}):
+        with pytest.raises(ValueError, match=r"gam|q of sampler"):
+            run.train(resolve(TINY | {"tracking_uri": store} | wrong))
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_middle_leaves_the_run_killed(tmp_path, number):
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    words = [f"--{name}={value}" for name, value in (TINY | {"epochs": "500"}).items()]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imbalance_study", "train", *words, f"--tracking_uri={store}"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("epoch 2/"):
+            break
+    process.send_signal(number)
+    rest = process.stderr.read()
+    assert process.wait(60) != 0
+    assert "Traceback" not in rest
+    assert _statuses(store) == ["KILLED"]
+
+
+def test_the_same_seed_gives_the_same_metrics_to_the_last_digit(tmp_path):
+    from imbalance_study import experiment
+
+    def once():
+        config = resolve(TINY | {"augment": "crop+trivial_augment", "mix": "mixup"}).config
+        found = experiment.run(config, output_dir=tmp_path, show_progress=False).metrics
+        return {name: value for name, value in found.items() if not name.startswith("time/")}
+
+    first, second = once(), once()
+    assert {k: repr(v) for k, v in first.items()} == {k: repr(v) for k, v in second.items()}
+
+
+def _statuses(store):
+    client = MlflowClient(store)
+    time.sleep(0.1)
+    return [
+        record.info.status
+        for experiment in client.search_experiments()
+        for record in client.search_runs([experiment.experiment_id])
+    ]
