@@ -99,9 +99,9 @@ TAIL_AUGMENTS = {
 
 STAGES = {
     "none": "one stage",
-    "crt": "classifier re-training: a new head on frozen features, classes balanced; knob epochs",
-    "lws": "learnable weight scaling: one factor a class on the frozen head; knob epochs",
-    "las": "classifier re-training with label-aware smoothing (MiSLAS); knob epochs",
+    "crt": "classifier re-training: a new head on frozen features; knobs epochs, lr",
+    "lws": "learnable weight scaling: one factor a class on the frozen head; knobs epochs, lr",
+    "las": "label-aware smoothing, the second stage of MiSLAS; knobs epochs, smooth_head, shift_bn",
 }
 
 OPTIMIZERS = {
@@ -117,4 +117,24 @@ SCHEDULES = {
     "cosine_restarts": "several cosines one after the other",
     "step": "times gamma at each of the milestones (fractions of the training)",
     "plateau": "times factor when the validation metric has not risen for `patience` epochs",
+}
+
+ANALYSES = {
+    "none": "nothing beyond the metrics",
+    "standard": "all but feature_maps, occlusion and deletion",
+    "all": "all of them",
+    "predictions": "the test predictions as Parquet",
+    "intervals": "95 % bootstrap intervals of the test metrics",
+    "confusion": "confusion matrices, recall against class frequency",
+    "errors": "confused pairs, grids of misclassified images, recall over the epochs",
+    "curves": "ROC and precision-recall curve of each class",
+    "calibration": "whether the probabilities mean what they say",
+    "complexity": "parameters, multiplications, latency, memory",
+    "pca": "principal components of the features",
+    "tsne": "t-SNE of the features",
+    "umap": "UMAP of the features",
+    "gradcam": "Grad-CAM of misclassified and of right images",
+    "feature_maps": "activations of the explained layers",
+    "occlusion": "probability while a part of the image is hidden",
+    "deletion": "does hiding the most salient part hurt more than hiding another?",
 }

@@ -41,7 +41,7 @@ class Config:
     cache_dir: str = knob(
         "auto", "Data", "Folder of the decoded images; auto: ~/.cache/imbalance_study."
     )
-    workers: int = knob(0, "Data", "Decoding processes; 0: one a core.", minimum=0)
+    workers: int = knob(0, "Data", "Cores to decode images with; 0: all.", minimum=0)
 
     imbalance: str = knob(
         "auto",
@@ -191,6 +191,30 @@ class Config:
     )
     resident: Literal["auto", "true", "false"] = knob(
         "auto", "Machine", "Keep the training images on the device; auto: when they fit."
+    )
+
+    analyses: str = knob(
+        "standard",
+        "Evaluation",
+        "What is looked at after the training, joined by +.",
+        choices=choices.ANALYSES,
+        chain=True,
+    )
+    gradcam_layers: str = knob(
+        "auto",
+        "Evaluation",
+        "Layers that Grad-CAM and feature maps look at, joined by +; auto: the last one with a map "
+        "of 4x4 or more, all: the last one of each resolution.",
+    )
+    colormap: Literal["inferno", "viridis", "magma", "plasma", "cividis", "turbo", "jet"] = knob(
+        "inferno", "Evaluation", "Colours of the maps that explain."
+    )
+    figure_every: int = knob(
+        0,
+        "Evaluation",
+        "Epochs between two looks at fixed validation images, from before the first epoch on "
+        "(training images where there is no validation); 0: none.",
+        minimum=0,
     )
 
     tracking_uri: str = knob(

@@ -1,12 +1,15 @@
 """One experiment, from a Config to a result: the page that tells the whole story.
 
-Data are loaded and cut, a model is built and trained, the kept epoch and the last one are each
-shown the test set once, and what comes of it is handed back. Nothing here knows MLflow.
+Data are loaded and cut, a model is built and trained, in one stage or two, the kept epoch and the
+last one are each shown the test set once, and what comes of it is handed back. Nothing here knows
+MLflow.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from imbalance_study import prepare
+from imbalance_study import analyses, pictures, prepare, stages, watching
 from imbalance_study.config import Config
 from imbalance_study.data import longtail
 from imbalance_study.data.batches import Batches
-from imbalance_study.evaluation import figures, intervals, metrics
+from imbalance_study.evaluation import intervals, metrics
 from imbalance_study.models import complexity
 from imbalance_study.models.classifier import Classifier
+from imbalance_study.subject import Analysis, Subject
 from imbalance_study.training import checkpoint
 from imbalance_study.training.loop import EpochResult, Fit, Procedure, fit
 from imbalance_study.training.predict import Predictions, negative_log_likelihood, predict
@@ -29,10 +33,9 @@ from imbalance_study.training.progress import Progress
 
 OnEpoch = Callable[[EpochResult], None]
 
-# Rows of the grid of augmented samples, and images in a row.
-_SAMPLE_ROWS, _SAMPLES = 20, 8
-# Metrics of the last epoch's test predictions: enough to see what selection did.
-_LAST_NAMES = ("accuracy", "balanced_accuracy", "macro_f1")
+# Metrics of the test predictions beside the kept ones: enough to see what selection and the second
+# stage did.
+_FEW = ("accuracy", "balanced_accuracy", "macro_f1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +53,9 @@ class RunResult:
     test: Predictions
     data: prepare.Data
     machine: prepare.Machine
-    procedure: Procedure
-    checkpoints: dict[str, Path]  # "best", "last"
+    procedure: Procedure  # of the last stage
+    checkpoints: dict[str, Path]  # "best", "last", and "stage1" where there were two
+    analysis: Analysis  # its metrics, tables and figures are among those above
 
 
 class Parts(NamedTuple):
@@ -60,6 +64,14 @@ class Parts(NamedTuple):
     train: Batches
     val: Batches | None
     test: Batches
+
+
+class Trained(NamedTuple):
+    """A finished stage."""
+
+    model: Classifier
+    procedure: Procedure
+    fitted: Fit  # with the epochs of the stage before
 
 
 def run(
@@ -87,22 +99,57 @@ def run(
     devices = [where.device] if where.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         model = prepare.build_model(config, data, where)
-        procedure = prepare.procedure(config, choices, data, model, where)
+        procedure = stages.first(config, choices, data, model, where)
         parts = _parts(config, data, where)
         facts = _facts(config, data, model, where)
-        on_epoch(EpochResult(0, {}, facts=facts, figures=_first_figures(data, procedure)))
-        torch.manual_seed(prepare.seeds(config.seed)("dropout"))
-        with Progress(config.epochs, enabled=show_progress) as progress:
-            fitted = fit(
-                model,
-                parts.train,
-                parts.val,
-                procedure,
-                seeds=prepare.seeds(config.seed),
-                on_epoch=on_epoch,
-                progress=progress,
+        analyses.get_ready(config.analyses, config.gradcam_layers, model)
+        watch = _watch(config, data, procedure, parts)
+        procedure = dataclasses.replace(procedure, watch=watch)
+        figures = pictures.of_data(data, procedure)
+        on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=watch(model, 0)))
+        seeds = prepare.seeds(config.seed)
+        torch.manual_seed(seeds("dropout"))
+        with Progress(stages.all_epochs(config, choices), enabled=show_progress) as progress:
+            train = functools.partial(
+                fit, train=parts.train, val=parts.val, on_epoch=on_epoch, progress=progress
             )
-    return _evaluate(config, data, where, model, procedure, parts, fitted, facts, output_dir)
+            fitted = train(model, procedure=procedure, seeds=seeds)
+            trained = [Trained(model, procedure, fitted)]
+            if choices.stage2 is not None:
+                trained.append(_second_stage(config, choices, trained[0], train))
+    return _evaluate(config, data, where, parts, trained, facts, output_dir)
+
+
+def _second_stage(
+    config: Config, choices: prepare.Choices, first: Trained, train: Callable[..., Fit]
+) -> Trained:
+    """Train a copy's head on the kept weights of the first stage; `first` is left with these."""
+
+    def seeds(purpose: str) -> int:
+        return prepare.seeds(config.seed)(f"stage2/{purpose}")
+
+    first.model.load_state_dict(first.fitted.best)
+    model = copy.deepcopy(first.model)
+    torch.manual_seed(seeds("weights"))
+    procedure = stages.second(config, choices, first.procedure, model, first.fitted.seconds)
+    torch.manual_seed(seeds("dropout"))
+    fitted = train(model, procedure=procedure, seeds=seeds, after=first.fitted)
+    return Trained(model, procedure, fitted)
+
+
+def _watch(
+    config: Config, data: prepare.Data, procedure: Procedure, parts: Parts
+) -> watching.Watch:
+    return watching.watcher(
+        config.figure_every,
+        parts.train if parts.val is None else parts.val,
+        "train" if parts.val is None else "val",
+        data,
+        procedure,
+        gradcam_layers=config.gradcam_layers,
+        colormap=config.colormap,
+        seed=config.seed,
+    )
 
 
 def _parts(config: Config, data: prepare.Data, where: prepare.Machine) -> Parts:
@@ -139,15 +186,13 @@ def _evaluate(
     config: Config,
     data: prepare.Data,
     where: prepare.Machine,
-    model: Classifier,
-    procedure: Procedure,
     parts: Parts,
-    fitted: Fit,
+    trained: list[Trained],
     facts: dict[str, Any],
     output_dir: Path,
 ) -> RunResult:
-    """Show the test set to the last epoch and to the kept one, each once."""
-    found: dict[str, float] = {}
+    """Show the test set to the last epoch and to the kept ones, each once."""
+    model, procedure, fitted = trained[-1]
     model.load_state_dict(fitted.last)
     last = None
     if fitted.best_epoch != len(fitted.history):
@@ -155,30 +200,45 @@ def _evaluate(
     model.load_state_dict(fitted.best)
     model.eval()
     test = _predict(model, parts.test, procedure)
-    test_metrics = _metrics(test, procedure, data.class_counts)
-    found |= metrics.prefixed(test_metrics, "test")
-    last_metrics = test_metrics if last is None else _metrics(last, procedure, data.class_counts)
-    found |= metrics.prefixed({name: last_metrics[name] for name in _LAST_NAMES}, "test_last")
+    found = metrics.prefixed(_metrics(test, procedure, data.class_counts), "test")
+    found |= _few(test if last is None else last, procedure, data, "test_last")
+    if len(trained) > 1:
+        first = trained[0]
+        before = _predict(first.model, parts.test, first.procedure)
+        found |= _few(before, first.procedure, data, "stage1_test")
     if parts.val is not None:
         found |= _selected(model, parts.val, procedure, data, fitted)
     found |= _costs(fitted)
-    probs = procedure.probabilities(torch.from_numpy(test.logits)).numpy()
-    confusion = metrics.confusion_matrix(test.targets, probs.argmax(1), data.num_classes)
-    names = data.image_set.class_names
+    checkpoints = _save(trained, config, facts, output_dir)
+    analysis = analyses.analyse(
+        config.analyses,
+        Subject(
+            model,
+            data,
+            where,
+            procedure,
+            fitted,
+            test,
+            seed=config.seed,
+            gradcam_layers=config.gradcam_layers,
+            colormap=config.colormap,
+        ),
+    )
     return RunResult(
         config=config,
-        metrics=found,
+        metrics=found | analysis.metrics,
         history=fitted.history,
         facts=facts,
-        tables={"per_class": metrics.per_class_table(confusion, names, data.class_counts)},
-        figures=_last_figures(fitted, confusion, data),
+        tables=analysis.tables,
+        figures=pictures.of_training(fitted, data) | analysis.figures,
         model=model,
         fit=fitted,
         test=test,
         data=data,
         machine=where,
         procedure=procedure,
-        checkpoints=_save(fitted, config, facts, output_dir),
+        checkpoints=checkpoints,
+        analysis=analysis,
     )
 
 
@@ -192,6 +252,13 @@ def _metrics(
     probs = procedure.probabilities(torch.from_numpy(found.logits)).numpy()
     loss = negative_log_likelihood(probs, found.targets)
     return metrics.classification_metrics(found.targets, probs, train_counts, loss)
+
+
+def _few(
+    found: Predictions, procedure: Procedure, data: prepare.Data, part: str
+) -> dict[str, float]:
+    values = _metrics(found, procedure, data.class_counts)
+    return metrics.prefixed({name: values[name] for name in _FEW}, part)
 
 
 def _selected(
@@ -219,13 +286,19 @@ def _costs(fitted: Fit) -> dict[str, float]:
     }
 
 
-def _save(fitted: Fit, config: Config, facts: dict[str, Any], output_dir: Path) -> dict[str, Path]:
-    """Write the best and the last weights, loadable without pickle."""
+def _save(
+    trained: list[Trained], config: Config, facts: dict[str, Any], output_dir: Path
+) -> dict[str, Path]:
+    """Write the kept weights and the last ones, loadable without pickle."""
+    fitted = trained[-1].fitted
+    states = {
+        "best": (fitted.best, fitted.best_epoch),
+        "last": (fitted.last, len(fitted.history)),
+    }
+    if len(trained) > 1:
+        states["stage1"] = trained[0].fitted.best, trained[0].fitted.best_epoch
     saved = {}
-    for name, state, epoch in (
-        ("best", fitted.best, fitted.best_epoch),
-        ("last", fitted.last, len(fitted.history)),
-    ):
+    for name, (state, epoch) in states.items():
         saved[name] = output_dir / f"{name}.pt"
         content = {
             "model": state,
@@ -235,70 +308,3 @@ def _save(fitted: Fit, config: Config, facts: dict[str, Any], output_dir: Path) 
         }
         checkpoint.save(saved[name], content)
     return saved
-
-
-def _first_figures(data: prepare.Data, procedure: Procedure) -> dict[str, Any]:
-    """What the data look like, before anything is trained on them."""
-    names, num_classes = data.image_set.class_names, data.num_classes
-    labels = data.image_set.labels
-    counts = {
-        name: np.bincount(labels[rows], minlength=num_classes)
-        for name, rows in data.split._asdict().items()
-        if name != "train" and len(rows)
-    }
-    return {
-        "class_distribution": figures.class_distribution(
-            {"train": data.class_counts} | counts, names
-        ),
-        "augmented_samples": _augmented_samples(data, procedure),
-    }
-
-
-def _augmented_samples(data: prepare.Data, procedure: Procedure) -> Any:
-    """A row a class, the most frequent first: an image and what augmentation makes of it."""
-    order = np.argsort(-data.class_counts, kind="stable")
-    shown = order[np.linspace(0, len(order) - 1, min(_SAMPLE_ROWS, len(order))).astype(int)]
-    train_labels = data.train_labels[data.train_rows]
-    firsts = [data.train_rows[np.flatnonzero(train_labels == label)[0]] for label in shown]
-    originals = np.stack([data.train_images[row] for row in firsts])
-    repeated = torch.from_numpy(np.repeat(originals, _SAMPLES - 1, axis=0)).permute(0, 3, 1, 2)
-    targets = torch.from_numpy(np.repeat(shown, _SAMPLES - 1)).long()
-    generator = torch.Generator().manual_seed(0)
-    augmented = procedure.augment(repeated, generator)
-    if procedure.tail_augment is not None:
-        counts = procedure.class_counts.cpu()
-        augmented = procedure.tail_augment(augmented, targets, counts, generator)
-    shape = (len(shown), _SAMPLES - 1, *originals.shape[1:])
-    grid = augmented.permute(0, 2, 3, 1).numpy().reshape(shape)
-    grid = np.concatenate([originals[:, None], grid], axis=1)
-    return figures.augmented_samples(grid, [data.image_set.class_names[label] for label in shown])
-
-
-def _last_figures(
-    fitted: Fit, confusion: npt.NDArray[np.integer[Any]], data: prepare.Data
-) -> dict[str, Any]:
-    names, counts = data.image_set.class_names, data.class_counts
-    drawn = fitted.history[0].drawn
-    assert drawn is not None
-    columns = {
-        name: [epoch.metrics[name] for epoch in fitted.history]
-        for name in _CURVES
-        if name in fitted.history[0].metrics
-    }
-    recall = metrics.class_scores(confusion).recall
-    return {
-        "training_curves": figures.training_curves(columns, fitted.best_epoch),
-        "confusion_matrix": figures.confusion_matrices(confusion, names),
-        "recall_by_frequency": figures.recall_by_frequency(counts, recall, confusion.sum(1), names),
-        "sampled_classes": figures.sampled_classes(counts, drawn, names),
-    }
-
-
-_CURVES = (
-    "train/loss",
-    "val/loss",
-    "train/accuracy",
-    "val/accuracy",
-    "val/balanced_accuracy",
-    "train/lr",
-)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CORRECTING_LOSSES = frozenset({"balanced_softmax", "logit_adjusted", "vs"})
 COSINE_LOSSES = frozenset({"ldam"})
+SIGMOID_LOSSES = frozenset({"sigmoid", "sigmoid_focal"})
 SMOOTHABLE_LOSSES = frozenset({"cross_entropy"})
 
 
@@ -54,6 +55,7 @@ def _problems(config: Config) -> Iterator[str]:
         )
     yield from _idle(config)
     yield from _contradictions(config)
+    yield from _looks(config)
 
 
 def _idle(config: Config) -> Iterator[str]:
@@ -77,6 +79,13 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield f"loss={config.loss} needs head=cosine: its margins are between cosines"
     if config.head == "cosine" and loss not in COSINE_LOSSES:
         yield f"head=cosine gives cosines, which loss={config.loss} does not scale; use loss=ldam"
+    stage = spec.parse(config.stage2).name
+    if stage in ("lws", "las") and loss in SIGMOID_LOSSES | COSINE_LOSSES:
+        made = "cosines" if loss in COSINE_LOSSES else "one sigmoid for each class"
+        yield (
+            f"stage2={config.stage2} puts the first stage's logits into a softmax, and "
+            f"loss={config.loss} makes {made}; use stage2=crt, which begins a new head"
+        )
     if config.supcon > 0 and spec.parse(config.mix).name != "none":
         yield f"supcon needs images of one class each, which mix={config.mix} does not leave"
     if spec.parse(config.schedule).name == "plateau" and config.select_by == "last":
@@ -88,3 +97,17 @@ def _contradictions(config: Config) -> Iterator[str]:
             yield "schedule=plateau needs validation images, and validation=none"
         if spec.parse(config.sampler).name == "error_driven":
             yield "sampler=error_driven needs validation images, and validation=none"
+
+
+def _looks(config: Config) -> Iterator[str]:
+    parts = [part.strip() for part in config.analyses.split("+")]
+    if "none" in parts and len(parts) > 1:
+        yield f"analyses=none goes with nothing else, got {config.analyses}"
+    if ":" in config.analyses:
+        yield f"an analysis has no knobs, got analyses={config.analyses}"
+    explain = {"standard", "all", "gradcam", "feature_maps", "deletion"}
+    if config.figure_every == 0 and not explain & set(parts):
+        if config.gradcam_layers != type(config).gradcam_layers:
+            yield f"gradcam_layers has no effect with analyses={config.analyses}"
+        if config.colormap != type(config).colormap and "occlusion" not in parts:
+            yield f"colormap has no effect with analyses={config.analyses}"

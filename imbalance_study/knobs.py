@@ -11,11 +11,12 @@ import dataclasses
 import difflib
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from imbalance_study import spec
 
-Settings = TypeVar("Settings")
+# More names than this do not fit into a message.
+_MANY = 25
 
 
 def knob(
@@ -78,11 +79,13 @@ def parse_values(settings: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unknown(name: str, known: Iterable[str], kind: str) -> str:
-    """The message for an unknown name: close matches where there are some, else all names."""
+    """The message for an unknown name: close matches, else all names if they are not too many."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
         return f"unknown {kind} {name!r}; did you mean {' or '.join(close)}?"
+    if len(known) > _MANY:
+        return f"unknown {kind} {name!r}"
     return f"unknown {kind} {name!r}; known: {', '.join(known)}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from imbalance_study import prepare
+from imbalance_study import prepare, stages
 from imbalance_study.config import Config, Resolved
 from imbalance_study.models import complexity
 from imbalance_study.tracking.summary import recipe_note
@@ -30,7 +30,7 @@ def describe(resolved: Resolved) -> str:
     data = prepare.load_data(config, choices)
     with torch.random.fork_rng():
         model = prepare.build_model(config, data, where)
-        procedure = prepare.procedure(config, choices, data, model, where)
+        procedure = stages.first(config, choices, data, model, where)
     drawn = len(_one_epoch(procedure, data))
     steps = config.steps_per_epoch or math.ceil(drawn / config.batch_size)
     images = steps * config.batch_size if config.steps_per_epoch else drawn
@@ -54,6 +54,13 @@ def describe(resolved: Resolved) -> str:
         f"estimated time  {_duration(per_image * images * config.epochs)} of training",
         f"estimated memory  {memory / 2**30:.2f} GiB for weights, optimizer and activations",
     ]
+    if choices.stage2 is not None:
+        with torch.random.fork_rng():
+            second = stages.second(config, choices, procedure, model, 0.0)
+        lines.append(
+            f"second stage    {second.epochs} epochs of {len(_one_epoch(second, data)):,} images "
+            "on frozen features, not in the time above"
+        )
     note = recipe_note(resolved)
     return "\n".join([*lines, note] if note else lines)
 

@@ -1,6 +1,6 @@
-"""From a Config to what the parts need: functions, device, data, model, procedure.
+"""From a Config to what the parts need: functions, device, data, model.
 
-The only module beside `experiment` that reads a Config below the command line.
+Beside `stages` and `experiment` the only module that reads a Config below the command line.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,8 @@ from imbalance_study.data import augment, longtail, mix, policies, samplers, smo
 from imbalance_study.data.batches import Batches, fits
 from imbalance_study.models import heads, zoo
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import losses, optim, schedules
-from imbalance_study.training.loop import Procedure, sampler_context
+from imbalance_study.training import losses, optim, schedules, second_stage
+from imbalance_study.training.loop import sampler_context
 from imbalance_study.training.predict import Precision
 
 # Keyword-only parameters that the caller supplies: they are no knobs.
@@ -47,6 +46,7 @@ class Choices(NamedTuple):
     optimizer: Callable[..., torch.optim.Optimizer]
     schedule: Callable[..., float]
     early_stopping: Callable[..., bool] | None
+    stage2: Callable[..., second_stage.Stage] | None
 
 
 class Machine(NamedTuple):
@@ -121,6 +121,7 @@ def bind(config: Config) -> Choices:
         optimizer=spec.bind(optim.OPTIMIZERS, config.optimizer, "optimizer", _OPTIMIZER),
         schedule=spec.bind(schedules.SCHEDULES, config.schedule, "schedule"),
         early_stopping=_early_stopping(config.early_stopping),
+        stage2=optional(second_stage.STAGES, config.stage2, "stage2"),
     )
     _try(choices)
     return choices
@@ -144,6 +145,10 @@ def _try(choices: Choices) -> None:
     if choices.mix is not None:
         choices.mix(images.float(), targets, counts, generator)
     choices.optimizer([nn.Parameter(torch.zeros(1))], lr=0.1, weight_decay=0.0)
+    if choices.stage2 is not None:
+        with torch.random.fork_rng([]):
+            toy = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), image_size=1)
+            choices.stage2(toy).loss(torch.zeros(5, 2), targets, counts)
 
 
 STOP_METRICS = ("val/balanced_accuracy", "val/accuracy", "val/macro_f1", "val/loss")
@@ -241,70 +246,6 @@ def build_model(config: Config, data: Data, where: Machine) -> Classifier:
         heads.set_prior_bias(model.get_classifier(), data.num_classes)
     layout = torch.channels_last if where.channels_last else torch.contiguous_format
     return model.to(where.device).to(memory_format=layout)
-
-
-def normaliser(data: Data, where: Machine) -> Callable[[Tensor], Tensor]:
-    """uint8 (N, 3, H, W) -> float, minus the mean, over the deviation of the training pixels."""
-    scale = torch.as_tensor(1 / (255 * data.std), dtype=torch.float32, device=where.device)
-    shift = torch.as_tensor(-data.mean / data.std, dtype=torch.float32, device=where.device)
-    scale, shift = scale.view(1, 3, 1, 1), shift.view(1, 3, 1, 1)
-
-    def normalise(images: Tensor) -> Tensor:
-        floats = images.float().mul_(scale).add_(shift)
-        return floats if where.channels_last else floats.contiguous()
-
-    return normalise
-
-
-def procedure(
-    config: Config, choices: Choices, data: Data, model: Classifier, where: Machine
-) -> Procedure:
-    """Everything that `fit` is told beside model and data."""
-    counts = torch.as_tensor(data.class_counts, dtype=torch.float32, device=where.device)
-    sigmoid = spec.parse(config.loss).name in losses.SIGMOID_LOSSES
-    held = [cast(nn.Linear, model.get_classifier()).bias] if sigmoid else []
-    optimizer = choices.optimizer(
-        optim.parameter_groups(model, config.weight_decay, no_decay=held),
-        lr=config.lr,
-        weight_decay=config.weight_decay,
-    )
-    if optim.uses_sam(optimizer) and where.precision == "fp16":
-        raise ValueError("sam needs precision=fp32 or bf16, got fp16")
-    stopping = None if choices.early_stopping is None else spec.parse(config.early_stopping).name
-    return Procedure(
-        loss=choices.loss,
-        probabilities=probabilities(choices.loss, config),
-        class_counts=counts,
-        class_weights=choices.class_weights(counts),
-        sampler=choices.sampler,
-        augment=choices.augment,
-        normalise=normaliser(data, where),
-        optimizer=optimizer,
-        schedule=choices.schedule,
-        lr=config.lr,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        tail_augment=choices.tail_augment,
-        mix=choices.mix,
-        defer=config.defer,
-        hard_fraction=config.hard_fraction,
-        supcon=config.supcon,
-        steps_per_epoch=config.steps_per_epoch,
-        grad_clip=config.grad_clip,
-        ema_decay=config.ema_decay if config.ema else 0.0,
-        select_by=config.select_by,
-        early_stopping=choices.early_stopping,
-        stop_metric=stopping or "",
-        max_seconds=config.max_minutes * 60 or math.inf,
-        precision=where.precision,
-    )
-
-
-def probabilities(loss: Callable[..., Tensor], config: Config) -> Callable[[Tensor], Tensor]:
-    """Logits (N, C) to class probabilities (N, C), as the loss means them."""
-    name = spec.parse(config.loss).name
-    scale = {key: value for key, value in getattr(loss, "keywords", {}).items() if key == "s"}
-    return functools.partial(losses.probabilities, loss_name=name, **scale)
 
 
 def as_dict(config: Config) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from imbalance_study import choices
+from imbalance_study import analyses, choices
 from imbalance_study.data import augment, longtail, mix, policies, samplers, smote, sources
 from imbalance_study.models import zoo
-from imbalance_study.training import losses, optim, schedules
+from imbalance_study.training import losses, optim, schedules, second_stage
 
 PAIRS = {
     "DATASETS": sources.DATASETS,
@@ -19,8 +19,10 @@ PAIRS = {
     "MIXES": mix.MIXES,
     "RESAMPLES": smote.RESAMPLERS,
     "TAIL_AUGMENTS": policies.TAIL_AUGMENTS,
+    "STAGES": second_stage.STAGES,
     "OPTIMIZERS": optim.OPTIMIZERS,
     "SCHEDULES": schedules.SCHEDULES,
+    "ANALYSES": analyses.ANALYSES | analyses.GROUPS,
 }
 
 

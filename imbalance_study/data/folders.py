@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -236,5 +237,10 @@ def _refuse_empty(
 
 
 def readable(name: str) -> str:
-    """The name with bytes that are no UTF-8 replaced, so that it can be printed and logged."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """The name with line breaks, other controls and bytes that are no UTF-8 replaced.
+
+    So it can be printed on one line and logged.
+    """
+    if name.isprintable():
+        return name
+    return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in name)

@@ -13,6 +13,7 @@ from imbalance_study.evaluation.metrics import Floats, Ints
 
 COMPONENTS = 50  # that t-SNE and UMAP see
 METHODS = ("pca", "tsne", "umap")
+WARM_UP = "warm-up-umap"  # name of the thread
 
 
 class Projection(NamedTuple):
@@ -60,10 +61,10 @@ def principal_components(features: Floats, components: int = 2) -> Projection:
 def tsne(components: Floats, seed: int) -> Floats:
     """Coordinates (N, 2) of t-SNE (van der Maaten and Hinton 2008) of principal components (N, K).
 
-    Perplexity 30, less for fewer than 91 samples: (N - 1) / 3. Without spread, or with fewer than
-    3 samples, there is nothing to arrange, and the first two components are returned.
+    Perplexity 30, less for fewer than 91 samples: (N - 1) / 3. Without spread there is nothing to
+    arrange, and the first two components are returned.
     """
-    if len(components) < 3 or not _have_spread(components):
+    if not _have_spread(components):
         return components[:, :2]
     from sklearn.manifold import TSNE
 
@@ -102,7 +103,7 @@ def warm_up_umap() -> threading.Thread:
         The running thread; join it before the first use. It does not keep the process alive.
     """
     noise = np.random.default_rng(0).normal(size=(64, COMPONENTS))
-    thread = threading.Thread(target=umap, args=(noise, 0), name="warm-up-umap", daemon=True)
+    thread = threading.Thread(target=umap, args=(noise, 0), name=WARM_UP, daemon=True)
     thread.start()
     return thread
 

@@ -71,7 +71,7 @@ def grad_cam(model: nn.Module, images: Tensor, classes: Tensor | Sequence[int], 
     attribution = LayerGradCam(model, _layer(model, layer))
     labels = torch.as_tensor(classes, device=images.device)
     maps = []
-    with _evaluating(model), torch.enable_grad(), torch.inference_mode(False):
+    with evaluating(model), torch.enable_grad(), torch.inference_mode(False):
         for part, target in zip(images.split(BATCH), labels.split(BATCH), strict=True):
             found = attribution.attribute(part.clone(), target, relu_attributions=True)
             _check_map(found, layer)
@@ -97,7 +97,7 @@ def feature_maps(
     """
     from captum.attr import LayerActivation
 
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         found = LayerActivation(model, _layer(model, layer)).attribute(images)
     _check_map(found, layer)
     found = found.float().cpu()
@@ -126,7 +126,7 @@ def occlusion(
     height, width = min(side, images.shape[-2]), min(side, images.shape[-1])
     labels = torch.as_tensor(classes, device=images.device)
     probability = _probability(model)
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         drop = CaptumOcclusion(probability).attribute(
             images,
             sliding_window_shapes=(images.shape[1], height, width),
@@ -183,7 +183,7 @@ def deletion_score(
     labels = torch.as_tensor(classes, device=images.device)[:, None]
     probability = _probability(model)
     falls = []
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         whole = probability(images).gather(1, labels)
         for mask in masks:
             covered = torch.where(mask[:, None].to(images.device), black.to(images), images)
@@ -209,7 +209,7 @@ def _probability(model: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, and afterwards each module's own mode again."""
     training = [module for module in model.modules() if module.training]
     model.eval()

@@ -108,22 +108,34 @@ def _coverage(axes: Axes, curve: measures.Coverage) -> None:
 
 
 @style.styled
-def accuracy_over_tau(searches: Mapping[str, TauSearch]) -> Figure:
-    """Balanced accuracy on validation over the strength of each post-hoc correction.
+def accuracy_over_tau(
+    searches: Mapping[str, TauSearch], test: Mapping[str, Floats] | None = None
+) -> Figure:
+    """Balanced accuracy over the strength of each post-hoc correction.
+
+    Validation, which chose, is solid in a band of one standard error; the test set is dashed.
 
     Args:
-        searches: Name of the correction to its search.
+        searches: Name of the correction to its search on validation.
+        test: Name of the correction to balanced accuracy (T,) on the test set, on the same grid.
     """
-    figure = style.new_figure(6.5, 4)
+    figure = style.new_figure(7.5, 4)
     axes = figure.subplots()
     for index, (name, search) in enumerate(searches.items()):
         color = style.OKABE_ITO[index]
-        top = search.balanced_accuracy[list(search.taus).index(search.best)]
-        label = f"{name}: {top:.3f} at {search.best:g}"
-        axes.plot(search.taus, search.balanced_accuracy, ".-", color=color, label=label)
-        axes.plot(search.best, top, "o", markersize=9, markerfacecolor="none", color=color)
-    axes.set(xlabel="tau (0: the model itself)", ylabel="balanced accuracy on validation")
-    axes.set_title("Correction after training, chosen on validation")
+        scores, errors = search.balanced_accuracy, search.standard_error
+        at = list(search.taus).index(search.best)
+        label = f"{name}, validation: {scores[at]:.3f} ± {errors[at]:.3f} at {search.best:g}"
+        axes.plot(search.taus, scores, ".-", color=color, label=label)
+        axes.plot(search.best, scores[at], "o", markersize=9, markerfacecolor="none", color=color)
+        axes.fill_between(
+            search.taus, scores - errors, scores + errors, color=color, alpha=0.12, linewidth=0
+        )
+        if test is not None:
+            label = f"{name}, test: {test[name][at]:.3f} there"
+            axes.plot(search.taus, test[name], "--", color=color, label=label)
+    axes.set(xlabel="tau (0: the model itself)", ylabel="balanced accuracy")
+    axes.set_title("Correction after training, chosen on validation (band: one standard error)")
     axes.grid(True)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=min(2, len(searches)))
     return figure

@@ -128,7 +128,9 @@ def plain_numbers(value: float, _position: float | None = None) -> str:
 
 def count_axis(axes: Axes, axis: Literal["x", "y"] = "y") -> None:
     """Make an axis of counts: whole numbers at its ticks, written plainly."""
-    getattr(axes, f"{axis}axis").set_major_locator(MaxNLocator(integer=True, nbins=7))
+    getattr(axes, f"{axis}axis").set_major_locator(
+        MaxNLocator(integer=True, nbins=7, steps=[1, 2, 5, 10])
+    )
     getattr(axes, f"{axis}axis").set_major_formatter(FuncFormatter(plain_numbers))
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imbalance_study.evaluation import metrics
+from imbalance_study.evaluation import intervals, metrics
 from imbalance_study.evaluation.metrics import Floats, Ints
 
 TAUS = tuple(round(0.1 * step, 1) for step in range(21))  # 0 to 2; 0 corrects nothing
@@ -23,6 +23,7 @@ class TauSearch(NamedTuple):
 
     taus: Floats  # (T,)
     balanced_accuracy: Floats  # (T,)
+    standard_error: Floats  # (T,) of each, from the few images that validation has
     best: float  # the smallest tau of the best
 
 
@@ -82,13 +83,35 @@ def search_tau(
     """
     if not len(targets):
         raise ValueError("tau is chosen on validation images, got none")
+    scores = balanced_accuracy_over(corrected, targets, taus)
+    errors = []
+    for tau in taus:
+        logits = corrected(tau)
+        errors.append(
+            intervals.standard_error_of_balanced_accuracy(
+                targets, logits.argmax(1), logits.shape[1]
+            )
+        )
+    best = min(taus, key=lambda tau: (-round(scores[taus.index(tau)], 12), tau))
+    return TauSearch(np.array(taus), scores, np.array(errors), best)
+
+
+def balanced_accuracy_over(
+    corrected: Callable[[float], Floats], targets: Ints, taus: tuple[float, ...] = TAUS
+) -> Floats:
+    """Balanced accuracy (T,) of logits corrected by each tau; it chooses none.
+
+    Args:
+        corrected: tau to logits (N, C).
+        targets: True classes (N,).
+        taus: The grid.
+    """
     scores = []
     for tau in taus:
         logits = corrected(tau)
         found = metrics.quick_metrics(targets, logits.argmax(1), logits.shape[1])
         scores.append(found["balanced_accuracy"])
-    best = min(taus, key=lambda tau: (-round(scores[taus.index(tau)], 12), tau))
-    return TauSearch(np.array(taus), np.array(scores), best)
+    return np.array(scores)
 
 
 def fit_thresholds(
@@ -98,6 +121,8 @@ def fit_thresholds(
 
     Coordinate ascent on balanced accuracy: class after class takes the value of the grid that is
     best with the others held, of equally good ones the closest to 1, until a sweep changes nothing.
+    A class without validation images keeps 1: raising its threshold would cost nothing there, and
+    take all its images on the test set.
 
     Args:
         probs: Validation probabilities (N, C).
@@ -114,7 +139,7 @@ def fit_thresholds(
     tried = np.array(sorted({*grid, 1.0}, key=lambda value: abs(np.log(value))))
     for _ in range(sweeps):
         before = thresholds.copy()
-        for label in range(len(thresholds)):
+        for label in np.flatnonzero(counts).tolist():
             thresholds[label] = _best_threshold(probs, targets, weight, thresholds, label, tried)
         if (thresholds == before).all():
             break

@@ -72,7 +72,6 @@ def _count_macs(model: nn.Module, image_size: int, device: str) -> int:
             as_strings=False,
             backend="aten",
             input_constructor=lambda _shape: {},
-            ost=said,
         )
     if count is None:
         reason = said.getvalue().strip().splitlines()[-1]

@@ -26,7 +26,7 @@ from mlflow.entities import RunStatus
 from imbalance_study import __version__, experiment, prepare
 from imbalance_study.config import AXES, Config, Resolved
 from imbalance_study.recipes import RECIPES
-from imbalance_study.tracking import model, store, summary, view
+from imbalance_study.tracking import artifacts, model, store, summary, view
 from imbalance_study.training.loop import EpochResult
 
 # Seconds between two samples of processor, memory and GPU.
@@ -53,6 +53,7 @@ def train(resolved: Resolved, *, started: float | None = None) -> experiment.Run
         run = stack.enter_context(session(config))
         folder = stack.enter_context(_output_folder(config))
         recorder = Recorder(run.info.run_id, resolved, started)
+        recorder.log_params()
         result = experiment.run(config, recorder.on_epoch, output_dir=folder)
         recorder.finish(result, folder)
     print(summary.closing(result, store.without_password(uri), run), flush=True)
@@ -81,6 +82,8 @@ def session(config: Config) -> Iterator[mlflow.ActiveRun]:
             status = RunStatus.KILLED
             raise
         except Exception as error:
+            with contextlib.suppress(Exception):  # the error itself matters more
+                mlflow.set_tag("mlflow.note.content", f"**Failed**: {error}")
             raise store.problem(error) or error from error
         finally:
             mlflow.flush_async_logging()
@@ -152,11 +155,11 @@ class Recorder:
             self._start(result)
         else:
             mlflow.log_metrics(result.metrics, step=result.epoch, synchronous=False)
+        artifacts.log_grid(result.images, result.epoch)
 
     def _start(self, result: EpochResult) -> None:
         config = self.resolved.config
         facts = result.facts
-        self._log_params(_params(self.resolved))
         mlflow.set_tags(_tags(config, facts))
         content = {
             "config": dataclasses.asdict(config),
@@ -171,22 +174,26 @@ class Recorder:
             CodeDatasetSource(place), config.dataset, facts["fingerprint"]["fingerprint"]
         )
         mlflow.log_input(images, context="training")
-        _log_figures(result.figures)
+        artifacts.log_figures(result.figures)
         if self._started is not None:
             mlflow.log_metric("time/start_seconds", time.perf_counter() - self._started)
 
-    def _log_params(self, params: dict[str, Any]) -> None:
+    def log_params(self) -> None:
         """Log what ``mlflow run`` did not log already, as typed, itself."""
         there = self._client.get_run(self.run_id).data.params
+        params = _params(self.resolved)
         mlflow.log_params({name: value for name, value in params.items() if name not in there})
 
     def finish(self, result: experiment.RunResult, folder: Path) -> None:
         """Record the final metrics, tables, figures, checkpoints, the model and a summary."""
         mlflow.log_metrics(result.metrics, step=len(result.history))
-        mlflow.log_dict(result.metrics, "metrics.json")
+        mlflow.log_dict(result.metrics | _ends(result.analysis.intervals), "metrics.json")
         for name, columns in result.tables.items():
-            mlflow.log_table(columns, f"{name}.json")
-        _log_figures(result.figures)
+            if any(map(len, columns.values())):
+                mlflow.log_table(columns, f"{name}.json")
+        artifacts.log_final_grid(artifacts.log_figures(result.figures))
+        artifacts.log_overlays(result.analysis.overlays)
+        artifacts.log_frames(result.analysis.frames)
         for path in result.checkpoints.values():
             mlflow.log_artifact(str(path), "checkpoints")
         example = result.data.image_set.images[result.data.split.test[:2]]
@@ -204,9 +211,13 @@ class _ImageSet(MetaDataset):
         """No statistics; the class counts stand in config.json."""
 
 
-def _log_figures(figures: dict[str, Any]) -> None:
-    for name, figure in figures.items():
-        mlflow.log_figure(figure, f"figures/{name}.png")
+def _ends(intervals: dict[str, Any]) -> dict[str, float]:
+    """Both ends of each 95 % interval, for metrics.json; the UI would get two charts for each."""
+    return {
+        f"test_ci/{name}_{end}": value
+        for name, interval in intervals.items()
+        for end, value in interval._asdict().items()
+    }
 
 
 def _params(resolved: Resolved) -> dict[str, Any]:
@@ -214,6 +225,7 @@ def _params(resolved: Resolved) -> dict[str, Any]:
     config, origins = resolved
     decided = [name for name, origin in origins.items() if origin in ("given", "recipe")]
     hidden = {"tracking_uri", "experiment", "run_name", "output_dir", "cache_dir", "system_metrics"}
+    hidden |= {"analyses", "gradcam_layers", "colormap", "figure_every"}
     names = dict.fromkeys([*AXES, *(name for name in decided if name not in hidden)])
     return {name: getattr(config, name) for name in names}
 

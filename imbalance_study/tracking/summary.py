@@ -52,14 +52,23 @@ def description(result: RunResult, resolved: Resolved) -> str:
         f"{config.class_weights}, sampler {config.sampler}, {len(result.history)} epochs, "
         f"seed {config.seed}; {_chosen(result)}.",
         "",
-        "| metric | test |",
-        "|---|---|",
-        *(f"| {text} | {found[name]:.4f} |" for name, text in _HEADLINES.items()),
+        "| metric | test | 95 % interval |",
+        "|---|---|---|",
+        *(
+            f"| {text} | {found[name]:.4f} | {_interval(result, name)} |"
+            for name, text in _HEADLINES.items()
+        ),
         "",
+        *(f"{note[:1].upper()}{note[1:]}.\n" for note in result.analysis.notes),
         f"Repeat: `{command(resolved)}`",
     ]
     note = recipe_note(resolved)
     return "\n".join([*lines, "", note] if note else lines)
+
+
+def _interval(result: RunResult, name: str) -> str:
+    found = result.analysis.intervals.get(name.removeprefix("test/"))
+    return "" if found is None else f"{found.low:.4f} to {found.high:.4f}"
 
 
 def recipe_note(resolved: Resolved) -> str:
@@ -91,6 +100,9 @@ def closing(result: RunResult, uri: str, run: mlflow.ActiveRun) -> str:
     lines = ["", f"Result on {result.facts['images']['test']:,} test images"]
     lines += [f"  {text:{width}}  {result.metrics[name]:7.2%}" for name, text in _HEADLINES.items()]
     lines.append(f"  {_chosen(result)}; {result.fit.seconds:.0f} s of training")
+    skipped = result.facts["skipped_images"]
+    if skipped:
+        lines.append(f"  {len(skipped)} unreadable files were skipped; config.json names them")
     server = uri.rstrip("/") if uri.startswith("http") else _LOCAL
     if server == _LOCAL and not uri.startswith("http"):
         lines += ["Open the UI:", f"  mlflow ui --backend-store-uri {shlex.quote(uri)}"]

@@ -27,8 +27,7 @@ from imbalance_study.training.ema import WeightAverage
 from imbalance_study.training.predict import Precision, autocast, predict, summary
 from imbalance_study.training.progress import Progress
 from imbalance_study.training.schedules import learning_rate
-
-State = dict[str, Tensor]
+from imbalance_study.training.selection import Best, State, cpu_state, higher_is_better
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +44,9 @@ class EpochResult:
     figures: dict[str, Any] = dataclasses.field(
         default_factory=dict
     )  # epoch 0: pictures of the data
+    images: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # key -> Figure, while on_epoch runs: what the model sees now
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +78,13 @@ class Procedure:
     stop_metric: str = ""
     max_seconds: float = math.inf
     precision: Precision = "fp32"
+    train_mode: Callable[[Classifier], object] = nn.Module.train  # called before each epoch
+    stage: int = 0  # 1 or 2 of a training in two stages, else 0
+    watch: Callable[[Classifier, int], dict[str, Any]] = lambda model, epoch: {}
 
 
 class Fit(NamedTuple):
-    """A finished training."""
+    """A finished training; what it counts includes the training that it continued."""
 
     history: list[EpochResult]
     best: State  # weights of the selected epoch, on the CPU
@@ -100,6 +105,7 @@ def fit(
     seeds: Callable[[str], int],
     on_epoch: Callable[[EpochResult], None],
     progress: Progress,
+    after: Fit | None = None,
 ) -> Fit:
     """Train a model.
 
@@ -115,53 +121,63 @@ def fit(
         seeds: Purpose to seed: one generator for each purpose.
         on_epoch: Called after every epoch; what it raises ends the training.
         progress: Where a person follows.
+        after: The first stage, which this one continues: the numbers of epochs, images and
+            updates go on, but schedule, deferral, early stopping and selection start anew.
 
     Raises:
-        ValueError: The loss is not finite.
+        ValueError: The loss is not finite, or the sampler drew no image.
     """
-    trainer = _Trainer(model, train, procedure, seeds)
+    trainer = _Trainer(model, train, procedure, seeds, after)
     history: list[EpochResult] = []
     watched: list[float] = []
-    best = _Best(procedure.select_by if val is not None else "last")
-    started, stopped = time.perf_counter(), "all epochs done"
+    best = Best(procedure.select_by if val is not None else "last")
+    started, stopped = time.perf_counter(), ""
     for epoch in range(procedure.epochs):
         errors = None if not history else _errors(history[-1])
         result = trainer.epoch(epoch, watched, errors, started, progress)
-        evaluated = trainer.evaluated
         if val is not None:
-            result = _validate(evaluated, val, procedure, result)
+            result = _validate(trainer.evaluated, val, procedure, result)
         watched.append(best.score(result.metrics))
-        best.offer(epoch + 1, watched[-1], evaluated)
+        best.offer(result.epoch, watched[-1], trainer.evaluated)
         history.append(result)
-        progress.end_epoch(epoch + 1, result.metrics)
-        on_epoch(result)
-        if procedure.early_stopping is not None:
-            stops = [_sign(procedure.stop_metric) * h.metrics[procedure.stop_metric]
-                     for h in history]  # fmt: skip
-            if procedure.early_stopping(stops):
-                stopped = f"early stopping on {procedure.stop_metric}"
-                break
-        if time.perf_counter() - started > procedure.max_seconds:
-            stopped = "max_minutes reached"
+        progress.end_epoch(result.epoch, result.metrics)
+        pictures = procedure.watch(trainer.evaluated, result.epoch)
+        on_epoch(dataclasses.replace(result, images=pictures))
+        stopped = _reason_to_stop(procedure, history, time.perf_counter() - started)
+        if stopped:
             break
-    last = cpu_state(evaluated)
+    last = cpu_state(trainer.evaluated)
     return Fit(
-        history=history,
+        history=[*(after.history if after else ()), *history],
         best=best.state or last,
         last=last,
-        best_epoch=best.epoch or len(history),
-        seconds=time.perf_counter() - started,
+        best_epoch=best.epoch or history[-1].epoch,
+        seconds=time.perf_counter() - started + (after.seconds if after else 0.0),
         images_seen=trainer.images_seen,
         steps=trainer.steps,
-        stopped=stopped,
+        stopped=stopped or "all epochs done",
     )
+
+
+def _reason_to_stop(procedure: Procedure, history: Sequence[EpochResult], seconds: float) -> str:
+    """Why the training ends after this epoch, or nothing."""
+    if procedure.early_stopping is not None:
+        name = procedure.stop_metric
+        if procedure.early_stopping([higher_is_better(epoch.metrics, name) for epoch in history]):
+            return f"early stopping on {name}"
+    return "max_minutes reached" if seconds > procedure.max_seconds else ""
 
 
 class _Trainer:
     """What changes from step to step: generators, average, counters."""
 
     def __init__(
-        self, model: Classifier, train: Batches, procedure: Procedure, seeds: Callable[[str], int]
+        self,
+        model: Classifier,
+        train: Batches,
+        procedure: Procedure,
+        seeds: Callable[[str], int],
+        after: Fit | None,
     ) -> None:
         self.model, self.train, self.procedure = model, train, procedure
         self.order = torch.Generator().manual_seed(seeds("order"))
@@ -170,8 +186,9 @@ class _Trainer:
         self.average = WeightAverage(model, decay) if decay else None
         enabled = procedure.precision == "fp16"
         self.scaler = torch.amp.GradScaler(train.device.type, enabled=enabled)
-        self.images_seen = 0
-        self.steps = 0
+        self.epochs_before = len(after.history) if after else 0
+        self.images_seen = after.images_seen if after else 0
+        self.steps = after.steps if after else 0
 
     @property
     def evaluated(self) -> Classifier:
@@ -186,15 +203,17 @@ class _Trainer:
         started: float,
         progress: Progress,
     ) -> EpochResult:
-        """Train one epoch, counted from 0."""
+        """Train one epoch, counted from 0 within this stage."""
         p = self.procedure
+        number = self.epochs_before + epoch + 1
         begun = time.perf_counter()
         active = epoch / p.epochs >= p.defer
         indices = self._indices(epoch, active, class_errors)
         weights = reduction.active_class_weights(p.class_weights, epoch / p.epochs, p.defer)
-        sums = torch.zeros(2, device=self.train.device, dtype=torch.float64)
-        self.model.train()
-        progress.start_epoch(epoch + 1, len(indices))
+        exact = torch.float32 if self.train.device.type == "mps" else torch.float64
+        sums = torch.zeros(2, device=self.train.device, dtype=exact)
+        p.train_mode(self.model)
+        progress.start_epoch(number, len(indices))
         steps = math.ceil(len(indices) / p.batch_size)
         seen = 0
         for step, batch in enumerate(self.train.epoch(indices, p.batch_size)):
@@ -202,17 +221,24 @@ class _Trainer:
             optim.set_lr(p.optimizer, lr)
             loss, hits = self._step(batch, weights)
             size = len(batch.targets)
-            sums += torch.stack([loss.double() * size, hits.double()])
+            sums += torch.stack([loss.to(exact) * size, hits.to(exact)])
             seen += size
             progress.step(size, loss)
             if step % 16 == 0 and time.perf_counter() - started > p.max_seconds:
                 break
-        loss_sum, hit_sum = sums.tolist()
-        seconds = time.perf_counter() - begun
         self.images_seen += seen
+        drawn = torch.bincount(self.train.targets[indices[:seen]], minlength=len(weights))
+        return self._result(number, sums, lr, begun, drawn)
+
+    def _result(
+        self, number: int, sums: Tensor, lr: float, begun: float, drawn: Tensor
+    ) -> EpochResult:
+        """Read what was summed up on the device: the only wait for it in an epoch."""
+        loss_sum, hit_sum = sums.tolist()
+        seconds, seen = time.perf_counter() - begun, int(drawn.sum())
         if not math.isfinite(loss_sum):
             raise ValueError(
-                f"the loss is not finite in epoch {epoch + 1} (step {self.steps}, lr {lr:.3g}); "
+                f"the loss is not finite in epoch {number} (step {self.steps}, lr {lr:.3g}); "
                 "try a smaller lr, a longer warm-up, grad_clip=1 or precision=fp32"
             )
         metrics = {
@@ -223,8 +249,9 @@ class _Trainer:
             "time/images_per_second": seen / seconds,
             "time/epoch_seconds": seconds,
         }
-        drawn = torch.bincount(self.train.targets[indices[:seen]], minlength=len(weights))
-        return EpochResult(epoch + 1, metrics, drawn=drawn.numpy())
+        if self.procedure.stage:
+            metrics["train/stage"] = float(self.procedure.stage)
+        return EpochResult(number, metrics, drawn=drawn.numpy())
 
     def _indices(self, epoch: int, active: bool, class_errors: Tensor | None) -> Tensor:
         """The index vector of an epoch; with fixed steps, as many draws as fill them."""
@@ -233,6 +260,8 @@ class _Trainer:
         context = sampler_context(sampler, epoch / p.epochs, class_errors)
         wanted = p.steps_per_epoch * p.batch_size
         indices = sampler(self.train.targets, self.order, **context)
+        if not len(indices):
+            raise ValueError("a sampler must draw at least one image an epoch, got none")
         while len(indices) < wanted:
             more = sampler(self.train.targets, self.order, **context)
             indices = torch.cat([indices, more])
@@ -317,35 +346,10 @@ def shuffle(targets: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randperm(len(targets), generator=generator)
 
 
-class _Best:
-    """The weights of the best epoch so far."""
-
-    def __init__(self, metric: str) -> None:
-        self.metric = metric
-        self.epoch = 0
-        self.value = -math.inf
-        self.state: State | None = None
-
-    def score(self, metrics: dict[str, float]) -> float:
-        """The watched metric, higher is better."""
-        if self.metric == "last":
-            return 0.0
-        return _sign(self.metric) * metrics[self.metric]
-
-    def offer(self, epoch: int, value: float, model: Classifier) -> None:
-        """Keep the weights if they are the best yet."""
-        if self.metric != "last" and value > self.value:
-            self.epoch, self.value, self.state = epoch, value, cpu_state(model)
-
-
-def _sign(metric: str) -> int:
-    return -1 if metric.endswith("loss") else 1
-
-
 def _errors(result: EpochResult) -> Tensor | None:
     if result.val_recall is None:
         return None
-    return torch.from_numpy(1 - np.nan_to_num(result.val_recall, nan=1.0))
+    return torch.from_numpy(1 - result.val_recall)
 
 
 def _validate(
@@ -356,8 +360,3 @@ def _validate(
     named = {f"val/{name}": value for name, value in metrics.items()}
     named["val/accuracy_gap"] = result.metrics["train/accuracy"] - named["val/accuracy"]
     return dataclasses.replace(result, metrics=result.metrics | named, val_recall=recall)
-
-
-def cpu_state(model: Classifier) -> State:
-    """A copy of the weights on the CPU."""
-    return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}

@@ -211,9 +211,9 @@ def _check_adam(beta1: float, beta2: float, eps: float) -> None:
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every parameter group the learning rate."""
+    """Give every parameter group the learning rate, times its own ``lr_scale`` where it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_scale", 1.0)
 
 
 def uses_sam(optimizer: torch.optim.Optimizer) -> bool:

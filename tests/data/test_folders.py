@@ -65,9 +65,10 @@ def test_odd_class_and_file_names_are_kept(image_folder: MakeFolder) -> None:
     assert sorted(listing.class_names) == sorted(names)
 
 
-def test_names_that_are_no_utf8_can_be_printed() -> None:
+def test_names_with_line_breaks_or_no_utf8_can_be_printed() -> None:
     assert readable(os.fsdecode(b"caf\xe9")).encode("utf-8") == "caf\ufffd".encode()
-    assert readable("日本") == "日本"
+    assert readable("日本 a\u00a0b") == "日本 a\u00a0b"
+    assert readable("a\nb\x1b[0m") == "a\ufffdb\ufffd[0m"
 
 
 @pytest.mark.parametrize(

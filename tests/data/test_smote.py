@@ -38,9 +38,7 @@ def test_a_new_image_lies_between_an_image_of_its_class_and_one_of_its_neighbour
         target = image.reshape(-1).astype(float) - origin
         share = ((target * step).sum(2) / (step**2).sum(2)).clip(0, 1)
         off_the_line = np.abs(target - share[..., None] * step).max(2)
-        assert (
-            off_the_line.min() < 0.8
-        )  # 0.5 for rounding, and what that does to the share
+        assert off_the_line.min() < 0.8  # 0.5 for rounding, and what that does to the share
 
 
 def test_the_result_is_that_of_imbalanced_learn_rounded():

@@ -79,11 +79,14 @@ def test_cifar10_is_read_from_a_folder_of_class_folders(
 
 
 def test_folders_of_other_classes_are_not_taken_for_cifar10(image_folder: MakeFolder) -> None:
-    root = image_folder({"train/a": 1, "train/b": 1, "test/a": 1})
+    few = image_folder({"train/a": 1, "train/b": 1, "test/a": 1}, "few")
     with pytest.raises(
         ValueError, match=r"2 classes \(a, b\), which is not cifar10; dataset=image"
     ):
-        load("cifar10", root)
+        load("cifar10", few)
+    ten = image_folder({f"{part}/{i}": 1 for part in ("train", "test") for i in range(10)}, "ten")
+    with pytest.raises(ValueError, match=r"10 classes \(0, 1, .*which is not cifar10"):
+        load("cifar10", ten)
 
 
 @pytest.mark.parametrize("keep", ["cifar-py", "cifar.tar.gz"])

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from imbalance_study.evaluation import explain
+from imbalance_study.models import zoo
 
 BLACK = torch.zeros(3, 1, 1)
 
@@ -106,7 +107,8 @@ def test_grad_cam_of_many_images_is_that_of_each_one():
 def test_explaining_leaves_the_model_as_it_was():
     model = TwoLayers().train()
     model.relu.eval()
-    explain.grad_cam(model, an_image(), [0], "relu")
+    found = explain.grad_cam(model, an_image(), [0], "relu")
+    np.testing.assert_allclose(found[0], [[0, 0.5], [0, 2.0]], atol=1e-6)  # without dropout
     explain.occlusion(model, an_image(), [0], BLACK)
     assert model.training
     assert model.dropout.training
@@ -260,3 +262,28 @@ def test_grey_and_constant_images_are_explained_by_finite_maps():
 def test_maps_are_stretched_to_the_image():
     maps = explain.upsampled(np.array([[[0.0, 1.0]]], np.float32), 2, 4)
     np.testing.assert_allclose(maps, [[[0, 0.25, 0.75, 1]] * 2])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18",
+        "resnet32",
+        "efficientnet_b0",
+        "mobilenet_v2",
+        "mobilenet_v3_large",
+        "vgg16",
+        "custom_cnn",
+    ],
+)
+def test_the_first_choice_map_of_a_named_model_is_no_constant_at_32_pixels(name):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = zoo.create(name, 10, image_size=32).eval()
+    images = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        predictions = model(images).argmax(1)
+    maps = explain.grad_cam(model, images, predictions, model.cam_layers[-1])
+    assert min(maps.shape[1:]) >= 4
+    uneven = np.ptp(maps, axis=(1, 2)) > 0.1 * maps.max(axis=(1, 2))
+    assert uneven.sum() >= 3

@@ -32,13 +32,28 @@ def test_calibration_of_a_single_sure_prediction_is_drawn(label, saved):
     saved(figure)
 
 
-def test_accuracy_over_tau_marks_what_was_chosen(saved):
-    taus = np.array([0.0, 1.0, 2.0])
-    search = posthoc.TauSearch(taus, np.array([0.3, 0.5, 0.4]), 1.0)
-    figure = figures_calibration.accuracy_over_tau({"logit adjustment": search, "tau-norm": search})
+@pytest.mark.parametrize("names", [["logit adjustment"], ["logit adjustment", "tau-norm"]])
+def test_accuracy_over_tau_marks_what_was_chosen(names, saved):
+    taus, errors = np.array([0.0, 1.0, 2.0]), np.array([0.02, 0.01, 0.03])
+    search = posthoc.TauSearch(taus, np.array([0.3, 0.5, 0.4]), errors, 1.0)
+    figure = figures_calibration.accuracy_over_tau(dict.fromkeys(names, search))
     curve, chosen = figure.axes[0].get_lines()[:2]
     assert curve.get_ydata().tolist() == [0.3, 0.5, 0.4]
     assert (chosen.get_xdata()[0], chosen.get_ydata()[0]) == (1.0, 0.5)
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert labels[0] == "logit adjustment: 0.500 at 1"
+    band = figure.axes[0].collections[0].get_paths()[0].get_extents()
+    assert (band.y0, band.y1) == pytest.approx((0.28, 0.51))
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[0] == "logit adjustment, validation: 0.500 ± 0.010 at 1"
+    assert len(labels) == len(names)
+    saved(figure)
+
+
+def test_accuracy_over_tau_shows_the_test_set_at_the_tau_of_validation(saved):
+    taus, test = np.array([0.0, 1.0, 2.0]), np.array([0.1, 0.2, 0.6])
+    search = posthoc.TauSearch(taus, np.array([0.3, 0.5, 0.4]), np.zeros(3), 1.0)
+    figure = figures_calibration.accuracy_over_tau({"tau-norm": search}, {"tau-norm": test})
+    curve = figure.axes[0].get_lines()[-1]
+    assert curve.get_ydata().tolist() == test.tolist()
+    assert curve.get_linestyle() == "--"
+    assert figure.legends[0].get_texts()[-1].get_text() == "tau-norm, test: 0.200 there"
     saved(figure)

@@ -28,10 +28,10 @@ def test_pictures_have_the_asked_size_and_do_not_overlap(saved):
 def test_every_picture_and_label_lies_inside_the_figure(laid_out):
     names = [f"class {index}" for index in range(102)]
     grid = grids.picture_grid(
-        102, 6, aspect=1.0, cell=1.0, caption_lines=1, row_labels=names, rows_per_block=26, group=3
+        102, 12, aspect=1.0, cell=1.0, caption_lines=1, row_labels=names, rows_per_block=26, group=3
     )
     for row in range(102):
-        for column in (0, 5):
+        for column in (0, 11):
             grids.put(grid, row, column, np.zeros((2, 2, 3), np.uint8), "caption")
     width, height = grid.figure.get_size_inches()
     assert max(width, height) <= style.MAX_INCHES + 0.01

@@ -3,7 +3,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from imbalance_study.evaluation import calibration, metrics, posthoc
+from imbalance_study.evaluation import calibration, intervals, metrics, posthoc
 
 
 def biased_model(size=6_000, seed=0):
@@ -71,6 +71,23 @@ def test_the_search_takes_the_smallest_of_the_best_taus():
     assert len(search.taus) == 21
 
 
+def test_the_search_says_how_sure_each_balanced_accuracy_is():
+    logits, targets, counts = biased_model(60)
+
+    def corrected(tau):
+        return posthoc.adjust_logits(logits, counts, tau)
+
+    search = posthoc.search_tau(corrected, targets, (0.0, 1.0))
+    expected = [
+        intervals.standard_error_of_balanced_accuracy(targets, corrected(tau).argmax(1), 3)
+        for tau in (0, 1)
+    ]
+    assert search.standard_error.tolist() == expected
+    assert min(expected) > 0.02
+    over = posthoc.balanced_accuracy_over(corrected, targets, (0.0, 1.0))
+    assert over.tolist() == search.balanced_accuracy.tolist()
+
+
 def test_thresholds_find_what_the_prior_took():
     logits, targets, counts = biased_model()
     probs = posthoc.softmax(logits)
@@ -93,6 +110,21 @@ def test_a_perfect_model_keeps_thresholds_of_one():
     targets = np.arange(4).repeat(3)
     thresholds = posthoc.fit_thresholds(0.6 * np.eye(4)[targets] + 0.1, targets)
     np.testing.assert_array_equal(thresholds, np.ones(4))
+
+
+def test_thresholds_count_each_class_alike_however_few_images_it_has():
+    rare = np.array([0.3] * 4 + [0.1] * 4 + [0.25])
+    probs, targets = np.stack([1 - rare, rare], axis=1), np.array([0] * 8 + [1])
+    after = posthoc.apply_thresholds(probs, posthoc.fit_thresholds(probs, targets))
+    assert balanced_accuracy(after, targets) == pytest.approx(0.75)
+
+
+def test_a_class_without_validation_images_keeps_its_threshold():
+    probs, targets = np.array([[0.6, 0.3, 0.1], [0.6, 0.1, 0.3]]), np.array([1, 2])
+    thresholds = posthoc.fit_thresholds(probs, targets)
+    assert thresholds[0] == 1
+    after = posthoc.apply_thresholds(probs, thresholds)
+    assert after.argmax(1).tolist() == targets.tolist()
 
 
 def test_thresholds_never_make_validation_worse():

@@ -201,7 +201,8 @@ def test_a_small_vgg_has_one_hidden_layer_behind_a_1x1_average():
 def test_a_squeezenet_is_torchvisions_but_for_the_relu_on_the_logits():
     from torchvision.models import get_model
 
-    model, theirs = seeded("squeezenet1_0").eval(), get_model("squeezenet1_0", num_classes=5)
+    model = seeded("squeezenet1_0", image_size=64).eval()
+    theirs = get_model("squeezenet1_0", num_classes=5)
     body = {k.removeprefix("backbone."): v for k, v in model.state_dict().items()}
     head = {"classifier.1.weight": body.pop("classifier.weight")[:, :, None, None]}
     head["classifier.1.bias"] = body.pop("classifier.bias")

@@ -1,0 +1,263 @@
+"""Runs that are done once: what the tables of paper_table.py and remedies.py are made of.
+
+A finished run is a line of JSON in a file. It is known by its knobs, by the fingerprint of its data
+and by the machine that it ran on, and is not run again; a line that a crash cut off is run anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from imbalance_study import experiment, prepare
+from imbalance_study.config import Config
+from imbalance_study.data import longtail
+
+Row = dict[str, Any]
+
+# Where a run reads and is recorded changes nothing of its result; the machine counts by itself.
+_ELSEWHERE = {
+    *("data_dir", "cache_dir", "workers", "device", "precision", "recipe"),
+    *("tracking_uri", "experiment", "run_name", "output_dir", "system_metrics"),
+}
+_DATA_GROUPS = ("Data", "Imbalance")
+
+
+class Job(NamedTuple):
+    """A run that a table needs."""
+
+    name: str  # the row of the table
+    config: Config
+
+
+def parser(text: str, *, out: str) -> argparse.ArgumentParser:
+    """The options that both tables have."""
+    made = argparse.ArgumentParser(description=text, formatter_class=_Help)
+    made.add_argument("--data_dir", default="data", help="folder that holds CIFAR-10")
+    made.add_argument("--out", type=Path, default=Path(out), help="finished runs, a line each")
+    made.add_argument("--seeds", type=int, default=3, help="runs of each row")
+    made.add_argument("--epochs", type=int, default=0, help="a smaller budget; 0: as it should be")
+    made.add_argument("--model", default="", help="another model than the table's own")
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    made.add_argument("--parallel", type=int, default=1, help="runs at a time, a process each")
+    made.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE",
+                      help="any other knob; may be repeated")  # fmt: skip
+    made.add_argument("--summary", action="store_true", help="run nothing, print the table")
+    return made
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Line breaks as they are, defaults behind the help."""
+
+
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """The knobs that the common options set.
+
+    Raises:
+        ValueError: A ``--set`` without ``=``, or a count below its minimum.
+    """
+    for name, least in (("seeds", 1), ("epochs", 0), ("parallel", 1)):
+        if getattr(options, name) < least:
+            raise ValueError(f"{name} must be at least {least}, got {getattr(options, name)}")
+    values: dict[str, Any] = {"data_dir": options.data_dir, "device": options.device}
+    if options.epochs:
+        values["epochs"] = options.epochs
+    if options.model:
+        values["model"] = options.model
+    for text in options.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"set takes KNOB=VALUE, got {text!r}")
+        values[name] = value
+    return values
+
+
+def guarded(main: Callable[[list[str]], int]) -> int:
+    """Run a script on the command line's words; an error in what was typed is one line."""
+    try:
+        return main(sys.argv[1:])
+    except (ValueError, OSError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+
+
+def rows_for(jobs: Sequence[Job], options: argparse.Namespace) -> list[Row]:
+    """The finished rows of the jobs, after running what is missing.
+
+    With ``--summary`` nothing is run, and a row counts whatever data and machine it comes from.
+
+    Raises:
+        ValueError: A run failed; the others are done and kept.
+    """
+    if options.summary:
+        by_knobs = {row["knobs"]: row for row in read(options.out)}
+        finished = [(job, by_knobs.get(knobs_of(job.config))) for job in jobs]
+        return [{**row, "name": job.name} for job, row in finished if row is not None]
+    identities = {job: _identity(job.config) for job in jobs}
+    failed = _complete(jobs, identities, options)
+    found = {_known_by(row): row for row in read(options.out)}
+    if failed:
+        raise ValueError(f"{failed} of {len(jobs)} runs failed; start again to repeat them")
+    return [{**found[identities[job]], "name": job.name} for job in jobs]
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a file; lines that are cut off are left out. No file, no rows."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(row, dict) and "knobs" in row:
+            rows.append(row)
+    return rows
+
+
+def append(path: Path, row: Row) -> None:
+    """Add a row on a line of its own, also behind one that was cut off; it is on disk after."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            cut_off = file.read(1) != b"\n"
+            file.write(b"\n" if cut_off else b"")
+        file.write(json.dumps(row).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def knobs_of(settings: Config) -> str:
+    """A hash of the knobs that bear on the result."""
+    knobs = {
+        name: value
+        for name, value in dataclasses.asdict(settings).items()
+        if name not in _ELSEWHERE
+    }
+    return hashlib.sha256(json.dumps(knobs, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _identity(settings: Config) -> tuple[str, str, str]:
+    where = prepare.machine(settings)
+    machine = f"{where.device.type}/{where.precision}"
+    return knobs_of(settings), _fingerprint(settings), machine
+
+
+def _known_by(row: Row) -> tuple[str, str, str]:
+    return row["knobs"], row["data"], row["machine"]
+
+
+_FINGERPRINTS: dict[tuple[Any, ...], str] = {}
+
+
+def _fingerprint(settings: Config) -> str:
+    """Of images and split; the images are read once for all jobs that share them."""
+    names = [f.name for f in dataclasses.fields(Config) if f.metadata["group"] in _DATA_GROUPS]
+    shared = tuple(getattr(settings, name) for name in names)
+    if shared not in _FINGERPRINTS:
+        plain = dataclasses.replace(settings, resample="none", allow_double_correction=False)
+        data = prepare.load_data(plain, prepare.bind(plain))
+        facts = longtail.fingerprint(data.image_set, data.split, settings.data_seed)
+        _FINGERPRINTS[shared] = facts["fingerprint"]
+    return _FINGERPRINTS[shared]
+
+
+def _complete(
+    jobs: Sequence[Job], identities: dict[Job, tuple[str, str, str]], options: argparse.Namespace
+) -> int:
+    """Run the jobs that are not in the file; returns how many failed."""
+    done = {_known_by(row) for row in read(options.out)}
+    missing = [job for job in jobs if identities[job] not in done]
+    print(f"{len(jobs) - len(missing)} of {len(jobs)} runs are in {options.out}", flush=True)
+    failed = 0
+    for number, (job, result) in enumerate(_results(missing, options.parallel), 1):
+        title = f"{number}/{len(missing)} {job.name} seed {job.config.seed}"
+        if isinstance(result, Exception):
+            failed += 1
+            print(f"{title}: failed: {result}", flush=True)
+            continue
+        knobs, data, machine = identities[job]
+        append(options.out, {"knobs": knobs, "data": data, "machine": machine, **result})
+        accuracy = result["metrics"]["test_last/accuracy"]
+        print(f"{title}: {100 * accuracy:.2f} % in {result['seconds']:.0f} s", flush=True)
+    return failed
+
+
+def _results(jobs: Sequence[Job], parallel: int) -> Iterator[tuple[Job, Row | Exception]]:
+    if parallel == 1:
+        for job in jobs:
+            yield job, _tried(lambda job=job: run(job, 1))  # type: ignore[misc]
+        return
+    context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+    with concurrent.futures.ProcessPoolExecutor(parallel, mp_context=context) as pool:
+        futures = {pool.submit(run, job, parallel): job for job in jobs}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield futures[future], _tried(future.result)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _tried(call: Callable[[], Row]) -> Row | Exception:
+    try:
+        return call()
+    except BrokenProcessPool:
+        return RuntimeError("its process died; with too little memory, take a smaller --parallel")
+    except Exception as error:
+        return error
+
+
+def run(job: Job, parallel: int) -> Row:
+    """Run a job, its processor shared with `parallel` - 1 others."""
+    if parallel > 1:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), (cores or 1) // parallel)))
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        result = experiment.run(job.config, output_dir=Path(folder), show_progress=False)
+    return {
+        "name": job.name,
+        "seed": job.config.seed,
+        "seconds": time.perf_counter() - begun,
+        "metrics": result.metrics,
+        "train_counts": result.facts["train_counts"],
+        "config": dataclasses.asdict(job.config),
+        "parallel": parallel,
+        "hardware": hardware(result.facts["device"]),
+        "versions": versions(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def hardware(device: str) -> str:
+    """The device and its name."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.split(":")[1].strip() for line in lines if "model name" in line), name)
+    return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} used by a run"
+
+
+def versions() -> str:
+    """Of Python and of the packages that compute."""
+    names = ("imbalance-study", "torch", "torchvision", "numpy")
+    found = [f"{name} {importlib.metadata.version(name)}" for name in names]
+    return ", ".join([f"Python {platform.python_version()}", *found])

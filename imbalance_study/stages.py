@@ -1,0 +1,150 @@
+"""What `fit` is told in each stage of the training, out of a Config."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from imbalance_study import prepare, spec
+from imbalance_study.config import Config
+from imbalance_study.data import samplers
+from imbalance_study.models.classifier import Classifier
+from imbalance_study.training import losses, optim, schedules
+from imbalance_study.training.loop import Procedure
+
+
+def first(
+    config: Config,
+    choices: prepare.Choices,
+    data: prepare.Data,
+    model: Classifier,
+    where: prepare.Machine,
+) -> Procedure:
+    """The training of the whole model: the only stage, or the first of two."""
+    counts = torch.as_tensor(data.class_counts, dtype=torch.float32, device=where.device)
+    stopping = None if choices.early_stopping is None else spec.parse(config.early_stopping).name
+    share = config.epochs / all_epochs(config, choices)
+    return Procedure(
+        loss=choices.loss,
+        probabilities=probabilities(choices.loss, config),
+        class_counts=counts,
+        class_weights=choices.class_weights(counts),
+        sampler=choices.sampler,
+        augment=choices.augment,
+        normalise=normaliser(data, where),
+        optimizer=_optimizer(config, choices, model, where),
+        schedule=choices.schedule,
+        lr=config.lr,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        tail_augment=choices.tail_augment,
+        mix=choices.mix,
+        defer=config.defer,
+        hard_fraction=config.hard_fraction,
+        supcon=config.supcon,
+        steps_per_epoch=config.steps_per_epoch,
+        grad_clip=config.grad_clip,
+        ema_decay=config.ema_decay if config.ema else 0.0,
+        select_by=config.select_by,
+        early_stopping=choices.early_stopping,
+        stop_metric=stopping or "",
+        max_seconds=share * config.max_minutes * 60 or math.inf,
+        precision=where.precision,
+        stage=0 if choices.stage2 is None else 1,
+    )
+
+
+def second(
+    config: Config,
+    choices: prepare.Choices,
+    procedure: Procedure,
+    model: Classifier,
+    seconds: float,
+) -> Procedure:
+    """The training of the head, on frozen features with classes drawn equally often.
+
+    Augmentation, batch size, updates an epoch, gradient clipping, the metric of selection and the
+    machine are those of the first stage. All else that a Config can switch on (class weights,
+    sampler, deferral, mixing, hard examples, contrastive loss, moving average, early stopping)
+    stays with the first stage.
+
+    Args:
+        config: With ``stage2`` other than none.
+        choices: As bound from it.
+        procedure: Of the first stage.
+        model: With the weights of the first stage; it gets the head that is to be trained.
+        seconds: What the first stage took of ``max_minutes``.
+    """
+    assert choices.stage2 is not None
+    stage = choices.stage2(model)
+    return dataclasses.replace(
+        procedure,
+        loss=stage.loss,
+        probabilities=functools.partial(losses.probabilities, loss_name="cross_entropy"),
+        class_weights=torch.ones_like(procedure.class_counts),
+        sampler=samplers.class_balanced,
+        optimizer=stage.optimizer,
+        schedule=schedules.cosine,
+        lr=stage.lr,
+        epochs=stage.epochs,
+        mix=None,
+        defer=0.0,
+        hard_fraction=1.0,
+        supcon=0.0,
+        ema_decay=0.0,
+        early_stopping=None,
+        stop_metric="",
+        max_seconds=config.max_minutes * 60 - seconds if config.max_minutes else math.inf,
+        train_mode=stage.train_mode,
+        stage=2,
+    )
+
+
+def all_epochs(config: Config, choices: prepare.Choices) -> int:
+    """Epochs of both stages; each has its share of ``max_minutes`` by them."""
+    if choices.stage2 is None:
+        return config.epochs
+    epochs: int = inspect.signature(choices.stage2).parameters["epochs"].default
+    return config.epochs + epochs
+
+
+def _optimizer(
+    config: Config, choices: prepare.Choices, model: Classifier, where: prepare.Machine
+) -> torch.optim.Optimizer:
+    sigmoid = spec.parse(config.loss).name in losses.SIGMOID_LOSSES
+    held = [cast(nn.Linear, model.get_classifier()).bias] if sigmoid else []
+    optimizer = choices.optimizer(
+        optim.parameter_groups(model, config.weight_decay, no_decay=held),
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+    )
+    if optim.uses_sam(optimizer) and where.precision == "fp16":
+        raise ValueError("sam needs precision=fp32 or bf16, got fp16")
+    return optimizer
+
+
+def normaliser(data: prepare.Data, where: prepare.Machine) -> Callable[[Tensor], Tensor]:
+    """uint8 (N, 3, H, W) -> float, minus the mean, over the deviation of the training pixels."""
+    scale = torch.as_tensor(1 / (255 * data.std), dtype=torch.float32, device=where.device)
+    shift = torch.as_tensor(-data.mean / data.std, dtype=torch.float32, device=where.device)
+    scale, shift = scale.view(1, 3, 1, 1), shift.view(1, 3, 1, 1)
+
+    def normalise(images: Tensor) -> Tensor:
+        floats = images.float().mul_(scale).add_(shift)
+        return floats if where.channels_last else floats.contiguous()
+
+    return normalise
+
+
+def probabilities(loss: Callable[..., Tensor], config: Config) -> Callable[[Tensor], Tensor]:
+    """Logits (N, C) to class probabilities (N, C), as the loss means them."""
+    name = spec.parse(config.loss).name
+    scale = {key: value for key, value in getattr(loss, "keywords", {}).items() if key == "s"}
+    return functools.partial(losses.probabilities, loss_name=name, **scale)

@@ -1,0 +1,97 @@
+"""Figures, tables, overlays and columns as files of a run."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from PIL import Image
+
+# Bytes from which a PNG is reduced to 256 colours, which no eye misses in a figure.
+_LARGE = 400_000
+# Final figures that the image grid shows beside those of other runs, and their keys there.
+GRID = {
+    "confusion_matrix": "test/confusion_matrix",
+    "misclassified": "test/misclassified",
+    "gradcam_errors": "test/gradcam",
+    "features": "test/features",
+}
+
+
+def png(figure: Any) -> bytes:
+    """A matplotlib Figure as PNG, in 256 colours where it would be large."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    if stream.tell() > _LARGE:
+        image = Image.open(stream).convert("RGB").quantize(256)
+        stream = io.BytesIO()
+        image.save(stream, format="png", optimize=True)
+    return stream.getvalue()
+
+
+def log_figures(figures: Mapping[str, Any]) -> dict[str, bytes]:
+    """Write figures to ``figures/<name>.png`` of the active run; returns the files' contents."""
+    drawn = {name: png(figure) for name, figure in figures.items()}
+    _log_files({f"figures/{name}.png": content for name, content in drawn.items()})
+    return drawn
+
+
+def log_grid(figures: Mapping[str, Any], step: int) -> None:
+    """Show figures in the image grid of the active run; the name is the key."""
+    for key, figure in figures.items():
+        _log_image(key, png(figure), step)
+
+
+def log_final_grid(drawn: Mapping[str, bytes]) -> None:
+    """Show a few of the final figures in the image grid.
+
+    They stand at step 0: its slider begins there, and shows nothing where there is no image.
+    """
+    for name, key in GRID.items():
+        if name in drawn:
+            _log_image(key, drawn[name], 0)
+
+
+def _log_image(key: str, content: bytes, step: int) -> None:
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    mlflow.log_image(image, key=key, step=step, synchronous=False)
+
+
+def log_overlays(overlays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Write images uint8 (H, W, 3) to ``figures/overlays/<name>.png`` of the active run."""
+    files = {}
+    for name, overlay in overlays.items():
+        stream = io.BytesIO()
+        Image.fromarray(overlay).save(stream, format="png")
+        files[f"figures/overlays/{name}.png"] = stream.getvalue()
+    _log_files(files)
+
+
+def log_frames(frames: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write columns to ``<name>.parquet`` of the active run."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    files = {}
+    for name, columns in frames.items():
+        stream = io.BytesIO()
+        parquet.write_table(pa.table(dict(columns)), stream)
+        files[f"{name}.parquet"] = stream.getvalue()
+    _log_files(files)
+
+
+def _log_files(files: Mapping[str, bytes]) -> None:
+    """Upload all at once: a call for each would wait for a server each time."""
+    if not files:
+        return
+    with tempfile.TemporaryDirectory(prefix="imbalance_study_") as folder:
+        for name, content in files.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        mlflow.log_artifacts(folder)

@@ -1,0 +1,87 @@
+"""Fixed images, looked at again and again while a model trains; never test images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from imbalance_study import explanations, prepare
+from imbalance_study.data.batches import Batches
+from imbalance_study.evaluation import errors, figures_errors
+from imbalance_study.evaluation import figures_explain as figures
+from imbalance_study.models.classifier import Classifier
+from imbalance_study.training.loop import Procedure
+
+WATCHED = 25
+EXPLAINED = 10
+
+Watch = Callable[[Classifier, int], dict[str, Any]]
+
+
+def watcher(
+    every: int,
+    part: Batches,
+    name: str,
+    data: prepare.Data,
+    procedure: Procedure,
+    *,
+    gradcam_layers: str = "auto",
+    colormap: str = "inferno",
+    seed: int = 0,
+) -> Watch:
+    """A function of the model and the number of finished epochs that draws what it sees now.
+
+    Args:
+        every: Epochs between two looks; 0 for never.
+        part: Validation, or the training set where there is none.
+        name: "val" or "train", the first part of the keys.
+        data: The data, for the names of the classes.
+        procedure: How the model takes images, and what its logits mean.
+        gradcam_layers: See `explanations.layers_of`; the last one is drawn.
+        colormap: Of the maps.
+        seed: Of the choice of images, which are spread over the classes.
+
+    Returns:
+        The function; it gives key to Figure, nothing between two looks.
+    """
+    if not every:
+        return lambda model, epoch: {}
+    generator = np.random.default_rng(prepare.seeds(seed)("watching"))
+    targets = part.targets.numpy()
+    everyone = np.arange(len(part))
+    chosen = errors.spread_over_classes(targets, everyone, generator, WATCHED).astype(np.int64)
+    few = np.sort(generator.permutation(len(chosen))[:EXPLAINED])
+    images, labels = part.read(chosen), targets[chosen]
+    names = data.image_set.class_names
+
+    def look(model: Classifier, epoch: int) -> dict[str, Any]:
+        if epoch % every:
+            return {}
+        view = explanations.View(
+            model, procedure.normalise, procedure.probabilities, part.device, names, colormap
+        )
+        probs = view.probs(images)
+        found = probs.argmax(1)
+        title = f"{name}: the same images after epoch {epoch}"
+        drawn = {
+            f"{name}/predictions": figures_errors.labelled_images(
+                images, labels, found, probs.max(1), names, title
+            )
+        }
+        for layer in explanations.layers_of(model, gradcam_layers)[-1:]:
+            classes = np.stack([found[few], labels[few]], axis=1)
+            maps = explanations.gradcam_maps(view, images[few], classes, layer)
+            drawn[f"{name}/gradcam"] = figures.gradcam_errors(
+                images[few],
+                maps,
+                labels[few],
+                probs[few],
+                names,
+                title=f"{title}: Grad-CAM of the predicted and of the true class",
+                colormap=colormap,
+            )
+        return drawn
+
+    return look
