@@ -152,7 +152,7 @@ def notes(rows: Sequence[store.Row], options: Any) -> list[str]:
             f"else in this code costs: its gap to the reported range is {size}."
         )
     if options.epochs:
-        lines.append(f"- Not the recipes' training but {options.epochs} epochs: a trial.")
+        lines.append(f"- Not the recipes' training but epochs={options.epochs}: a trial.")
     if options.model:
         lines.append(f"- Not the papers' model but {options.model}.")
     if options.set:

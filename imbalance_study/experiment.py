@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from imbalance_study import analyses, pictures, prepare, stages, watching
+from imbalance_study import analyses, corrections, pictures, prepare, stages, watching
 from imbalance_study.config import Config
 from imbalance_study.data import longtail
 from imbalance_study.data.batches import Batches
@@ -28,7 +28,7 @@ from imbalance_study.models.classifier import Classifier
 from imbalance_study.subject import Analysis, Subject
 from imbalance_study.training import checkpoint
 from imbalance_study.training.loop import EpochResult, Fit, Procedure, fit
-from imbalance_study.training.predict import Predictions, negative_log_likelihood, predict
+from imbalance_study.training.predict import Predictions, predict, summary
 from imbalance_study.training.progress import Progress
 
 OnEpoch = Callable[[EpochResult], None]
@@ -206,9 +206,11 @@ def _evaluate(
         first = trained[0]
         before = _predict(first.model, parts.test, first.procedure)
         found |= _few(before, first.procedure, data, "stage1_test")
-    if parts.val is not None:
-        found |= _selected(model, parts.val, procedure, data, fitted)
-    found |= _costs(fitted)
+    val = None if parts.val is None else _predict(model, parts.val, procedure)
+    if val is not None:
+        found |= _selected(val, procedure, data, fitted)
+    free = corrections.after_training(config, model, parts.test, procedure, data, val, test)
+    found |= free.metrics | _costs(fitted)
     checkpoints = _save(trained, config, facts, output_dir)
     analysis = analyses.analyse(
         config.analyses,
@@ -229,8 +231,8 @@ def _evaluate(
         metrics=found | analysis.metrics,
         history=fitted.history,
         facts=facts,
-        tables=analysis.tables,
-        figures=pictures.of_training(fitted, data) | analysis.figures,
+        tables=analysis.tables | free.tables,
+        figures=pictures.of_training(fitted, data) | free.figures | analysis.figures,
         model=model,
         fit=fitted,
         test=test,
@@ -249,9 +251,7 @@ def _predict(model: Classifier, batches: Batches, procedure: Procedure) -> Predi
 def _metrics(
     found: Predictions, procedure: Procedure, train_counts: npt.NDArray[np.int64]
 ) -> dict[str, float]:
-    probs = procedure.probabilities(torch.from_numpy(found.logits)).numpy()
-    loss = negative_log_likelihood(probs, found.targets)
-    return metrics.classification_metrics(found.targets, probs, train_counts, loss)
+    return summary(found, procedure.probabilities, train_counts)[0]
 
 
 def _few(
@@ -262,16 +262,14 @@ def _few(
 
 
 def _selected(
-    model: Classifier, val: Batches, procedure: Procedure, data: prepare.Data, fitted: Fit
+    found: Predictions, procedure: Procedure, data: prepare.Data, fitted: Fit
 ) -> dict[str, float]:
-    """All validation metrics of the kept epoch, and how sure the one that chose it is."""
-    found = _predict(model, val, procedure)
-    values = _metrics(found, procedure, data.class_counts)
+    """The kept epoch on validation, and how sure the metric that chose it is."""
     predictions = procedure.probabilities(torch.from_numpy(found.logits)).numpy().argmax(1)
     error = intervals.standard_error_of_balanced_accuracy(
         found.targets, predictions, data.num_classes
     )
-    return metrics.prefixed(values, "selected_val") | {
+    return _few(found, procedure, data, "selected_val") | {
         "selected_val/balanced_accuracy_standard_error": error,
         "selected_val/epoch": float(fitted.best_epoch),
     }

@@ -19,6 +19,7 @@ from imbalance_study.evaluation import errors, explain
 from imbalance_study.evaluation import figures_explain as figures
 from imbalance_study.evaluation.metrics import Floats, Ints
 from imbalance_study.models.classifier import Classifier
+from imbalance_study.models.shapes import all_maps
 from imbalance_study.subject import Analysis, Subject
 
 Images = npt.NDArray[np.uint8]
@@ -81,17 +82,17 @@ def layers_of(model: Classifier, text: str) -> tuple[str, ...]:
         Names; none for ``auto`` where no layer of the model gives a map.
 
     Raises:
-        ValueError: A layer is not in the model.
+        ValueError: A layer is not in the model, or its output is no map.
     """
     if text in ("auto", "all"):
         return model.cam_layers[-1:] if text == "auto" else model.cam_layers
     names = tuple(part.strip() for part in text.split("+"))
-    known = {name for name, _ in model.named_modules() if name}
+    maps = {name for name, _ in all_maps(model, model.image_size)}
     for name in names:
-        if name not in known:
+        if name not in maps:
             raise ValueError(
-                f"gradcam_layers must name layers of the model, got {name!r}; its maps are at "
-                f"{', '.join(model.cam_layers) or 'no layer'}"
+                f"gradcam_layers must name layers that give maps, got {name!r}; such are "
+                f"{', '.join(model.cam_layers) or 'none in this model'}"
             )
     return names
 

@@ -124,8 +124,9 @@ RECIPES: dict[str, Recipe] = {
     ),
     "paper_crt": Recipe(
         "cross-entropy, then a new classifier on class-balanced samples",
-        "Kang et al. 2020, Decoupling representation and classifier for long-tailed recognition, "
-        "who have no CIFAR; first stage of Cao et al. 2019; Bag of Tricks-LT trains the classifier "
+        "Kang et al. 2020, Decoupling representation and classifier for long-tailed "
+        "recognition, who have no CIFAR; first stage of Cao et al. 2019; Bag of Tricks-LT trains "
+        "the classifier "
         "for 30 epochs, with steps",
         "resnet32",
         _PAPER | {"stage2": "crt:epochs=10"},

@@ -75,7 +75,40 @@ def gradcam_errors(
     """
     rivals = np.stack([probs.argmax(1), targets], axis=1)
     places = [divmod(index, 5) for index in range(len(images))]
-    return _cam_grid(images, maps, rivals, probs, targets, class_names, places, [], title, colormap)
+    captions = [class_names[label] for label in targets]
+    return _cam_grid(
+        images, maps, rivals, probs, targets, class_names, places, [], captions, title, colormap
+    )
+
+
+@style.styled
+def gradcam_of_classes(
+    images: NDArray[np.uint8],
+    maps: Floats,
+    classes: Ints,
+    probs: Floats,
+    class_names: Sequence[str],
+    captions: Sequence[str],
+    *,
+    title: str,
+    colormap: str = "inferno",
+) -> Figure:
+    """Images of no known class, each with Grad-CAM for two classes.
+
+    Args:
+        images: Raw images (K, H, W, 3).
+        maps: Maps (K, 2, h, w).
+        classes: The classes that the maps explain (K, 2).
+        probs: Class probabilities (K, C).
+        class_names: Names (C,).
+        captions: What stands above each image (K,).
+        title: Title.
+        colormap: Name of a matplotlib colour map.
+    """
+    places = [divmod(index, min(3, len(images))) for index in range(len(images))]
+    return _cam_grid(
+        images, maps, classes, probs, None, class_names, places, [], captions, title, colormap
+    )
 
 
 @style.styled
@@ -107,7 +140,7 @@ def gradcam_correct(
         places.append((int(label), int(seen[label])))
         seen[label] += 1
     return _cam_grid(
-        images, maps, rivals, probs, targets, class_names, places, class_names, title, colormap
+        images, maps, rivals, probs, targets, class_names, places, class_names, [], title, colormap
     )
 
 
@@ -124,10 +157,11 @@ def _cam_grid(
     maps: Floats,
     rivals: Ints,
     probs: Floats,
-    targets: Ints,
+    targets: Ints | None,
     class_names: Sequence[str],
     places: Sequence[tuple[int, int]],
     row_labels: Sequence[str],
+    captions: Sequence[str],
     title: str,
     colormap: str,
 ) -> Figure:
@@ -153,13 +187,14 @@ def _cam_grid(
     )
     room = grids.letters(grid.cell)
     for index, (row, column) in enumerate(places):
-        caption = "" if row_labels else style.shown(class_names[targets[index]], room)
+        caption = style.shown(captions[index], room) if captions else ""
         grids.put(grid, row, 3 * column, images[index], caption)
         for which, label in enumerate(rivals[index]):
-            in_its_row = row_labels and label == targets[index]
+            right = targets is not None and label == targets[index]
+            in_its_row = row_labels and right
             name = "" if in_its_row else style.shown(class_names[label], room - 4)
             caption = f"{name} {100 * probs[index, label]:.0f}%"
-            color = style.GREEN if label == targets[index] else style.RED
+            color = style.BLACK if targets is None else style.GREEN if right else style.RED
             picture = overlay(images[index], maps[index, which], colormap)
             grids.put(grid, row, 3 * column + 1 + which, picture, caption, color=color)
     return grid.figure

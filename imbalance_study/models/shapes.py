@@ -72,7 +72,7 @@ def layer_maps(model: nn.Module, image_size: int) -> list[tuple[str, int]]:
     is named.
     """
     modules = {name: module for name, module in model.named_modules() if name}
-    finished = on_meta_or_cpu(lambda device: _watch(model, modules, image_size, device))
+    finished = all_maps(model, image_size)
     calls = Counter(name for name, _ in finished)
     blocks = {name: side for name, side in finished if type(modules[name]) is not nn.Sequential}
     return [
@@ -81,6 +81,12 @@ def layer_maps(model: nn.Module, image_size: int) -> list[tuple[str, int]]:
         if side and calls[name] == 1 and _gives_features(modules[name])
         if all(blocks.get(parent, side) == side for parent in _parents(name))
     ]
+
+
+def all_maps(model: nn.Module, image_size: int) -> list[tuple[str, int]]:
+    """Every module that returns (N, channels, h, w), with its side (0: not square), each call."""
+    modules = {name: module for name, module in model.named_modules() if name}
+    return on_meta_or_cpu(lambda device: _watch(model, modules, image_size, device))
 
 
 def _watch(

@@ -356,7 +356,8 @@ def _validate(
     model: Classifier, val: Batches, procedure: Procedure, result: EpochResult
 ) -> EpochResult:
     found = predict(model, val, procedure.normalise, procedure.precision)
-    metrics, recall = summary(found, procedure.probabilities)
+    counts = procedure.class_counts.cpu().numpy().astype(np.int64)
+    metrics, recall = summary(found, procedure.probabilities, counts)
     named = {f"val/{name}": value for name, value in metrics.items()}
     named["val/accuracy_gap"] = result.metrics["train/accuracy"] - named["val/accuracy"]
     return dataclasses.replace(result, metrics=result.metrics | named, val_recall=recall)

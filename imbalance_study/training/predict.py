@@ -11,7 +11,11 @@ import torch
 from torch import Tensor
 
 from imbalance_study.data.batches import Batches
-from imbalance_study.evaluation.metrics import class_scores, confusion_matrix, quick_metrics
+from imbalance_study.evaluation.metrics import (
+    class_scores,
+    classification_metrics,
+    confusion_matrix,
+)
 from imbalance_study.models.classifier import Classifier
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -26,19 +30,19 @@ class Predictions(NamedTuple):
 
 
 def summary(
-    found: Predictions, probabilities: Callable[[Tensor], Tensor]
+    found: Predictions,
+    probabilities: Callable[[Tensor], Tensor],
+    train_counts: npt.NDArray[np.int64],
 ) -> tuple[dict[str, float], npt.NDArray[np.float64]]:
-    """Quick metrics and the recall (C,) of each class.
+    """All metrics, and the recall (C,) of each class.
 
     The loss is the mean negative log-likelihood of the probabilities, whatever the model was
     trained with, so that it compares over losses.
     """
-    num_classes = found.logits.shape[1]
     probs = probabilities(torch.from_numpy(found.logits)).numpy()
-    predictions = probs.argmax(1)
-    metrics = quick_metrics(found.targets, predictions, num_classes)
-    metrics["loss"] = negative_log_likelihood(probs, found.targets)
-    confusion = confusion_matrix(found.targets, predictions, num_classes)
+    loss = negative_log_likelihood(probs, found.targets)
+    metrics = classification_metrics(found.targets, probs, train_counts, loss)
+    confusion = confusion_matrix(found.targets, probs.argmax(1), probs.shape[1])
     return metrics, np.asarray(class_scores(confusion).recall)
 
 

@@ -457,7 +457,8 @@ def test_the_moving_average_is_what_is_evaluated_and_kept():
     assert _same(fitted.last, fitted.best)
     averaged = _model()
     averaged.load_state_dict(fitted.last)
-    found, _ = summary(predict(averaged, val, _normalise), procedure.probabilities)
+    counts = procedure.class_counts.numpy().astype(int)
+    found, _ = summary(predict(averaged, val, _normalise), procedure.probabilities, counts)
     assert fitted.history[0].metrics["val/loss"] == found["loss"]
 
 

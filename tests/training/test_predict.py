@@ -10,6 +10,7 @@ from imbalance_study.training.predict import Predictions, negative_log_likelihoo
 CPU = torch.device("cpu")
 IMAGES = np.random.default_rng(0).integers(0, 256, (11, 4, 4, 3), dtype=np.uint8)
 LABELS = np.arange(11) % 3
+COUNTS = np.array([3, 2])
 
 
 def _model():
@@ -75,10 +76,10 @@ def test_the_loss_is_the_mean_log_likelihood_with_a_floor():
 def test_the_summary_looks_at_the_probabilities_not_at_the_logits():
     logits = np.array([[2, 0], [1, 0], [0, 1], [3, 0]], dtype=np.float32)
     found = Predictions(logits, np.empty((4, 0), "f4"), np.array([0, 0, 1, 1]))
-    metrics, recall = summary(found, lambda z: z.softmax(1))
+    metrics, recall = summary(found, lambda z: z.softmax(1), COUNTS)
     assert recall.tolist() == [1.0, 0.5]
     assert (metrics["accuracy"], metrics["balanced_accuracy"]) == (0.75, 0.75)
-    metrics, recall = summary(found, lambda z: (-z).softmax(1))
+    metrics, recall = summary(found, lambda z: (-z).softmax(1), COUNTS)
     assert recall.tolist() == [0.0, 0.5]
     right = np.exp(-logits) / np.exp(-logits).sum(1, keepdims=True)
     expected = -np.log(right[np.arange(4), found.targets]).mean()

@@ -1,0 +1,145 @@
+"""``imbalance-study explain``: where a model looks, on any photographs."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from imbalance_study import knobs
+from imbalance_study.cli.options import GroupedCommand, KnobOption, given, options
+from imbalance_study.knobs import knob
+
+if TYPE_CHECKING:
+    from imbalance_study.trained import Ready
+
+_METHODS = {
+    "gradcam": "what speaks for the predicted class, and for another",
+    "occlusion": "probability while a part of the image is hidden",
+    "feature_maps": "activations of the explained layers",
+    "deletion": "does hiding the most salient part hurt more than hiding another?",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is explained, on which images.
+
+    Raises:
+        ValueError: A value is outside its range or choices.
+    """
+
+    run: str = knob("none", "Model", "A finished run, by its id, whose kept weights are taken.")
+    model: str = knob("none", "Model", "A model by its name, with weights.")
+    weights: str = knob(
+        "none",
+        "Model",
+        "imagenet (torchvision's), or a file: a checkpoint of a run, or a state_dict.",
+    )
+    tracking_uri: str = knob(
+        "auto", "Model", "Where the run is; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
+    )
+    images: str = knob("none", "Images", "An image or a folder; more may follow behind it.")
+    limit: int = knob(24, "Images", "Images at most.", minimum=1, maximum=200)
+    methods: str = knob(
+        "gradcam+occlusion+feature_maps+deletion",
+        "Explanation",
+        "What to draw, joined by +.",
+        choices=_METHODS,
+        chain=True,
+    )
+    gradcam_layers: str = knob(
+        "auto",
+        "Explanation",
+        "Layers of Grad-CAM and feature maps, joined by +; auto: the last one with a map of 4x4 "
+        "or more, all: the last one of each resolution.",
+    )
+    colormap: Literal["inferno", "viridis", "magma", "plasma", "cividis", "turbo", "jet"] = knob(
+        "inferno", "Explanation", "Colours of the maps."
+    )
+    out: str = knob("explanations", "Explanation", "Folder that gets the PNG files.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = knob("auto", "Machine", "Where to compute.")
+
+    def __post_init__(self) -> None:
+        knobs.check(self)
+
+
+@click.command(
+    cls=GroupedCommand,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+@click.argument("more_images", nargs=-1)
+@click.option(
+    "--debug",
+    default="false",
+    is_flag=False,
+    flag_value="true",
+    type=click.Choice(["true", "false"]),
+    help="Show the traceback of an error.",
+)
+def command(
+    more_images: tuple[str, ...], debug: str, class_name: str | None, **values: Any
+) -> None:
+    """Explain what a model sees in photographs: Grad-CAM, occlusion, feature maps, deletion.
+
+    imbalance-study explain --run RUN_ID --images photos/ --class daisy
+
+    imbalance-study explain --model resnet18 --weights imagenet --images cat.jpg dog.jpg
+    """
+    settings = Settings(**knobs.parse_values(Settings, given(values)))
+    places = [place for place in (settings.images, *more_images) if place != "none"]
+    if not places:
+        raise ValueError("images must name an image or a folder")
+    if (settings.run == "none") == (settings.weights == "none"):
+        raise ValueError("give either run=ID, or weights=imagenet|FILE with model=NAME")
+    if settings.run != "none" and settings.model != "none":
+        raise ValueError(f"model={settings.model} has no effect with run: the run names its model")
+    for line in _explain(settings, places, class_name or ""):
+        click.echo(line)
+
+
+def _explain(settings: Settings, places: list[str], class_name: str) -> list[str]:
+    from imbalance_study import photographs, prepare
+    from imbalance_study.config import Config
+
+    paths = photographs.find(places)
+    shown = paths[: settings.limit]
+    lines = photographs.explain(
+        _trained(settings),
+        shown,
+        Path(settings.out).expanduser(),
+        class_name=class_name,
+        methods=[part.strip() for part in settings.methods.split("+")],
+        layers=settings.gradcam_layers,
+        colormap=settings.colormap,
+        device=prepare.machine(Config(device=settings.device)).device.type,
+    )
+    if len(shown) < len(paths):
+        lines.append(f"{len(paths) - len(shown)} more images were left out; limit lets them in")
+    return [*lines, f"Written to {Path(settings.out).expanduser().absolute()}"]
+
+
+def _trained(settings: Settings) -> Ready:
+    from imbalance_study import trained
+
+    model = "" if settings.model == "none" else settings.model
+    if settings.run == "none":
+        return trained.from_weights(model, settings.weights)
+    from imbalance_study.tracking import lookup
+
+    with tempfile.TemporaryDirectory(prefix="imbalance_study_") as folder:
+        path = lookup.checkpoint_of(settings.run, Path(folder), settings.tracking_uri)
+        return trained.from_checkpoint(path)
+
+
+options(Settings)(command)
+_class = KnobOption(
+    ["--class", "class_name"],
+    metavar="NAME",
+    help="The class to explain beside the predicted one. [default: the runner-up]",
+)
+_class.group = "Explanation"
+command.params.append(_class)

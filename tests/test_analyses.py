@@ -1,0 +1,329 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from imbalance_study import analyses, experiment, explanations
+from imbalance_study.config import make
+from imbalance_study.evaluation import metrics
+
+CHEAP = "predictions+intervals+confusion+errors+curves+calibration+pca+gradcam"
+
+
+def _coloured(generator, label):
+    """Noise around a grey that tells the class."""
+    middle = 40 + 150 * (label % 2)
+    return np.clip(generator.normal(middle, 25, (16, 16, 3)), 0, 255).astype(np.uint8)
+
+
+def _folders(root, train, test, draw=_coloured):
+    """Image folders with so many images of each class."""
+    generator = np.random.default_rng(0)
+    for part, counts in (("train", train), ("test", test)):
+        for label, count in enumerate(counts):
+            folder = root / part / f"class {label:03d}"
+            folder.mkdir(parents=True)
+            for index in range(count):
+                Image.fromarray(draw(generator, label)).save(folder / f"{index}.png")
+    return root
+
+
+def _run(folder, on_epoch=lambda result: None, **knobs):
+    given = {
+        "dataset": "imagefolder",
+        "data_dir": str(folder / "images"),
+        "cache_dir": str(folder / "cache"),
+        "image_size": 16,
+        "model": "resnet20",
+        "augment": "none",
+        "epochs": 1,
+        "batch_size": 16,
+        "validation": "none",
+        "device": "cpu",
+    }
+    config = make(**given | knobs)
+    return experiment.run(config, on_epoch, output_dir=folder / "out", show_progress=False)
+
+
+@pytest.fixture(scope="module")
+def two_classes(tmp_path_factory):
+    """A run on two classes with every analysis."""
+    folder = tmp_path_factory.mktemp("two")
+    _folders(folder / "images", (20, 10), (12, 9))
+    return _run(folder, analyses="all", epochs=2, validation="stratified:fraction=0.2")
+
+
+def test_groups_and_names_can_be_joined():
+    everything = frozenset(analyses.ANALYSES)
+    assert analyses.names_in("all") == everything
+    assert analyses.names_in("none") == frozenset()
+    assert everything - analyses.names_in("standard") == {"feature_maps", "occlusion", "deletion"}
+    assert analyses.names_in("standard+occlusion+deletion+feature_maps") == everything
+    assert analyses.names_in("gradcam+tsne") == {"gradcam", "tsne"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gradcams", "unknown analyses 'gradcams'; known: none, standard, all"),
+        ("none+pca", "analyses=none goes with nothing else"),
+        ("gradcam:layer=3", "an analysis has no knobs"),
+    ],
+)
+def test_an_unknown_analysis_is_refused_with_the_known_ones(text, message):
+    with pytest.raises(ValueError, match=message):
+        make(analyses=text)
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"analyses": "pca", "colormap": "jet"},
+        {"analyses": "none", "gradcam_layers": "all"},
+        {"analyses": "occlusion", "gradcam_layers": "all"},
+    ],
+)
+def test_knobs_of_pictures_that_are_not_drawn_are_refused(knobs):
+    with pytest.raises(ValueError, match="has no effect with analyses"):
+        make(**knobs)
+    make(**knobs | {"analyses": "gradcam"})
+
+
+def test_every_analysis_of_two_classes_is_there_and_none_failed(two_classes):
+    found = two_classes.analysis
+    assert found.notes == []
+    assert set(found.figures) == {
+        *("confusion_matrix", "recall_by_frequency", "misclassified", "most_confident_errors"),
+        *("least_certain", "confused_pairs", "recall_over_epochs", "roc_pr", "calibration"),
+        *("features", "gradcam_errors", "gradcam_correct", "feature_maps", "occlusion"),
+        "deletion",
+    }
+    assert set(found.tables) == {
+        *("per_class", "intervals", "confused_pairs", "most_confident_errors"),
+        *("features_by_class", "explained_variance"),
+    }
+    assert set(found.figures) <= set(two_classes.figures)
+    assert {name.partition("/")[0] for name in found.metrics} == {
+        *("test_ci", "test_errors", "test_calibration", "test_features", "test_deletion"),
+        *("cost", "time"),
+    }
+    assert all(np.isfinite(value) for value in found.metrics.values())
+
+
+def test_the_prediction_columns_are_enough_to_recompute_the_metrics(two_classes):
+    columns = two_classes.analysis.frames["predictions/test"]
+    assert columns["index"].tolist() == two_classes.data.split.test.tolist()
+    assert columns["file"][0].startswith("test/class 000/")
+    probs = np.stack([columns["p_class 000"], columns["p_class 001"]], axis=1)
+    np.testing.assert_allclose(probs.sum(1), 1, atol=1e-5)
+    np.testing.assert_array_equal(probs.argmax(1), columns["prediction"])
+    right = columns["label"] == columns["prediction"]
+    assert right.mean() == pytest.approx(two_classes.metrics["test/accuracy"])
+    assert columns["class"][0] == "class 000"
+
+
+def test_the_interval_holds_its_metric_and_is_that_of_the_table(two_classes):
+    found = two_classes.analysis
+    low, high = found.intervals["balanced_accuracy"]
+    assert low <= two_classes.metrics["test/balanced_accuracy"] <= high
+    assert two_classes.metrics["test_ci/balanced_accuracy_low"] == low
+    table = found.tables["intervals"]
+    row = table["metric"].index("macro_f1")
+    assert table["value"][row] == pytest.approx(two_classes.metrics["test/macro_f1"])
+    assert table["low_95"][row] == found.intervals["macro_f1"].low
+
+
+def test_coordinates_name_the_images_they_belong_to(two_classes):
+    columns = two_classes.analysis.frames["features/coordinates"]
+    assert len(columns["umap_2"]) == len(columns["tsne_1"]) == len(columns["pca_1"]) == 21
+    labels = two_classes.data.image_set.labels
+    np.testing.assert_array_equal(labels[columns["index"]], columns["label"])
+
+
+def test_costs_are_those_of_the_model(two_classes):
+    found = two_classes.metrics
+    assert found["cost/parameters"] == two_classes.facts["parameters"]
+    assert found["cost/size_mb"] == pytest.approx(4 * found["cost/parameters"] / 1e6, rel=0.05)
+    assert found["cost/macs"] > 1e6
+    for size in (1, 128):
+        assert 0 < found[f"cost/latency_ms_b{size}"] <= found[f"cost/latency_ms_b{size}_p95"]
+
+
+def test_only_what_is_asked_for_runs(tmp_path):
+    _folders(tmp_path / "images", (8, 4), (3, 3))
+    found = _run(tmp_path, analyses="gradcam+tsne").analysis
+    assert set(found.figures) == {"gradcam_errors", "gradcam_correct", "features"}
+    columns = found.frames["features/coordinates"]
+    assert "tsne_1" in columns
+    assert "pca_1" not in columns
+    nothing = _run(tmp_path, analyses="none").analysis
+    assert not any(vars(nothing).values())
+
+
+def test_an_analysis_that_fails_is_a_note_and_the_others_go_on(tmp_path, monkeypatch):
+    def broken(subject):
+        raise RuntimeError("no paint left")
+
+    monkeypatch.setitem(analyses.ANALYSES, "broken", broken)
+    subject = _run(_with_images(tmp_path), analyses="none")
+    found = analyses.analyse("broken+confusion", _subject_of(subject))
+    assert found.notes == ["broken failed: RuntimeError: no paint left"]
+    assert "confusion_matrix" in found.figures
+
+
+def _with_images(folder):
+    _folders(folder / "images", (8, 6), (3, 3))
+    return folder
+
+
+def _subject_of(result):
+    return analyses.Subject(
+        result.model, result.data, result.machine, result.procedure, result.fit, result.test
+    )
+
+
+def _grey(generator, label):
+    return generator.integers(100, 130 + 60 * label, (16, 16)).astype(np.uint8)
+
+
+def _one_pixel(generator, label):
+    return np.full((1, 1, 3), 90 * label, np.uint8)
+
+
+DEGENERATE = {
+    "one test image in a class": ((10, 6, 4), (5, 1, 3), _coloured),
+    "grey images": ((8, 6), (4, 3), _grey),
+    "one-pixel images": ((6, 5), (2, 1), _one_pixel),
+    "three test images": ((6, 5, 4), (1, 1, 1), _coloured),
+}
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_degenerate_sets_are_analysed_without_a_failure(name, tmp_path):
+    train, test, draw = DEGENERATE[name]
+    _folders(tmp_path / "images", train, test, draw)
+    wanted = CHEAP + "+tsne+umap+feature_maps+occlusion+deletion"
+    result = _run(tmp_path, analyses=wanted, lr=0.01)
+    assert result.analysis.notes == []
+    assert "features" in result.figures
+    for figure in result.figures.values():
+        figure.savefig(tmp_path / "figure.png")
+
+
+def test_a_class_that_is_never_predicted_is_analysed(two_classes):
+    logits = np.stack([np.ones(21), np.zeros(21)], axis=1).astype(np.float32)
+    one_sided = two_classes.test._replace(logits=logits)
+    subject = analyses.Subject(
+        two_classes.model,
+        two_classes.data,
+        two_classes.machine,
+        two_classes.procedure,
+        two_classes.fit,
+        one_sided,
+    )
+    found = analyses.analyse(CHEAP, subject)
+    assert found.notes == []
+    assert found.tables["per_class"]["precision"][1] == 0
+    assert found.metrics["test_errors/count"] == 9
+
+
+@pytest.mark.slow
+def test_a_hundred_and_two_classes_of_few_images_are_analysed(tmp_path):
+    _folders(tmp_path / "images", (3,) * 102, (2,) * 102)
+    result = _run(tmp_path, analyses="all", image_size=32)
+    assert result.analysis.notes == []
+    for name, figure in result.figures.items():
+        figure.savefig(tmp_path / f"{name}.png")
+        assert max(figure.get_size_inches()) <= 24
+
+
+def test_the_probabilities_that_occlusion_watches_are_those_of_the_loss(tmp_path):
+    result = _run(_with_images(tmp_path), analyses="none", loss="ldam")
+    subject = _subject_of(result)
+    positions = np.arange(4)
+    classes = subject.predictions[positions]
+    view = explanations.view_of(subject)
+    found = explanations.occlusion(view, subject.images(positions), classes)
+    np.testing.assert_allclose(found.whole, subject.probs[positions, classes], atol=1e-4)
+    np.testing.assert_allclose(
+        view.probs(subject.images(positions)), subject.probs[positions], atol=1e-4
+    )
+
+
+def test_grad_cam_sees_through_a_frozen_backbone(tmp_path):
+    result = _run(_with_images(tmp_path), analyses="gradcam+deletion", stage2="crt:epochs=1")
+    assert result.analysis.notes == []
+    subject = _subject_of(result)
+    images, classes = subject.images(np.arange(6)), np.tile([0, 1], (6, 1))
+    layer = result.model.cam_layers[-1]
+    maps = explanations.gradcam_maps(explanations.view_of(subject), images, classes, layer)
+    assert np.ptp(maps) > 0
+
+
+def test_a_layer_without_maps_is_refused_before_the_training(tmp_path):
+    epochs = []
+    for layer in ("backbone.layer9", "classifier"):
+        with pytest.raises(ValueError, match="gradcam_layers must name layers that give maps"):
+            _run(
+                _with_images(tmp_path / layer),
+                epochs.append,
+                analyses="gradcam",
+                gradcam_layers=layer,
+            )
+    assert epochs == []
+
+
+def test_several_layers_have_a_figure_each(tmp_path):
+    found = _run(_with_images(tmp_path), analyses="gradcam+feature_maps", gradcam_layers="all")
+    layers = found.model.cam_layers
+    assert len(layers) > 1
+    for name in ("gradcam_errors", "gradcam_correct", "feature_maps"):
+        assert sum(figure.startswith(name) for figure in found.figures) == len(layers)
+
+
+@pytest.mark.parametrize(
+    ("validation", "part"), [("none", "train"), ("stratified:fraction=0.3", "val")]
+)
+def test_the_same_images_are_looked_at_every_few_epochs_from_before_the_first(
+    tmp_path, validation, part
+):
+    seen = []
+    result = _run(
+        _with_images(tmp_path),
+        lambda epoch: seen.append((epoch.epoch, epoch.images)),
+        analyses="none",
+        validation=validation,
+        epochs=3,
+        figure_every=2,
+    )
+    assert [epoch for epoch, images in seen if images] == [0, 2]
+    assert set(seen[0][1]) == {f"{part}/predictions", f"{part}/gradcam"}
+    assert not any(epoch.images for epoch in result.history)
+    first, later = (_pixels(seen[index][1][f"{part}/predictions"]) for index in (0, 2))
+    assert len(first) == len(later) > 0
+    known = result.data.train_images[result.data.train_rows]
+    if part == "val":
+        known = result.data.image_set.images[result.data.split.val]
+    for one, other in zip(first, later, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert (known == one).all((1, 2, 3)).any()
+
+
+def _pixels(figure):
+    return [np.asarray(image.get_array()) for image in figure.axes[0].images]
+
+
+def test_looking_while_training_changes_nothing_of_the_training(tmp_path):
+    _with_images(tmp_path)
+    results = [_run(tmp_path, analyses="none", figure_every=every) for every in (0, 1)]
+    plain, watched = (result.test.logits for result in results)
+    np.testing.assert_array_equal(plain, watched)
+
+
+def test_recomputed_confusion_gives_the_metrics_of_the_run(two_classes):
+    table = two_classes.analysis.tables["per_class"]
+    recall = np.array(table["recall"])
+    assert recall.mean() == pytest.approx(two_classes.metrics["test/balanced_accuracy"])
+    counts = metrics.confusion_matrix(
+        two_classes.test.targets, two_classes.test.logits.argmax(1), 2
+    )
+    assert sum(table["errors"]) == counts.sum() - np.trace(counts)
