@@ -31,10 +31,12 @@ from imbalance_study.data import longtail
 
 Row = dict[str, Any]
 
-# Where a run reads and is recorded changes nothing of its result; the machine counts by itself.
+# Where a run reads, is recorded and is looked at changes nothing of its result; the machine counts
+# by itself.
+_NO_RESULT = ("Evaluation", "Tracking")
 _ELSEWHERE = {
-    *("data_dir", "cache_dir", "workers", "device", "precision", "recipe"),
-    *("tracking_uri", "experiment", "run_name", "output_dir", "system_metrics"),
+    *("data_dir", "cache_dir", "workers", "device", "precision"),
+    *(f.name for f in dataclasses.fields(Config) if f.metadata["group"] in _NO_RESULT),
 }
 _DATA_GROUPS = ("Data", "Imbalance")
 
@@ -76,6 +78,7 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
         if getattr(options, name) < least:
             raise ValueError(f"{name} must be at least {least}, got {getattr(options, name)}")
     values: dict[str, Any] = {"data_dir": options.data_dir, "device": options.device}
+    values["analyses"] = "none"
     if options.epochs:
         values["epochs"] = options.epochs
     if options.model:

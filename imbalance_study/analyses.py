@@ -233,6 +233,7 @@ def reliability(subject: Subject) -> Analysis:
     """Calibration errors, reliability diagram, confidence of right and wrong, rejection."""
     targets = subject.test.targets
     found = calibration.calibration_metrics(targets, subject.probs)
+    del found["nll"]  # which is test/loss
     return Analysis(
         metrics={f"test_calibration/{name}": value for name, value in found.items()},
         figures={"calibration": figures_calibration.calibration(targets, subject.probs)},

@@ -250,6 +250,7 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
         "test_fraction": 0.3,
         "batch_size": 32,
         "lr": 0.003,
+        "epochs": 20,
     },
     "cifar10": _CIFAR,
     "cifar100": _CIFAR,

@@ -105,10 +105,9 @@ def explain(
         raise ValueError("no layer of this model gives maps: name layers, or use methods=occlusion")
     probs = view.probs(images)
     predicted = probs.argmax(1)
-    other = (
-        figures.runner_up(predicted, probs) if chosen is None else np.full_like(predicted, chosen)
-    )
-    explained = predicted if chosen is None else other
+    runner_up = figures.runner_up(predicted, probs)
+    explained = predicted if chosen is None else np.full_like(predicted, chosen)
+    other = np.where(explained == predicted, runner_up, explained)
     files = _Writer(out, paths, names)
     if "gradcam" in methods:
         _gradcam(files, view, images, np.stack([predicted, other], axis=1), probs, at)

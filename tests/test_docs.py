@@ -80,7 +80,8 @@ def test_the_loss_in_five_lines_trains(tmp_path, monkeypatch):
     assert words[:4] == ["python", "-m", "imbalance_study", "train"]
     params = command.make_context("train", words[4:]).params
     typed = given({key: params[key] for key in params if key not in ("dry_run", "debug")})
-    found = config.resolve(typed | {"epochs": 1, "steps_per_epoch": 2, "batch_size": 16}).config
+    tiny = {"epochs": 1, "steps_per_epoch": 2, "batch_size": 16, "analyses": "none"}
+    found = config.resolve(typed | tiny).config
     loss = prepare.bind(found).loss
     values = loss(torch.zeros(1, 4), torch.tensor([1]), torch.ones(4))
     assert values.item() == pytest.approx(1.3862944 + 2 * 0.75)  # log 4 + 2 (1 - 1/4)

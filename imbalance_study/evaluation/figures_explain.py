@@ -129,7 +129,7 @@ def gradcam_correct(
         maps: Maps (K, 2, h, w): of the true class, of the second most probable.
         targets: True classes (K,), which decide the row.
         probs: Class probabilities (K, C).
-        class_names: Names (C,). A class without an image keeps an empty row.
+        class_names: Names (C,). The row of a class without an image says none.
         title: Title.
         colormap: Name of a matplotlib colour map.
     """
@@ -178,7 +178,7 @@ def _cam_grid(
         rows,
         columns,
         aspect=images.shape[1] / images.shape[2],
-        cell=style.cell_inches(3 * len(images), 0.5, 1.0),
+        cell=style.cell_inches(3 * len(images) // 2, 0.5, 1.0),  # captions need room
         caption_lines=1,
         row_labels=row_labels,
         title=title,
@@ -186,6 +186,9 @@ def _cam_grid(
         group=3,
     )
     room = grids.letters(grid.cell)
+    for row in {*range(len(row_labels))} - {row for row, _ in places}:
+        left, upper = grids.corner(grid, row, 0)
+        grid.axes.text(left, upper + grid.height / 2, "none", va="center", color=style.GREY)
     for index, (row, column) in enumerate(places):
         caption = style.shown(captions[index], room) if captions else ""
         grids.put(grid, row, 3 * column, images[index], caption)
@@ -305,5 +308,7 @@ def deletion(scores: Mapping[str, tuple[Floats, Floats]], fraction: float) -> Fi
         axes.set(title=f"{method}, {len(salient)} images", xlim=(-0.5, 1.5))
         axes.axhline(0, color=style.GREY, linewidth=0.8, linestyle=":")
         axes.grid(axis="y")
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(min(low, -0.02), max(high, 0.1))  # nothing happens, and it shows
     panels[0].set_ylabel("fall of the probability when hidden")
     return figure

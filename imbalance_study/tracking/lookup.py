@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import mlflow
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.exceptions import MlflowException
 
 from imbalance_study.tracking import store
@@ -49,4 +50,5 @@ def checkpoint_of(run_id: str, folder: Path, tracking_uri: str = "auto") -> Path
             f"run {run_id} has no checkpoint {CHECKPOINT}: its status is {run.info.status}, and it "
             f"holds {', '.join(there) or 'none'}"
         )
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
     return Path(client.download_artifacts(run_id, CHECKPOINT, str(folder)))

@@ -186,7 +186,8 @@ class Recorder:
 
     def finish(self, result: experiment.RunResult, folder: Path) -> None:
         """Record the final metrics, tables, figures, checkpoints, the model and a summary."""
-        mlflow.log_metrics(result.metrics, step=len(result.history))
+        # At step 0 the UI compares them by bars, at any other by a line of one point each.
+        mlflow.log_metrics(result.metrics, step=0)
         mlflow.log_dict(result.metrics | _ends(result.analysis.intervals), "metrics.json")
         for name, columns in result.tables.items():
             if any(map(len, columns.values())):

@@ -43,7 +43,7 @@ def description(result: RunResult, resolved: Resolved) -> str:
     config, found = result.config, result.metrics
     counts = result.facts["train_counts"]
     lines = [
-        f"**{found['test/balanced_accuracy']:.1%} balanced accuracy**, "
+        f"**{found['test/balanced_accuracy']:.1%} balanced accuracy**{_sure(result)}, "
         f"{found['test/accuracy']:.1%} accuracy, {found['test/macro_f1']:.3f} macro F1 on "
         f"{result.facts['images']['test']:,} test images.",
         "",
@@ -64,6 +64,11 @@ def description(result: RunResult, resolved: Resolved) -> str:
     ]
     note = recipe_note(resolved)
     return "\n".join([*lines, "", note] if note else lines)
+
+
+def _sure(result: RunResult) -> str:
+    found = result.analysis.intervals.get("balanced_accuracy")
+    return "" if found is None else f" (95 % interval {100 * found.low:.1f} to {100 * found.high:.1f})"
 
 
 def _interval(result: RunResult, name: str) -> str:

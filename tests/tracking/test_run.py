@@ -22,6 +22,7 @@ TINY = {
     "epochs": "2",
     "lr": "0.01",
     "system_metrics": "false",
+    "analyses": "none",
 }
 
 
@@ -153,7 +154,10 @@ def test_a_typing_mistake_in_a_spec_leaves_no_run_at_all(tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_in_the_middle_leaves_the_run_killed(tmp_path, number):
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    words = [f"--{name}={value}" for name, value in (TINY | {"epochs": "500"}).items()]
+    words = [
+        f"--{name}={value}"
+        for name, value in (TINY | {"epochs": "500", "analyses": "standard"}).items()
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "imbalance_study", "train", *words, f"--tracking_uri={store}"],
         cwd=tmp_path,

@@ -1,0 +1,163 @@
+"""What a person sees: the real UI in a real browser."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from mlflow import MlflowClient
+
+from imbalance_study.config import resolve
+from imbalance_study.tracking import run, view
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (os.path.exists("/usr/bin/chromium") and shutil.which("chromedriver")),
+        reason="needs Debian's chromium and chromium-driver",
+    ),
+]
+OPTIONS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--window-size=1600,1100",
+)
+SETTINGS = {
+    "dataset": "digits",
+    "model": "resnet20",
+    "epochs": "1",
+    "steps_per_epoch": "10",
+    "system_metrics": "false",
+    "analyses": "intervals+confusion+errors+gradcam",
+    "figure_every": "1",
+}
+PATIENCE = 60
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A server with two tiny runs: its address, its client and the experiment."""
+    folder = tmp_path_factory.mktemp("store")
+    store = f"sqlite:///{folder / 'mlflow.db'}"
+    before = os.getcwd()
+    os.chdir(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
+            patch.delenv(name, raising=False)
+        try:
+            for loss in ("cross_entropy", "focal"):
+                run.train(resolve(SETTINGS | {"tracking_uri": store, "loss": loss}))
+        finally:
+            os.chdir(before)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
+        + ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for_server(server, address)
+        yield address, MlflowClient(store)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_for_server(server, address):
+    for _ in range(PATIENCE):
+        assert server.poll() is None, "the server has ended"
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(1)
+    pytest.fail("the server does not answer")
+
+
+@pytest.fixture
+def browser(tmp_path):
+    from selenium import webdriver
+    from selenium.webdriver.chrome.options import Options
+    from selenium.webdriver.chrome.service import Service
+
+    options = Options()
+    options.binary_location = "/usr/bin/chromium"
+    for option in (*OPTIONS, f"--user-data-dir={tmp_path}"):
+        options.add_argument(option)
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def _wait_for(browser, *texts):
+    """Wait until the page shows all of the texts."""
+    end = time.monotonic() + PATIENCE
+    missing = list(texts)
+    while time.monotonic() < end:
+        shown = browser.execute_script("return document.body.innerText")
+        missing = [text for text in texts if text not in shown]
+        if not missing:
+            return shown
+        time.sleep(0.5)
+    pytest.fail(f"the page never showed {missing}")
+
+
+def _runs(client):
+    experiment = client.get_experiment_by_name("imbalance_study").experiment_id
+    return experiment, client.search_runs([experiment])
+
+
+def test_the_prepared_view_shows_both_runs_with_the_columns_that_matter(served, browser):
+    address, client = served
+    experiment, runs = _runs(client)
+    browser.get(view.address(address, experiment))
+    names = [record.info.run_name for record in runs]
+    value = f"{max(r.data.metrics['test/balanced_accuracy'] for r in runs):.4f}"[:5]
+    _wait_for(browser, *names, "balanced_accuracy", "tail_recall", "focal", "resnet20", value)
+
+
+def test_the_page_of_a_run_shows_its_result_and_its_metrics(served, browser):
+    address, client = served
+    experiment, (record, *_) = _runs(client)
+    browser.get(view.run_address(address, experiment, record.info.run_id))
+    shown = _wait_for(browser, record.info.run_name, "balanced accuracy", "test/balanced_accuracy")
+    assert "FINISHED" in shown.upper()
+
+
+def test_the_page_of_a_run_shows_an_image_of_its_artifacts(served, browser):
+    address, client = served
+    experiment, (record, *_) = _runs(client)
+    page = view.run_address(address, experiment, record.info.run_id)
+    browser.get(page.replace("?", "/artifacts/figures/misclassified.png?"))
+    assert _largest_image(browser) > 300
+
+
+def test_the_image_grid_shows_an_image_of_each_run_at_step_0(served, browser):
+    address, client = served
+    experiment, _ = _runs(client)
+    link = view.address(address, experiment) + "&compareRunsMode=CHART"
+    browser.get(link)
+    _wait_for(browser, "Images")
+    assert _largest_image(browser) > 100
+
+
+def _largest_image(browser):
+    """Wait for a loaded picture of the page; the width of the largest in its own pixels."""
+    script = "return Math.max(0, ...[...document.images].filter(i => i.complete).map(i => i.naturalWidth))"
+    end = time.monotonic() + PATIENCE
+    width = 0
+    while width < 200 and time.monotonic() < end:
+        time.sleep(0.5)
+        width = browser.execute_script(script)
+    return width
