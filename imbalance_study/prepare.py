@@ -1,6 +1,7 @@
 """From a Config to what the parts need: functions, device, data, model.
 
-Beside `stages` and `experiment` the only module that reads a Config below the command line.
+With `stages`, `corrections` and `experiment` the only module that reads a Config below the command
+line.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def watcher(
     Args:
         every: Epochs between two looks; 0 for never.
         part: Validation, or the training set where there is none.
-        name: "val" or "train", the first part of the keys.
+        name: "val" or "train", a part of the keys.
         data: The data, for the names of the classes.
         procedure: How the model takes images, and what its logits mean.
         gradcam_layers: See `explanations.layers_of`; the last one is drawn.
@@ -66,14 +66,14 @@ def watcher(
         found = probs.argmax(1)
         title = f"{name}: the same images after epoch {epoch}"
         drawn = {
-            f"{name}/predictions": figures_errors.labelled_images(
+            f"images/{name}_predictions": figures_errors.labelled_images(
                 images, labels, found, probs.max(1), names, title
             )
         }
         for layer in explanations.layers_of(model, gradcam_layers)[-1:]:
             classes = np.stack([found[few], labels[few]], axis=1)
             maps = explanations.gradcam_maps(view, images[few], classes, layer)
-            drawn[f"{name}/gradcam"] = figures.gradcam_errors(
+            drawn[f"images/{name}_gradcam"] = figures.gradcam_errors(
                 images[few],
                 maps,
                 labels[few],

@@ -296,9 +296,9 @@ def test_the_same_images_are_looked_at_every_few_epochs_from_before_the_first(
         figure_every=2,
     )
     assert [epoch for epoch, images in seen if images] == [0, 2]
-    assert set(seen[0][1]) == {f"{part}/predictions", f"{part}/gradcam"}
+    assert set(seen[0][1]) == {f"images/{part}_predictions", f"images/{part}_gradcam"}
     assert not any(epoch.images for epoch in result.history)
-    first, later = (_pixels(seen[index][1][f"{part}/predictions"]) for index in (0, 2))
+    first, later = (_pixels(seen[index][1][f"images/{part}_predictions"]) for index in (0, 2))
     assert len(first) == len(later) > 0
     known = result.data.train_images[result.data.train_rows]
     if part == "val":

@@ -117,14 +117,15 @@ def test_mlflow_run_trains_and_records_a_finished_run(tmp_path):
         "MLFLOW_TRACKING_URI": store,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "mlflow", "run", str(ROOT), "--env-manager", "local", *words],
         cwd=tmp_path,
         env=environment,
-        check=True,
         capture_output=True,
+        text=True,
         timeout=300,
     )
+    assert done.returncode == 0, done.stderr
     client = MlflowClient(store)
     runs = [
         run for e in client.search_experiments() for run in client.search_runs([e.experiment_id])

@@ -16,10 +16,10 @@ from PIL import Image
 _LARGE = 400_000
 # Final figures that the image grid shows beside those of other runs, and their keys there.
 GRID = {
-    "confusion_matrix": "test/confusion_matrix",
-    "misclassified": "test/misclassified",
-    "gradcam_errors": "test/gradcam",
-    "features": "test/features",
+    "confusion_matrix": "images/confusion_matrix",
+    "misclassified": "images/misclassified",
+    "gradcam_errors": "images/gradcam",
+    "features": "images/features",
 }
 
 

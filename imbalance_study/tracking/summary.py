@@ -68,7 +68,9 @@ def description(result: RunResult, resolved: Resolved) -> str:
 
 def _sure(result: RunResult) -> str:
     found = result.analysis.intervals.get("balanced_accuracy")
-    return "" if found is None else f" (95 % interval {100 * found.low:.1f} to {100 * found.high:.1f})"
+    return (
+        "" if found is None else f" (95 % interval {100 * found.low:.1f} to {100 * found.high:.1f})"
+    )
 
 
 def _interval(result: RunResult, name: str) -> str:

@@ -1,13 +1,15 @@
 """The prepared view of an experiment: its runs sorted by what counts, with the columns that matter.
 
-MLflow's table of runs shows no metric and no param by itself. It reads shared views from experiment
-tags; a link that names one opens it.
+MLflow's table of runs shows no metric and no param by itself, and its charts are one for each
+metric, a hundred of them. It reads shared views from experiment tags; a link that names one opens
+it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from mlflow import MlflowClient
 
@@ -30,6 +32,21 @@ METRICS = (
     "test/macro_f1",
     "test/tail_recall",
     "time/train_seconds",
+)
+
+CURVES = ("val/balanced_accuracy", "train/loss", "val/loss", "train/lr")
+# Keys of the image grid; their part before the slash is the section of the charts they stand in.
+IMAGES = (
+    *("images/confusion_matrix", "images/misclassified", "images/gradcam", "images/features"),
+    *("images/val_predictions", "images/val_gradcam"),
+    *("images/train_predictions", "images/train_gradcam"),
+)
+# Sections of the charts in their order; those that the view does not open show their names alone.
+_OPEN = ("result", "images", "curves")
+_CLOSED = (
+    *("test", "test_ci", "test_calibration", "test_errors", "test_features", "test_deletion"),
+    *("test_last", "stage1_test", "posthoc", "selected_val", "val", "train", "cost", "time"),
+    *("Model metrics", "System metrics"),
 )
 
 
@@ -65,10 +82,49 @@ def prepare(
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
-    }
+    } | _charts(metrics)
     text = json.dumps(state)
     if client.get_experiment(experiment_id).tags.get(_PREFIX + key) != text:
         client.set_experiment_tag(experiment_id, _PREFIX + key, text)
+
+
+def _charts(metrics: Sequence[str]) -> dict[str, Any]:
+    """Bars of the metrics in the columns, the images, the curves; all other sections folded."""
+    common = {"deleted": False, "isGenerated": True, "runsCountToCompare": 10}
+    cards: list[dict[str, Any]] = [
+        {"type": "BAR", "metricSectionId": "result", "metricKey": name, "displayName": name}
+        for name in metrics
+    ]
+    cards += [
+        {"type": "IMAGE", "metricSectionId": "images", "imageKeys": [key], "displayName": key}
+        | {"step": 0, "showRunParams": False}
+        for key in IMAGES[:4]
+    ]
+    line = {
+        "type": "LINE",
+        "metricSectionId": "curves",
+        "lineSmoothness": 0,
+        "xAxisKey": "step",
+        "xAxisScaleType": "linear",
+        "scaleType": "linear",
+        "yAxisKey": "metric",
+        "range": {},
+        "useGlobalXaxisKey": True,
+        "useGlobalLineSmoothing": True,
+    }
+    cards += [line | {"metricKey": name, "displayName": name} for name in CURVES]
+    sections = [
+        {"uuid": name, "name": name, "display": name in _OPEN, "isReordered": True}
+        | {"deleted": False, "isGenerated": True}
+        for name in (*_OPEN, *_CLOSED)
+    ]
+    return {
+        "compareRunCharts": [
+            card | common | {"uuid": f"card-{index}"} for index, card in enumerate(cards)
+        ],
+        "compareRunSections": sections,
+        "isAccordionReordered": True,
+    }
 
 
 def address(server: str, experiment_id: str, key: str = KEY) -> str:

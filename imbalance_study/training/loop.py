@@ -109,9 +109,9 @@ def fit(
 ) -> Fit:
     """Train a model.
 
-    The class weights and the sampler start once ``epoch / epochs >= defer``. The kept epoch is the
-    one with the best `select_by` (the earliest of equals), the last one when that is ``last`` or
-    there is no validation part.
+    The class weights and the sampler start once ``epoch / epochs >= defer``, at the latest with the
+    last epoch. The kept epoch is the one with the best `select_by` (the earliest of equals), the
+    last one when that is ``last`` or there is no validation part.
 
     Args:
         model: Trained in place; left with the weights of the last epoch.
@@ -207,9 +207,10 @@ class _Trainer:
         p = self.procedure
         number = self.epochs_before + epoch + 1
         begun = time.perf_counter()
-        active = epoch / p.epochs >= p.defer
+        done = 1.0 if epoch == p.epochs - 1 else epoch / p.epochs  # the last epoch never waits
+        active = done >= p.defer
         indices = self._indices(epoch, active, class_errors)
-        weights = reduction.active_class_weights(p.class_weights, epoch / p.epochs, p.defer)
+        weights = reduction.active_class_weights(p.class_weights, done, p.defer)
         exact = torch.float32 if self.train.device.type == "mps" else torch.float64
         sums = torch.zeros(2, device=self.train.device, dtype=exact)
         p.train_mode(self.model)

@@ -94,12 +94,12 @@ def test_the_image_grid_has_few_keys_and_begins_at_step_0(left):
         key, _, step, *_ = path.name.split("+")
         steps.setdefault(key.replace("~", "/"), set()).add(int(step))
     assert steps == {
-        "val/predictions": {0, 2},
-        "val/gradcam": {0, 2},
-        "test/confusion_matrix": {0},
-        "test/misclassified": {0},
-        "test/gradcam": {0},
-        "test/features": {0},
+        "images/val_predictions": {0, 2},
+        "images/val_gradcam": {0, 2},
+        "images/confusion_matrix": {0},
+        "images/misclassified": {0},
+        "images/gradcam": {0},
+        "images/features": {0},
     }
 
 

@@ -196,6 +196,12 @@ def test_the_sampler_starts_when_the_deferred_fraction_is_done():
     assert drawn == [list(COUNTS)] * 3 + [[0, 0, 20]] * 2
 
 
+def test_however_short_the_training_what_is_deferred_rules_the_last_epoch():
+    model = _model()
+    fitted = _fit(model, _procedure(model, sampler=_only_the_rarest, defer=0.8, epochs=2))
+    assert [epoch.drawn.tolist() for epoch in fitted.history] == [list(COUNTS), [0, 0, 20]]
+
+
 def test_the_class_weights_start_when_the_deferred_fraction_is_done():
     def the_target_itself(logits, targets, class_counts):
         return targets + 0 * logits.sum(1)
