@@ -186,8 +186,10 @@ class Recorder:
 
     def finish(self, result: experiment.RunResult, folder: Path) -> None:
         """Record the final metrics, tables, figures, checkpoints, the model and a summary."""
-        # At step 0 the UI compares them by bars, at any other by a line of one point each.
-        mlflow.log_metrics(result.metrics, step=0)
+        # At step 0 the UI compares runs by bars, at any other by lines of one point each.
+        curves = result.history[-1].metrics.keys()
+        final = {name: value for name, value in result.metrics.items() if name not in curves}
+        mlflow.log_metrics(final, step=0)
         mlflow.log_dict(result.metrics | _ends(result.analysis.intervals), "metrics.json")
         for name, columns in result.tables.items():
             if any(map(len, columns.values())):

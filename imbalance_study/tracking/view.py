@@ -34,13 +34,9 @@ METRICS = (
     "time/train_seconds",
 )
 
-CURVES = ("val/balanced_accuracy", "train/loss", "val/loss", "train/lr")
+CURVES = ("val/balanced_accuracy", "train/loss", "val/loss")
 # Keys of the image grid; their part before the slash is the section of the charts they stand in.
-IMAGES = (
-    *("images/confusion_matrix", "images/misclassified", "images/gradcam", "images/features"),
-    *("images/val_predictions", "images/val_gradcam"),
-    *("images/train_predictions", "images/train_gradcam"),
-)
+IMAGES = ("confusion_matrix", "misclassified", "gradcam", "features")
 # Sections of the charts in their order; those that the view does not open show their names alone.
 _OPEN = ("result", "images", "curves")
 _CLOSED = (
@@ -96,9 +92,9 @@ def _charts(metrics: Sequence[str]) -> dict[str, Any]:
         for name in metrics
     ]
     cards += [
-        {"type": "IMAGE", "metricSectionId": "images", "imageKeys": [key], "displayName": key}
-        | {"step": 0, "showRunParams": False}
-        for key in IMAGES[:4]
+        {"type": "IMAGE", "metricSectionId": "images", "imageKeys": [f"images/{key}"]}
+        | {"displayName": key, "step": 0, "showRunParams": False}
+        for key in IMAGES
     ]
     line = {
         "type": "LINE",

@@ -57,8 +57,16 @@ def served(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
-        + ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            f"--backend-store-uri={store}",
+            "--host=127.0.0.1",
+            f"--port={port}",
+            "--workers=1",
+        ],
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -143,21 +151,36 @@ def test_the_page_of_a_run_shows_an_image_of_its_artifacts(served, browser):
     assert _largest_image(browser) > 300
 
 
-def test_the_image_grid_shows_an_image_of_each_run_at_step_0(served, browser):
+def test_the_charts_are_bars_images_and_curves_with_all_else_folded(served, browser):
     address, client = served
     experiment, _ = _runs(client)
-    link = view.address(address, experiment) + "&compareRunsMode=CHART"
-    browser.get(link)
-    _wait_for(browser, "Images")
-    assert _largest_image(browser) > 100
+    browser.get(view.address(address, experiment) + "&compareRunsMode=CHART")
+    shown = _wait_for(browser, "test/macro_f1", "result", "images")
+    assert "test/g_mean" not in shown
+    _scroll_to(browser, "misclassified")
+    assert _largest_image(browser) > 300
+
+
+def _scroll_to(browser, title):
+    script = """
+        const found = [...document.querySelectorAll('*')].filter(
+            e => !e.children.length && e.textContent.trim() == arguments[0]);
+        if (found.length) found[0].scrollIntoView();
+        return found.length;"""
+    end = time.monotonic() + PATIENCE
+    while not browser.execute_script(script, title):
+        assert time.monotonic() < end, f"there is no {title}"
+        time.sleep(0.5)
 
 
 def _largest_image(browser):
     """Wait for a loaded picture of the page; the width of the largest in its own pixels."""
-    script = "return Math.max(0, ...[...document.images].filter(i => i.complete).map(i => i.naturalWidth))"
+    script = """
+        const loaded = [...document.images].filter(i => i.complete);
+        return Math.max(0, ...loaded.map(i => i.naturalWidth));"""
     end = time.monotonic() + PATIENCE
     width = 0
-    while width < 200 and time.monotonic() < end:
+    while width <= 300 and time.monotonic() < end:
         time.sleep(0.5)
         width = browser.execute_script(script)
     return width
