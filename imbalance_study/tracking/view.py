@@ -93,7 +93,7 @@ def _charts(metrics: Sequence[str]) -> dict[str, Any]:
     ]
     cards += [
         {"type": "IMAGE", "metricSectionId": "images", "imageKeys": [f"images/{key}"]}
-        | {"displayName": key, "step": 0, "showRunParams": False}
+        | {"step": 0, "showRunParams": False}
         for key in IMAGES
     ]
     line = {

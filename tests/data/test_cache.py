@@ -1,10 +1,10 @@
 import json
 import os
-import resource
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -140,18 +140,12 @@ def test_a_disk_without_room_is_named_before_the_work_begins(tmp_path: Path) -> 
     assert not entries(tmp_path)
 
 
-@pytest.fixture
-def small_files_only() -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.mark.usefixtures("small_files_only")
-def test_a_disk_that_fills_up_while_writing_is_named(tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_while_writing_is_named(
+    tmp_path: Path, small_files_only: Callable[[int], AbstractContextManager[None]]
+) -> None:
     many = np.zeros((1000, 4, 4, 3), np.uint8)
-    with pytest.raises(OSError, match=f"cache_dir={tmp_path}, but it cannot be written"):
+    message = f"cache_dir={tmp_path}, but it cannot be written"
+    with small_files_only(20_000), pytest.raises(OSError, match=message):
         cached(tmp_path, made_of(), 4, 1000, builder(many, []))
     assert not entries(tmp_path)
 

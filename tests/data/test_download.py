@@ -1,5 +1,6 @@
 import hashlib
-import resource
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -51,16 +52,16 @@ def test_a_connection_that_breaks_off_keeps_nothing(
     assert not list((tmp_path / "data").iterdir())
 
 
-def test_a_disk_that_cannot_take_it_is_named(served: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_disk_that_cannot_take_it_is_named(
+    served: tuple[Path, str],
+    tmp_path: Path,
+    small_files_only: Callable[[int], AbstractContextManager[None]],
+) -> None:
     folder, url = served
     (folder / "a.tgz").write_bytes(CONTENT)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    try:
-        with pytest.raises(OSError, match=f"data_dir={tmp_path / 'data'}, but it cannot"):
-            download(remote(url), tmp_path / "data")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    message = f"data_dir={tmp_path / 'data'}, but it cannot"
+    with small_files_only(20_000), pytest.raises(OSError, match=message):
+        download(remote(url), tmp_path / "data")
     assert not list((tmp_path / "data").iterdir())
 
 

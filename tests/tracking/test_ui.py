@@ -24,7 +24,7 @@ pytestmark = [
 OPTIONS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    "--window-size=1600,1100",
+    "--window-size=2600,1400",
 )
 SETTINGS = {
     "dataset": "digits",
@@ -56,17 +56,9 @@ def served(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    options = (f"--backend-store-uri={store}", "--host=127.0.0.1", f"--port={port}", "--workers=1")
     server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            f"--backend-store-uri={store}",
-            "--host=127.0.0.1",
-            f"--port={port}",
-            "--workers=1",
-        ],
+        [sys.executable, "-m", "mlflow", "server", *options],
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -157,7 +149,7 @@ def test_the_charts_are_bars_images_and_curves_with_all_else_folded(served, brow
     browser.get(view.address(address, experiment) + "&compareRunsMode=CHART")
     shown = _wait_for(browser, "test/macro_f1", "result", "images")
     assert "test/g_mean" not in shown
-    _scroll_to(browser, "misclassified")
+    _scroll_to(browser, "images/misclassified")
     assert _largest_image(browser) > 300
 
 

@@ -1,6 +1,5 @@
 import os
 import pickle
-import resource
 
 import pytest
 import torch
@@ -19,17 +18,15 @@ def test_what_was_saved_comes_back(tmp_path):
     assert os.listdir(path.parent) == ["best.pt"]
 
 
-def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(
+    tmp_path, small_files_only
+):
     path = tmp_path / "last.pt"
     checkpoint.save(path, CONTENT)
     before = path.read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # as a full disk
-    try:
-        with pytest.raises(OSError, match=r"the checkpoint .*last.pt cannot be written: "):
-            checkpoint.save(path, {"model": torch.zeros(200_000)})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    message = r"the checkpoint .*last.pt cannot be written: "
+    with small_files_only(100_000), pytest.raises(OSError, match=message):
+        checkpoint.save(path, {"model": torch.zeros(200_000)})
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["last.pt"]
 
