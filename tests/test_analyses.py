@@ -1,10 +1,14 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
+from torch import nn
 
 from imbalance_study import analyses, experiment, explanations
 from imbalance_study.config import make
 from imbalance_study.evaluation import metrics
+from imbalance_study.models.classifier import Classifier
 
 CHEAP = "predictions+intervals+confusion+errors+curves+calibration+pca+gradcam"
 
@@ -327,3 +331,15 @@ def test_recomputed_confusion_gives_the_metrics_of_the_run(two_classes):
         two_classes.test.targets, two_classes.test.logits.argmax(1), 2
     )
     assert sum(table["errors"]) == counts.sum() - np.trace(counts)
+
+
+def test_a_model_without_maps_gets_notes_in_place_of_grad_cam(two_classes):
+    model = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(768, 2)), image_size=16).eval()
+    subject = dataclasses.replace(_subject_of(two_classes), model=model)
+    found = analyses.analyse("gradcam+feature_maps+deletion", subject)
+    assert found.notes == [
+        "Grad-CAM left out: no layer of this model gives maps",
+        "feature maps left out: no layer of this model gives maps",
+    ]
+    assert set(found.figures) == {"deletion"}
+    assert "test_deletion/occlusion_salient" in found.metrics
