@@ -210,6 +210,7 @@ def load_data(config: Config, choices: Choices) -> Data:
         data_seed=config.data_seed,
     )
     mean, std = longtail.channel_statistics(image_set.images, split.train)
+    std = np.where(std > 0, std, 1.0)  # images of one colour
     images, labels, rows = image_set.images, image_set.labels, split.train
     if choices.resample is not None:
         seed = seeds(config.data_seed)("resample") % 2**32
