@@ -106,7 +106,8 @@ def run(
         watch = _watch(config, data, procedure, parts)
         procedure = dataclasses.replace(procedure, watch=watch)
         figures = pictures.of_data(data, procedure)
-        on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=watch(model, 0)))
+        images = watch(model, 0, procedure.probabilities)
+        on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
         seeds = prepare.seeds(config.seed)
         torch.manual_seed(seeds("dropout"))
         with Progress(stages.all_epochs(config, choices), enabled=show_progress) as progress:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from imbalance_study import explanations, prepare
 from imbalance_study.data.batches import Batches
@@ -17,7 +18,8 @@ from imbalance_study.training.loop import Procedure
 WATCHED = 25
 EXPLAINED = 10
 
-Watch = Callable[[Classifier, int], dict[str, Any]]
+Probabilities = Callable[[Tensor], Tensor]
+Watch = Callable[[Classifier, int, Probabilities], dict[str, Any]]
 
 
 def watcher(
@@ -31,23 +33,24 @@ def watcher(
     colormap: str = "inferno",
     seed: int = 0,
 ) -> Watch:
-    """A function of the model and the number of finished epochs that draws what it sees now.
+    """A function that draws what a model sees now.
 
     Args:
         every: Epochs between two looks; 0 for never.
         part: Validation, or the training set where there is none.
         name: "val" or "train", a part of the keys.
         data: The data, for the names of the classes.
-        procedure: How the model takes images, and what its logits mean.
+        procedure: How the model takes images.
         gradcam_layers: See `explanations.layers_of`; the last one is drawn.
         colormap: Of the maps.
         seed: Of the choice of images, which are spread over the classes.
 
     Returns:
-        The function; it gives key to Figure, nothing between two looks.
+        The function of the model, the number of finished epochs and what turns the model's logits
+        (N, C) into probabilities at this stage; it gives key to Figure, nothing between two looks.
     """
     if not every:
-        return lambda model, epoch: {}
+        return lambda model, epoch, probabilities: {}
     generator = np.random.default_rng(prepare.seeds(seed)("watching"))
     targets = part.targets.numpy()
     everyone = np.arange(len(part))
@@ -56,11 +59,11 @@ def watcher(
     images, labels = part.read(chosen), targets[chosen]
     names = data.image_set.class_names
 
-    def look(model: Classifier, epoch: int) -> dict[str, Any]:
+    def look(model: Classifier, epoch: int, probabilities: Probabilities) -> dict[str, Any]:
         if epoch % every:
             return {}
         view = explanations.View(
-            model, procedure.normalise, procedure.probabilities, part.device, names, colormap
+            model, procedure.normalise, probabilities, part.device, names, colormap
         )
         probs = view.probs(images)
         found = probs.argmax(1)

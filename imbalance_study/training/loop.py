@@ -80,7 +80,9 @@ class Procedure:
     precision: Precision = "fp32"
     train_mode: Callable[[Classifier], object] = nn.Module.train  # called before each epoch
     stage: int = 0  # 1 or 2 of a training in two stages, else 0
-    watch: Callable[[Classifier, int], dict[str, Any]] = lambda model, epoch: {}
+    watch: Callable[[Classifier, int, Callable[[Tensor], Tensor]], dict[str, Any]] = (
+        lambda model, epoch, probabilities: {}
+    )
 
 
 class Fit(NamedTuple):
@@ -141,7 +143,7 @@ def fit(
         best.offer(result.epoch, watched[-1], trainer.evaluated)
         history.append(result)
         progress.end_epoch(result.epoch, result.metrics)
-        pictures = procedure.watch(trainer.evaluated, result.epoch)
+        pictures = procedure.watch(trainer.evaluated, result.epoch, procedure.probabilities)
         on_epoch(dataclasses.replace(result, images=pictures))
         stopped = _reason_to_stop(procedure, history, time.perf_counter() - started)
         if stopped:

@@ -1,0 +1,65 @@
+"""What a comparison knows of each finished run, and what it makes of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Curve(NamedTuple):
+    """A metric over the epochs."""
+
+    steps: npt.NDArray[np.int64]  # (E,) finished epochs
+    values: npt.NDArray[np.float64]  # (E,)
+
+
+class Predicted(NamedTuple):
+    """Class probabilities of a part of the data."""
+
+    index: npt.NDArray[np.int64]  # (N,) into the image set, ascending
+    targets: npt.NDArray[np.int64]  # (N,)
+    probs: npt.NDArray[np.floating[Any]]  # (N, C)
+
+
+class Projected(NamedTuple):
+    """A two-dimensional picture of features."""
+
+    index: npt.NDArray[np.int64]  # (K,) into the image set
+    targets: npt.NDArray[np.int64]  # (K,)
+    points: npt.NDArray[np.floating[Any]]  # (K, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A finished run, as its record in the store has it."""
+
+    run_id: str
+    configuration: str  # what sets it apart in this comparison, as "loss=focal:gamma=1"
+    seed: int
+    metrics: dict[str, float]  # final ones: "test/macro_f1", "selected_val/...", "cost/...", ...
+    curves: dict[str, Curve]
+    class_names: tuple[str, ...]  # (C,)
+    train_counts: npt.NDArray[np.int64]  # (C,) images of each class that it trained on
+    fingerprint: str  # of data and split
+    epochs: int  # trained
+    images_seen: int
+    steps: int
+    test: Predicted | None = None
+    val: Predicted | None = None
+    tsne: Projected | None = None
+    params: dict[str, str] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0  # of training
+
+
+@dataclasses.dataclass
+class Comparison:
+    """What several runs say together. Names are those of the artifacts, without ending."""
+
+    tables: dict[str, dict[str, list[Any]]] = dataclasses.field(default_factory=dict)  # columns
+    figures: dict[str, Any] = dataclasses.field(default_factory=dict)  # matplotlib Figures
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    findings: list[str] = dataclasses.field(default_factory=list)  # sentences, the first matters
+    marks: list[str] = dataclasses.field(default_factory=list)  # why some are not comparable
