@@ -48,7 +48,6 @@ class Outcome:
     images_seen: int
     steps: int
     test: Predicted | None = None
-    val: Predicted | None = None
     tsne: Projected | None = None
     params: dict[str, str] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0  # of training
