@@ -19,7 +19,7 @@ class Curve(NamedTuple):
 class Predicted(NamedTuple):
     """Class probabilities of a part of the data."""
 
-    index: npt.NDArray[np.int64]  # (N,) into the image set, ascending
+    indices: npt.NDArray[np.int64]  # (N,) into the image set, ascending
     targets: npt.NDArray[np.int64]  # (N,)
     probs: npt.NDArray[np.floating[Any]]  # (N, C)
 
@@ -27,7 +27,7 @@ class Predicted(NamedTuple):
 class Projected(NamedTuple):
     """A two-dimensional picture of features."""
 
-    index: npt.NDArray[np.int64]  # (K,) into the image set
+    indices: npt.NDArray[np.int64]  # (K,) into the image set
     targets: npt.NDArray[np.int64]  # (K,)
     points: npt.NDArray[np.floating[Any]]  # (K, 2)
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -33,14 +33,25 @@ from imbalance_study.training.loop import EpochResult
 _SYSTEM_INTERVAL = 5
 
 
-def train(resolved: Resolved, *, started: float | None = None) -> experiment.RunResult:
+def train(
+    resolved: Resolved,
+    *,
+    started: float | None = None,
+    tags: Mapping[str, str] | None = None,
+    on_epoch: experiment.OnEpoch = lambda result: None,
+    show_progress: bool = True,
+) -> experiment.RunResult:
     """Run one configuration and record it in MLflow.
 
-    Inside ``mlflow run`` (MLFLOW_RUN_ID is set) that run is joined, else one is started.
+    Inside ``mlflow run`` (MLFLOW_RUN_ID is set) that run is joined, else one is started: a child
+    where another run is active.
 
     Args:
         resolved: The configuration and who decided what.
         started: `time.perf_counter` when the program started, to log the time to the first step.
+        tags: Of the run, beside its own; there from its start on.
+        on_epoch: Called after each epoch is recorded; what it raises ends the run.
+        show_progress: Show progress and, at the end, results and links.
 
     Raises:
         ValueError: Something in the configuration, the data or the store is wrong.
@@ -50,30 +61,45 @@ def train(resolved: Resolved, *, started: float | None = None) -> experiment.Run
     prepare.machine(config)
     uri = store.connect(config.tracking_uri)
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(session(config))
+        run = stack.enter_context(session(config, tags))
         folder = stack.enter_context(_output_folder(config))
         recorder = Recorder(run.info.run_id, resolved, started)
         recorder.log_params()
-        result = experiment.run(config, recorder.on_epoch, output_dir=folder)
+
+        def record(epoch: EpochResult) -> None:
+            recorder.on_epoch(epoch)
+            on_epoch(epoch)
+
+        result = experiment.run(config, record, output_dir=folder, show_progress=show_progress)
         recorder.finish(result, folder)
-    print(summary.closing(result, store.without_password(uri), run), flush=True)
+    if show_progress:
+        print(summary.closing(result, store.without_password(uri), run), flush=True)
     return result
 
 
 @contextlib.contextmanager
-def session(config: Config) -> Iterator[mlflow.ActiveRun]:
+def session(config: Config, tags: Mapping[str, str] | None = None) -> Iterator[mlflow.ActiveRun]:
     """Start a run or join that of ``mlflow run``; its status afterwards tells what happened.
+
+    Where a run is active already, the new one becomes its child, in the same experiment.
 
     A signal to terminate becomes SystemExit, so that the status is written; it and Ctrl-C leave
     the run KILLED, every other error FAILED.
     """
-    if "MLFLOW_RUN_ID" not in os.environ:
+    parent = mlflow.active_run()
+    if "MLFLOW_RUN_ID" not in os.environ and parent is None:
         mlflow.set_experiment(config.experiment)
     if config.system_metrics:
         mlflow.set_system_metrics_sampling_interval(_SYSTEM_INTERVAL)
     name = None if config.run_name == "auto" and "MLFLOW_RUN_ID" in os.environ else run_name(config)
     with _terminate_as_exit():
-        run = mlflow.start_run(run_name=name, log_system_metrics=config.system_metrics)
+        run = mlflow.start_run(
+            run_name=name,
+            nested=parent is not None,
+            experiment_id=parent.info.experiment_id if parent else None,
+            tags=dict(tags or {}),
+            log_system_metrics=config.system_metrics,
+        )
         status = RunStatus.FAILED
         try:
             yield run
