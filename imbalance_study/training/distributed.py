@@ -32,6 +32,10 @@ class Group(NamedTuple):
         """The part of `count` things, in a row, that falls to this process."""
         return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
+    def own(self, purpose: str) -> str:
+        """The name of a random stream that differs from process to process (dropout)."""
+        return purpose if self.rank == 0 else f"{purpose}/{self.rank}"
+
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes, in place, not seen by autograd."""
         if self.size > 1:

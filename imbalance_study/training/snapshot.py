@@ -112,7 +112,7 @@ def encode_epoch(epoch: EpochResult) -> dict[str, Any]:
 
 def decode_epoch(found: dict[str, Any]) -> EpochResult:
     """The epoch that `encode_epoch` was given."""
-    arrays = {
+    arrays: dict[str, Any] = {
         name: None if found[name] is None else np.asarray(found[name].numpy())
         for name in ("val_recall", "drawn")
     }
