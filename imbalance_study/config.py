@@ -227,6 +227,11 @@ class Config:
         "Tracking",
         "MLflow store or server; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
     )
+    tracking: Literal["online", "offline"] = knob(
+        "online",
+        "Tracking",
+        "offline: record on this machine alone; imbalance-study sync uploads it later.",
+    )
     experiment: str = knob("imbalance_study", "Tracking", "MLflow experiment.")
     run_name: str = knob("auto", "Tracking", "Name of the run; auto: model, loss, sampler, seed.")
     output_dir: str = knob(

@@ -9,6 +9,8 @@ from imbalance_study.data.cache import default_cache_dir
 
 JOURNAL = "journal"
 CHECKPOINTS = "checkpoints"
+# How the id of a run begins that MLflow did not know at its start.
+OFFLINE = "offline-"
 
 
 def runs_folder(cache_dir: str = "auto") -> Path:
