@@ -77,6 +77,16 @@ class Parts(NamedTuple):
     test: Batches
 
 
+class Prepared(NamedTuple):
+    """What a training was given."""
+
+    config: Config  # with the batch size that was found
+    data: prepare.Data
+    where: prepare.Machine
+    parts: Parts
+    facts: dict[str, Any]
+
+
 class Trained(NamedTuple):
     """A finished stage."""
 
@@ -110,10 +120,31 @@ def run(
     Raises:
         ValueError: Something in the configuration or the data is wrong; the message says what.
     """
+    prepared, trained = _until_trained(config, on_epoch, show_progress, keeper, state)
+    return _evaluate(*prepared, trained, output_dir)
+
+
+def assist(config: Config, state: dict[str, Any] | None = None) -> None:
+    """Take part in the training of a run that another process of the same ``torchrun`` leads.
+
+    Raises:
+        ValueError: As `run`.
+    """
+    _until_trained(config, lambda result: None, False, None, state)
+
+
+def _until_trained(
+    config: Config,
+    on_epoch: OnEpoch,
+    show_progress: bool,
+    keeper: Keeper | None,
+    state: dict[str, Any] | None,
+) -> tuple[Prepared, list[Trained]]:
     choices = prepare.bind(config)
     where = prepare.machine(config)
     data = prepare.load_data(config, choices)
     parts = _parts(config, data, where)
+    leads = distributed.group().rank == 0
     devices = [where.device] if where.device.type == "cuda" else []
     with torch.random.fork_rng(devices), resume.same_threads(state):
         setting = batch_size.Setting(config, choices, data, where, parts.train)
@@ -122,12 +153,13 @@ def run(
         procedure = stages.first(config, choices, data, model, where)
         facts = _facts(config, data, model, where)
         resume.check(state, facts)
-        analyses.get_ready(config.analyses, config.gradcam_layers, model)
-        watch = _watch(config, data, procedure, parts)
-        procedure = dataclasses.replace(procedure, watch=watch)
-        if state is None:
+        if leads:
+            analyses.get_ready(config.analyses, config.gradcam_layers, model)
+            watch = _watch(config, data, procedure, parts)
+            procedure = dataclasses.replace(procedure, watch=watch)
+        if leads and state is None:
             figures = pictures.of_data(data, procedure)
-            images = watch(model, 0, procedure.probabilities)
+            images = procedure.watch(model, 0, procedure.probabilities)
             on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
         keep = resume.keeping(keeper, config, facts)
         epochs = stages.all_epochs(config, choices)
@@ -140,7 +172,8 @@ def run(
             except torch.OutOfMemoryError as error:
                 problem = batch_size.too_large(setting._replace(config=config), error)
                 raise problem from None
-    return _evaluate(config, data, where, parts, trained, facts, output_dir)
+    distributed.leave()
+    return Prepared(config, data, where, parts, facts), trained
 
 
 def _train(
@@ -228,6 +261,7 @@ def _facts(
         "parameters": parameters.total,
         "trainable_parameters": parameters.trainable,
         "batch_size": config.batch_size,
+        "processes": distributed.group().size,
         "device": where.device.type,
         "precision": where.precision,
         "memory_format": "channels_last" if where.channels_last else "contiguous",
@@ -240,8 +274,8 @@ def _evaluate(
     data: prepare.Data,
     where: prepare.Machine,
     parts: Parts,
-    trained: list[Trained],
     facts: dict[str, Any],
+    trained: list[Trained],
     output_dir: Path,
 ) -> RunResult:
     """Show the test set to the last epoch and to the kept ones, each once."""

@@ -24,7 +24,7 @@ from imbalance_study.recipes import RECIPES
 from imbalance_study.tracking import artifacts, journal, model, place, store, summary
 from imbalance_study.tracking.session import session as session
 from imbalance_study.tracking.summary import run_name as run_name
-from imbalance_study.training import checkpoint
+from imbalance_study.training import checkpoint, distributed
 from imbalance_study.training.loop import EpochResult
 
 
@@ -41,7 +41,8 @@ def train(
     """Run one configuration and record it in MLflow.
 
     Inside ``mlflow run`` (MLFLOW_RUN_ID is set) that run is joined, else one is started: a child
-    where another run is active.
+    where another run is active. Of the processes of ``torchrun`` the first records the run; the
+    others exit once the model is trained.
 
     Args:
         resolved: The configuration and who decided what.
@@ -57,8 +58,11 @@ def train(
     """
     config = resolved.config
     prepare.bind(config)
-    prepare.machine(config)
     with contextlib.ExitStack() as stack:
+        group = stack.enter_context(distributed.joined(prepare.machine(config).device.type))
+        if group.rank:
+            experiment.assist(config, state)
+            raise SystemExit(0)
         run = stack.enter_context(session(config, tags, run_id=run_id))
         folder = stack.enter_context(_output_folder(config))
         recorder = Recorder(run.info.run_id, resolved, started)
@@ -69,6 +73,7 @@ def train(
             on_epoch(epoch)
 
         keeper = None if run.parent else _keeper(run.info.run_id, resolved)
+        stack.enter_context(distributed.blamed())
         result = experiment.run(
             config,
             record,
