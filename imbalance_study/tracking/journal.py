@@ -66,7 +66,9 @@ class Journal:
         self.changed = threading.Condition(threading.RLock())
         self.state["position"] = min(self.state["position"], len(entries))
         self._pending = deque(entries[self.state["position"] :])
-        self.begun = next((e.content for e in entries if e.op == "start"), {})
+        self.begun: dict[str, Any] = {}
+        for entry in entries:
+            self._note_start(entry)
         self.ended = next((e.content["status"] for e in reversed(entries) if e.op == "end"), "")
 
     @property
@@ -98,10 +100,15 @@ class Journal:
             self._write(line.encode("ascii"))
             self._next += 1
             self._pending.append(entry)
-            if op == "start":
-                self.begun = entry.content
+            self._note_start(entry)
             self.ended = str(content["status"]) if op == "end" else ""
             self.changed.notify_all()
+
+    def _note_start(self, entry: Entry) -> None:
+        """A run that goes on keeps its time, but has another process."""
+        if entry.op == "start":
+            earlier = {"time": self.begun["time"]} if self.begun else {}
+            self.begun = entry.content | earlier
 
     def metrics(self, values: Mapping[str, float], step: int) -> int:
         """Record metrics at a step; returns their time."""
@@ -233,6 +240,7 @@ class Journal:
             with contextlib.suppress(OSError):
                 self._file.truncate(self._length)
             if self.strict:
+                self._unwritten = self._unwritten.removesuffix(line)
                 raise
             return
         self._length += len(self._unwritten)
@@ -281,7 +289,7 @@ def _lock(path: Path) -> IO[bytes] | None:
 
     file = path.open("wb")
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         raise ValueError(

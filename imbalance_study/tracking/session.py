@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from types import FrameType
@@ -107,6 +108,8 @@ def _begin(config: Config, tags: Mapping[str, str], run_id: str) -> Session:
     journal = Journal(place.folder_of(info.run_id, config.cache_dir))
     journal.strict = True
     journal.append("start", _start(config, own, parent))
+    if run_id:
+        journal.tags(own)
     journal.strict = False
     offline = config.tracking == "offline"
     uri = "" if offline else mlflow.get_tracking_uri()
@@ -161,10 +164,11 @@ def _end(begun: Session, status: str, patience: float) -> None:
     _leave(begun.info.run_id)
     if parent is not None and parent.waiting:
         patience = min(patience, _HURRY / 5)  # the store did not answer the last child either
+    until = time.monotonic() + patience
     try:
-        for child in journal.waiting:
-            child.finish(patience)
         uploaded = uploader is not None and uploader.finish(patience, nested=parent is not None)
+        for child in journal.waiting:
+            child.finish(max(0.5, until - time.monotonic()))
         if uploader is not None and parent is not None and not uploaded:
             parent.waiting.append(uploader)
     finally:
