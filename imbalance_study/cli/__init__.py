@@ -15,6 +15,7 @@ import imbalance_study
 # Command to module: a help page then imports nothing but its own module.
 COMMANDS = {
     "train": "Train and evaluate one configuration, and record it in MLflow.",
+    "resume": "Go on with a run that was killed, from its last whole epoch.",
     "explain": "Show what a model looks at in photographs.",
     "sync": "Upload what MLflow was not told yet: runs made offline, or whose server was down.",
     "reap": "Mark runs FAILED that say RUNNING and whose process is gone.",

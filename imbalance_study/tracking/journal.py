@@ -184,6 +184,15 @@ class Journal:
         """All entries that are on the disk."""
         return _read(self.folder / _EVENTS)[0]
 
+    def recorded(self) -> set[tuple[int, str]]:
+        """Step and name of every metric so far."""
+        return {
+            (entry.content["step"], name)
+            for entry in self.entries()
+            if entry.op == "metrics"
+            for name in entry.content["values"]
+        }
+
     def last_step(self, metric: str) -> int:
         """The last step at which a metric was recorded; -1 for none."""
         steps = [

@@ -21,9 +21,10 @@ from mlflow.data.meta_dataset import MetaDataset
 from imbalance_study import __version__, experiment, prepare
 from imbalance_study.config import AXES, Config, Resolved
 from imbalance_study.recipes import RECIPES
-from imbalance_study.tracking import artifacts, journal, model, store, summary
+from imbalance_study.tracking import artifacts, journal, model, place, store, summary
 from imbalance_study.tracking.session import session as session
 from imbalance_study.tracking.summary import run_name as run_name
+from imbalance_study.training import checkpoint
 from imbalance_study.training.loop import EpochResult
 
 
@@ -35,6 +36,7 @@ def train(
     on_epoch: experiment.OnEpoch = lambda result: None,
     show_progress: bool = True,
     run_id: str = "",
+    state: dict[str, Any] | None = None,
 ) -> experiment.RunResult:
     """Run one configuration and record it in MLflow.
 
@@ -48,6 +50,7 @@ def train(
         on_epoch: Called after each epoch is recorded; what it raises ends the run.
         show_progress: Show progress and, at the end, results and links.
         run_id: A run of before that goes on, instead of a new one.
+        state: The checkpoint that it goes on from.
 
     Raises:
         ValueError: Something in the configuration, the data or the store is wrong.
@@ -65,14 +68,31 @@ def train(
             recorder.on_epoch(epoch)
             on_epoch(epoch)
 
-        result = experiment.run(config, record, output_dir=folder, show_progress=show_progress)
+        keeper = None if run.parent else _keeper(run.info.run_id, resolved)
+        result = experiment.run(
+            config,
+            record,
+            output_dir=folder,
+            show_progress=show_progress,
+            keeper=keeper,
+            state=state,
+        )
         recorder.finish(result, folder)
+    if keeper is not None:
+        keeper.discard()
     if show_progress:
         print(
             summary.closing(result, store.without_password(mlflow.get_tracking_uri()), run),
             flush=True,
         )
     return result
+
+
+def _keeper(run_id: str, resolved: Resolved) -> checkpoint.Keeper:
+    """Of a run of its own; a child of a comparison or study is simply trained again."""
+    folder = place.folder_of(run_id, resolved.config.cache_dir) / place.CHECKPOINTS
+    about = {"origins": resolved.origins, "started_in": str(Path.cwd())}
+    return checkpoint.Keeper(folder, about)
 
 
 @contextlib.contextmanager
@@ -109,19 +129,25 @@ class Recorder:
         self.resolved = resolved
         self._started = started
         self._journal = journal.current()
+        self._before = (
+            self._journal.recorded()
+        )  # by the processes before this one, of a resumed run
 
     def on_epoch(self, result: EpochResult) -> None:
-        """Record the start (epoch 0) or a finished epoch."""
+        """Record the start (epoch 0) or a finished epoch; one that is there already is left."""
         if result.epoch == 0:
             self._start(result)
-        else:
+        elif self._before.isdisjoint((result.epoch, name) for name in result.metrics):
             self._journal.metrics(result.metrics, result.epoch)
+        else:
+            return
         artifacts.log_grid(result.images, result.epoch)
 
     def _start(self, result: EpochResult) -> None:
         config = self.resolved.config
         facts = result.facts
         self._journal.tags(_tags(config, facts))
+        self._journal.params({"batch_size": facts["batch_size"]})  # where it was auto
         content = {
             "config": dataclasses.asdict(config)
             | {"tracking_uri": store.without_password(config.tracking_uri)},
@@ -152,7 +178,8 @@ class Recorder:
         final = {name: value for name, value in result.metrics.items() if name not in curves}
         book = self._journal
         book.strict = True
-        recorded = book.metrics(final, 0)
+        missing = {name: final[name] for name in final if (0, name) not in self._before}
+        recorded = book.metrics(missing, 0)
         book.dict(result.metrics | _ends(result.analysis.intervals), "metrics.json")
         for name, columns in result.tables.items():
             if any(map(len, columns.values())):
@@ -168,6 +195,8 @@ class Recorder:
     def _save_model(
         self, result: experiment.RunResult, metrics: Mapping[str, Any], folder: Path
     ) -> None:
+        if any(entry.op == "model" for entry in self._journal.entries()):
+            return  # of a process that was killed right after
         example = result.data.image_set.images[result.data.split.test[:2]]
         with tempfile.TemporaryDirectory(prefix="model_", dir=folder) as place:
             saved = Path(place, "model")
@@ -200,7 +229,7 @@ def _params(resolved: Resolved) -> dict[str, Any]:
     hidden |= {"system_metrics"}
     hidden |= {"analyses", "gradcam_layers", "colormap", "figure_every"}
     names = dict.fromkeys([*AXES, *(name for name in decided if name not in hidden)])
-    return {name: getattr(config, name) for name in names}
+    return {name: getattr(config, name) for name in names if getattr(config, name) != "auto"}
 
 
 def _tags(config: Config, facts: dict[str, Any]) -> dict[str, str]:
