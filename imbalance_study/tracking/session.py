@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from types import FrameType
@@ -82,6 +83,7 @@ def session(
             status, patience = "KILLED", _HURRY
             raise
         except Exception as error:
+            begun.journal.strict = False
             begun.journal.tags({"mlflow.note.content": summary.failure(store.scrub(str(error)))})
             raise store.problem(error) or error from error
         finally:
@@ -104,10 +106,12 @@ def _begin(config: Config, tags: Mapping[str, str], run_id: str) -> Session:
         info = Info(run.info.run_id, run.info.experiment_id)
     else:
         info = Info(run_id or f"{place.OFFLINE}{uuid.uuid4().hex[:20]}", "")
-    journal = Journal(place.folder_of(info.run_id, config.cache_dir))
-    journal.strict = True
-    journal.append("start", _start(config, own, parent))
-    journal.strict = False
+    try:
+        journal = _journal(config, info, _start(config, own, parent), joins=bool(run_id))
+    except BaseException:
+        if run is not None:
+            mlflow.end_run("FAILED")
+        raise
     offline = config.tracking == "offline"
     uri = "" if offline else mlflow.get_tracking_uri()
     journal.state["store"] = store.without_password(uri)
@@ -119,6 +123,24 @@ def _begin(config: Config, tags: Mapping[str, str], run_id: str) -> Session:
         uploader = Uploader(journal, uri)
         uploader.start()
     return Session(info, journal, uploader, parent)
+
+
+def _journal(config: Config, info: Info, start: dict[str, Any], *, joins: bool) -> Journal:
+    folder = place.folder_of(info.run_id, config.cache_dir)
+    try:
+        journal = Journal(folder)
+        journal.strict = True
+        journal.append("start", start)
+    except OSError as error:
+        raise OSError(
+            f"the journal of the run goes to {folder}, which cannot be written "
+            f"({error.strerror or error}); choose another place with cache_dir=FOLDER or the "
+            "variable IMBALANCE_STUDY_CACHE"
+        ) from error
+    if joins:
+        journal.tags(start["tags"])
+    journal.strict = False
+    return journal
 
 
 def _start(config: Config, tags: Mapping[str, str], parent: Journal | None) -> dict[str, Any]:
@@ -161,10 +183,11 @@ def _end(begun: Session, status: str, patience: float) -> None:
     _leave(begun.info.run_id)
     if parent is not None and parent.waiting:
         patience = min(patience, _HURRY / 5)  # the store did not answer the last child either
+    until = time.monotonic() + patience
     try:
-        for child in journal.waiting:
-            child.finish(patience)
         uploaded = uploader is not None and uploader.finish(patience, nested=parent is not None)
+        for child in journal.waiting:
+            child.finish(max(0.5, until - time.monotonic()))
         if uploader is not None and parent is not None and not uploaded:
             parent.waiting.append(uploader)
     finally:

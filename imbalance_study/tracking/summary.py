@@ -166,7 +166,7 @@ def of_upload(run: Session, uploaded: bool) -> list[str]:
         lines.append(f"Recorded offline in {journal.folder}")
     elif not uploaded:
         lines.append(
-            f"MLflow does not answer ({uploader.problem}); the rest of the run lies in "
+            f"MLflow does not take the run ({str(uploader.problem)[:150]}); the rest of it lies in "
             f"{journal.folder}"
         )
     if uploader is None or not uploaded:
