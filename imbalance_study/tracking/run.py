@@ -111,6 +111,13 @@ def _output_folder(config: Config) -> Iterator[Path]:
             yield Path(name)
 
 
+def process_start() -> float:
+    """When this process started, on the clock of `time.perf_counter`."""
+    import psutil
+
+    return time.perf_counter() - (time.time() - psutil.Process().create_time())
+
+
 def git_commit() -> str:
     """The commit of the code that runs, or nothing when it is not in a repository."""
     try:

@@ -19,8 +19,6 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch._C._distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
 
 # Where the processes find each other and leave word, one for each time that they join.
 _stores: list[Any] = []
@@ -127,6 +125,9 @@ def joined(device: str) -> Iterator[Group]:
         yield group()
         return
     _choose_device(device)
+    from torch._C._distributed_c10d import PrefixStore  # not in every build of torch
+    from torch.distributed.rendezvous import rendezvous
+
     store, rank, size = next(iter(rendezvous("env://")))
     _stores.append(PrefixStore(f"imbalance_study/{len(_stores)}", store))
     backend = "nccl" if device == "cuda" else "gloo"
