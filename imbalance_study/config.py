@@ -39,7 +39,10 @@ class Config:
         "error", "Data", "What to do with a file that is no readable image."
     )
     cache_dir: str = knob(
-        "auto", "Data", "Folder of the decoded images; auto: ~/.cache/imbalance_study."
+        "auto",
+        "Data",
+        "Folder of the decoded images, and of checkpoints and journal of each run that is not "
+        "finished (runs/<id>); auto: ~/.cache/imbalance_study.",
     )
     workers: int = knob(0, "Data", "Cores to decode images with; 0: all.", minimum=0)
 
@@ -235,7 +238,9 @@ class Config:
     experiment: str = knob("imbalance_study", "Tracking", "MLflow experiment.")
     run_name: str = knob("auto", "Tracking", "Name of the run; auto: model, loss, sampler, seed.")
     output_dir: str = knob(
-        "auto", "Tracking", "Folder for checkpoints; auto: a temporary one, kept in MLflow only."
+        "auto",
+        "Tracking",
+        "Folder for the kept and the last weights; auto: a temporary one, kept in MLflow only.",
     )
     system_metrics: bool = knob(True, "Tracking", "Log use of processor, memory and GPU.")
     recipe: str = knob(

@@ -74,6 +74,16 @@ def test_the_command_passes_exactly_the_declared_parameters():
     assert passed == [(name, name) for name in entry["parameters"]]
 
 
+def test_several_processes_get_what_one_gets():
+    main, several = (PROJECT["entry_points"][name] for name in ("main", "distributed"))
+    parameters = dict(several["parameters"])
+    assert parameters.pop("nproc") == {"type": "int", "default": 2}
+    assert parameters == main["parameters"]
+    start, passed = several["command"].split("-m imbalance_study")
+    assert passed == main["command"].split("-m imbalance_study")[1]
+    assert start == "python -m torch.distributed.run --standalone --nproc_per_node {nproc} "
+
+
 def test_a_recipe_sets_nothing_that_mlflow_run_always_passes():
     declared = set(PROJECT["entry_points"]["main"]["parameters"])
     for name, recipe in RECIPES.items():
