@@ -22,7 +22,8 @@ from imbalance_study.evaluation.metrics import Floats
 COLORS = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PINK, style.SKY)
 PATTERNS = ("-", "--", ":")
 MARKERS = "osD^vP"
-LONGEST = 38  # letters of a configuration's name
+LONGEST = 64  # letters of a configuration's name
+LINE = 34  # letters of it on one line, where it breaks into two
 DAGGER = " †"
 FOOTNOTE = "† other data or another amount of training than the baseline: not to be ranked with it"
 
@@ -66,7 +67,8 @@ def looks(count: int) -> list[Look]:
 def labels(names: Sequence[str], marked: Sequence[bool] = (), length: int = LONGEST) -> list[str]:
     """Names short enough for a legend, still all different; those marked carry a dagger.
 
-    What all names begin with up to ``=`` is left out, and a long one is cut in its middle.
+    What all names begin with up to ``=`` is left out; a long one is cut in its middle, and set on
+    two lines.
     """
     heads = {name.partition("=")[0] for name in names}
     same = len(heads) == 1 and len(names) > 1 and all(name.count("=") for name in names)
@@ -76,15 +78,38 @@ def labels(names: Sequence[str], marked: Sequence[bool] = (), length: int = LONG
         for index, text in enumerate(cut)
     ]
     daggers = [DAGGER if mark else "" for mark in marked] or [""] * len(names)
-    return [text + dagger for text, dagger in zip(found, daggers, strict=True)]
+    return [
+        _wrapped(text + dagger).replace("$", r"\$")
+        for text, dagger in zip(found, daggers, strict=True)
+    ]
 
 
 def _cut(name: str, length: int) -> str:
     text = " ".join(name.split()) or "(no name)"
-    if len(text) > length:
-        head = (length - 1) * 3 // 5
-        text = f"{text[:head].rstrip()}…{text[head + 1 - length :].lstrip()}"
-    return text.replace("$", r"\$")
+    if len(text) <= length:
+        return text
+    head = (length - 1) * 3 // 5
+    return f"{text[:head].rstrip()}…{text[head + 1 - length :].lstrip()}"
+
+
+def _wrapped(text: str) -> str:
+    """A long text on two lines, broken at a space where there is one, else at a sign."""
+    if len(text) <= LINE:
+        return text
+    breaks = [at for at in range(len(text) - LINE, LINE + 1) if text[at - 1] in " ,:=+|/…"]
+    spaces = [at for at in breaks if text[at - 1] == " "]
+    at = min(spaces or breaks or [LINE], key=lambda at: abs(at - len(text) / 2))
+    return f"{text[:at].rstrip()}\n{text[at:].lstrip()}"
+
+
+def label_inches(names: Sequence[str], size: float = 9.0) -> float:
+    """Width of the longest line of the labels."""
+    return style.text_inches([line for name in names for line in name.split("\n")], size)
+
+
+def label_lines(names: Sequence[str]) -> int:
+    """Lines of the tallest label."""
+    return max(name.count("\n") + 1 for name in names)
 
 
 def explain_daggers(figure: Figure, names: Sequence[str]) -> None:
@@ -96,8 +121,18 @@ def explain_daggers(figure: Figure, names: Sequence[str]) -> None:
 def legend_below(figure: Figure, axes: Axes, width: float) -> None:
     """One legend for all panels, in as many columns as fit."""
     handles, names = axes.get_legend_handles_labels()
-    columns = int(np.clip(width // (style.text_inches(names, 8.5) + 0.6), 1, len(names)))
-    figure.legend(handles, names, loc="outside lower center", ncols=columns, handlelength=3)
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=_columns(names, width), handlelength=3
+    )
+
+
+def _columns(names: Sequence[str], width: float) -> int:
+    return int(np.clip(width // (label_inches(names, 8.5) + 0.65), 1, len(names)))
+
+
+def legend_inches(names: Sequence[str], width: float) -> float:
+    """Height of the legend that `legend_below` draws."""
+    return -(-len(names) // _columns(names, width)) * 0.155 * label_lines(names) + 0.25
 
 
 @style.styled
@@ -112,9 +147,8 @@ def training_curves_compared(
     """
     across = min(len(curves), 2)
     down = -(-len(curves) // across)
-    rows = -(-len(names) // 3)
-    width = 5.4 * across
-    figure = style.new_figure(max(width, 6.5), 3.3 * down + 0.22 * rows + 0.2)
+    width = max(5.4 * across, 6.5)
+    figure = style.new_figure(width, 3.3 * down + legend_inches(names, width))
     all_looks = looks(len(names))
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes, (metric, bands) in zip(panels, curves.items(), strict=False):
@@ -132,13 +166,14 @@ def training_curves_compared(
                 label=names[index],
                 zorder=3 if index else 4,
             )
-        axes.set(title=metric, xlabel="epoch")
+        own = " (each its own objective)" if metric == "train/loss" else ""
+        axes.set(title=metric + own, xlabel="epoch")
         axes.grid(True)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for axes in panels[len(curves) :]:
         axes.set_visible(False)
     fullest = max(panels, key=lambda axes: len(axes.get_lines()))
-    legend_below(figure, fullest, max(width, 6.5))
+    legend_below(figure, fullest, width)
     return figure
 
 
@@ -150,8 +185,8 @@ def headline_bars(metrics: Mapping[str, Bars], names: Sequence[str]) -> Figure:
         metrics: Metric to its values of all configurations.
         names: Labels (K,), the baseline first, which is drawn on top.
     """
-    width = style.text_inches(names) + 2.35 * len(metrics) + 0.4
-    figure = style.new_figure(width, 1.3 + 0.36 * len(names))
+    width = label_inches(names) + 2.35 * len(metrics) + 0.4
+    figure = style.new_figure(width, 1.3 + 0.38 * len(names))
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     places = np.arange(len(names))
     for axes, (metric, bars) in zip(panels, metrics.items(), strict=True):
@@ -177,7 +212,6 @@ def headline_bars(metrics: Mapping[str, Bars], names: Sequence[str]) -> Figure:
         _write_values(axes, bars)
         axes.set_title(metric)
         axes.grid(axis="x")
-        axes.xaxis.set_major_locator(MaxNLocator(4))
     panels[0].set_yticks(places, names)
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     explain_daggers(figure, names)
@@ -190,6 +224,7 @@ def _write_values(axes: Axes, bars: Bars) -> None:
     largest = max((float(np.nanmax(one)) for one in ends if np.isfinite(one).any()), default=1.0)
     top = max(largest, float(np.nanmax(bars.high)) if np.isfinite(bars.high).any() else 0.0, 0.01)
     top = min(top, 1.25 * max(largest, 0.01))
+    axes.set_xticks([tick for tick in MaxNLocator(4).tick_values(0, top) if tick <= top])
     axes.set_xlim(0, 1.36 * top)
     for place, mean in enumerate(bars.mean):
         text = f"{mean:.3f}" if np.isfinite(mean) else "–"
@@ -222,8 +257,8 @@ def differences_to_baseline(
         alpha: Level.
     """
     order = np.argsort(-np.nan_to_num(difference, nan=-np.inf), kind="stable")
-    width = float(np.clip(style.text_inches(names) + 6.0, 6.5, 11))
-    figure = style.new_figure(width, 1.5 + 0.34 * len(names))
+    width = float(np.clip(label_inches(names) + 6.0, 6.5, 11))
+    figure = style.new_figure(width, 1.5 + 0.38 * len(names))
     axes = figure.subplots()
     axes.axvline(0, color=style.BLACK, linewidth=1)
     for place, index in enumerate(order):
@@ -266,11 +301,11 @@ def _verdict(difference: float, p_holm: float) -> str:
 
 
 def p_text(p_value: float) -> str:
-    """A p value as one writes it; rounded up to the next digit, so that 0.0499 is no 0.05."""
+    """A p value as one writes it; one below 5 % never reads as 5 %."""
     if p_value < 0.001:
         return "p < 0.001"
-    digits = 3 if p_value < 0.1 else 2
-    return f"p = {math.floor(p_value * 10**digits + 0.5) / 10**digits:.{digits}f}"
+    text = f"{p_value:.3f}" if p_value < 0.1 else f"{p_value:.2f}"
+    return f"p < {text}" if p_value < 0.05 <= float(text) else f"p = {text}"
 
 
 @style.styled
@@ -292,8 +327,8 @@ def metric_against_costs(
         names: Labels (K,), the baseline first.
         metric: Its name.
     """
-    rows = -(-len(names) // 3)
-    figure = style.new_figure(5.2 * max(len(costs), 1.4), 3.9 + 0.22 * rows)
+    width = 5.2 * max(len(costs), 1.4)
+    figure = style.new_figure(width, 3.9 + legend_inches(names, width))
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     errors = np.nan_to_num(np.maximum([values - low, high - values], 0))
     for axes, (cost, amounts) in zip(panels, costs.items(), strict=True):
@@ -316,7 +351,7 @@ def metric_against_costs(
         axes.grid(True)
     panels[0].set_ylabel(f"{metric}, 95 % interval")
     _inside_values(panels[0], values)
-    legend_below(figure, panels[0], 5.2 * max(len(costs), 1.4))
+    legend_below(figure, panels[0], width)
     return figure
 
 
@@ -351,7 +386,7 @@ def _inside_values(axes: Axes, values: Floats) -> None:
     known = values[np.isfinite(values)]
     if not len(known):
         return
-    room = max(0.35 * float(np.ptp(known)), 0.05)
+    room = max(0.5 * float(np.ptp(known)), 0.05)
     bottom, top = axes.get_ylim()
     axes.set_ylim(max(bottom, float(known.min()) - room), min(top, float(known.max()) + room))
 

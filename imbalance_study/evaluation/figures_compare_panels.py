@@ -12,7 +12,10 @@ from matplotlib.figure import Figure
 from imbalance_study.evaluation import figures_style as style
 from imbalance_study.evaluation.figures_compare import (
     explain_daggers,
+    label_inches,
+    label_lines,
     legend_below,
+    legend_inches,
     looks,
     short_number,
 )
@@ -20,23 +23,12 @@ from imbalance_study.evaluation.figures_features import LEGEND_ROWS, class_marke
 from imbalance_study.evaluation.metrics import Floats, Ints
 
 FREQUENCY_BINS = 10  # of many classes
-TITLE_LETTERS = 9.5  # per inch
 
 
 def _grid(count: int) -> tuple[int, int]:
     """Rows and columns of so many cells: up to four side by side."""
     columns = count if count <= 3 else 4 if count > 6 else -(-count // 2)
     return -(-count // columns), columns
-
-
-def _wrapped(name: str, inches: float) -> str:
-    """A label on two lines where one is too narrow."""
-    fits = int(inches * TITLE_LETTERS)
-    if len(name) <= fits:
-        return name
-    space = name.rfind(" ", 0, fits + 1)
-    at = space if space > fits // 3 else fits
-    return f"{name[:at].rstrip()}\n{name[at:].strip()}"
 
 
 @style.styled
@@ -55,8 +47,10 @@ def confusion_panel(
     few = len(classes) <= style.FEW_CLASSES
     side = 2.9 if few else 3.2
     room = style.text_inches([style.shown(name) for name in classes], 7.5) if few else 0.4
-    width, height = columns * side + min(room, 1.5) + 0.8, rows * (side + 0.45) + min(room, 1.5)
-    figure = style.new_figure(width, height)
+    title = 0.4 + 0.16 * label_lines(names)
+    figure = style.new_figure(
+        columns * side + min(room, 1.5) + 1.0, rows * (side + title) + min(room, 1.5) + 0.4
+    )
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     drawn = None
     for index, axes in enumerate(panels.ravel()):
@@ -64,8 +58,7 @@ def confusion_panel(
             axes.set_visible(False)
             continue
         drawn = axes.imshow(shares[index], cmap="Blues", vmin=0, vmax=1, aspect="equal")
-        title = _wrapped(names[index], side)
-        axes.set_title(f"{title}\nbalanced accuracy {scores[index]:.3f}", fontsize=9)
+        axes.set_title(f"{names[index]}\nbalanced accuracy {scores[index]:.3f}", fontsize=9)
         axes.spines[:].set_visible(False)
         _write_shares(axes, shares[index])
         below = index + columns >= len(shares)
@@ -73,7 +66,6 @@ def confusion_panel(
     if drawn is not None:
         bar = figure.colorbar(drawn, ax=panels, fraction=0.02, pad=0.01, aspect=40)
         bar.set_label("share of the true class")
-    figure.supylabel("true", fontsize=9)
     return figure
 
 
@@ -95,13 +87,14 @@ def _class_axes(axes: Axes, classes: Sequence[str], side: float, *, x: bool, y: 
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_xlabel("predicted, classes in label order" if x else "")
+        axes.set_ylabel("true" if y else "")
         return
     size = min(7.5, style.name_size(len(classes), side - 0.3))
     names = [style.shown(name) for name in classes]
     axes.set_xticks(range(len(names)), names, fontsize=size, rotation=90)
     axes.set_yticks(range(len(names)), names, fontsize=size)
     axes.tick_params(labelbottom=x, labelleft=y, length=2)
-    axes.set_xlabel("predicted" if x else "")
+    axes.set(xlabel="predicted" if x else "", ylabel="true" if y else "")
 
 
 @style.styled
@@ -126,8 +119,10 @@ def cluster_panel(
     rows, columns = _grid(len(points))
     many = len(classes) > style.FEW_CLASSES
     legend_columns = -(-len(classes) // (LEGEND_ROWS if rows == 1 else 2 * LEGEND_ROWS))
-    side = 3.1
-    figure = style.new_figure(columns * side + 1.6 * legend_columns, rows * (side + 0.5) + 0.3)
+    side, title_inches = 3.1, 0.35 + 0.16 * label_lines(names)
+    figure = style.new_figure(
+        columns * side + 1.6 * legend_columns, rows * (side + title_inches) + 0.3
+    )
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     colors = style.class_colors(len(classes))
     for index, axes in enumerate(panels):
@@ -149,7 +144,7 @@ def cluster_panel(
         axes.spines[:].set_visible(True)
         axes.set(xticks=[], yticks=[])
         axes.margins(0.05)
-        axes.set_title(_wrapped(names[index], side), fontsize=9)
+        axes.set_title(names[index], fontsize=9)
         axes.set_xlabel(f"macro F1 {scores[index]:.3f}")
     figure.suptitle(title, fontsize=10)
     figure.legend(
@@ -181,7 +176,7 @@ def recall_compared(
     order = np.argsort(-np.asarray(train_counts), kind="stable")
     groups = _neighbours(order)
     width = float(np.clip(2.5 + 0.75 * len(groups), 7.5, 16))
-    figure = style.new_figure(width, 4.6 + 0.22 * -(-len(names) // 3))
+    figure = style.new_figure(width, 4.4 + legend_inches(names, width))
     axes = figure.subplots()
     images = axes.twinx()
     sizes = np.array([np.mean(train_counts[group]) for group in groups])
@@ -249,7 +244,7 @@ def metrics_heatmap(
     rows = [f"{name}{arrows[way]}" for name, way in zip(metrics, directions, strict=True)]
     goodness = np.stack([_goodness(row, way) for row, way in zip(values, directions, strict=True)])
     cell = 0.72
-    heads = min(style.text_inches(names, 8.5), 3.0)
+    heads = min(label_inches(names, 8.5), 3.0)
     width = style.text_inches(rows, 8.5) + max(cell * len(names), 1.6) + 0.7 + 0.5 * heads
     figure = style.new_figure(width, 0.215 * len(rows) + 0.75 * heads + 0.9)
     axes = figure.subplots()
@@ -294,7 +289,7 @@ def radar(values: Floats, metrics: Sequence[str], names: Sequence[str], places: 
         places: Position of each among all configurations (K,), which decides its look.
     """
     angles = np.linspace(0, 2 * np.pi, len(metrics), endpoint=False)
-    figure = style.new_figure(7.2, 5.6 + 0.22 * len(names))
+    figure = style.new_figure(7.2, 5.6 + legend_inches(names, 7.2))
     axes: Any = figure.subplots(subplot_kw={"projection": "polar"})
     all_looks = looks(int(np.max(places)) + 1)
     closed = np.append(angles, angles[0])
@@ -308,14 +303,13 @@ def radar(values: Floats, metrics: Sequence[str], names: Sequence[str], places: 
             marker=look.marker,
             label=name,
         )
-        axes.fill(closed, np.nan_to_num(np.append(row, row[0])), color=look.color, alpha=0.05)
     largest = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
     top = float(np.clip(np.ceil(largest * 10 + 0.2) / 10, 0.1, 1.0))
     axes.set_ylim(0, top)
     axes.set_theta_offset(np.pi / 2)
     axes.set_theta_direction(-1)
     axes.set_xticks(angles, metrics)
-    axes.tick_params(axis="x", pad=10)
+    axes.tick_params(axis="x", pad=12)
     axes.tick_params(axis="y", labelsize=7.5, labelcolor="#555555")
     axes.set_rlabel_position(180 / len(metrics))
     axes.spines["polar"].set_visible(False)

@@ -210,7 +210,7 @@ def radar(grouped: Grouped, names: dict[str, str]) -> Any:
     top = (tables.by_validation(grouped, "selected_val/balanced_accuracy") or ranking)[:TOP]
     return cells.radar(
         np.array([[_mean(group, f"test/{name}") for name in metrics] for group in top]),
-        [name.replace("_", " ") for name in metrics],
+        [name.replace("_", " ").replace("f1", "F1") for name in metrics],
         [names[group.name] for group in top],
         np.array([list(names).index(group.name) for group in top]),
     )
