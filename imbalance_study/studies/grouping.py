@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import statistics as numbers
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -18,6 +17,9 @@ HEADLINE = (
     "test/tail_recall",
     "test/worst_recall",
 )
+# What a training is measured by, as a mark says it, to the field of an outcome.
+
+_AMOUNTS = {"epochs": "epochs", "images seen": "images_seen", "updates": "steps"}
 
 
 class Group(NamedTuple):
@@ -146,18 +148,20 @@ def _data_marks(runs: dict[int, Outcome], reference: dict[int, Outcome]) -> list
 
 
 def _training_marks(runs: dict[int, Outcome], reference: dict[int, Outcome]) -> list[str]:
-    """Epochs and images seen, run by run; updates too where the images are as many."""
+    """Epochs and images seen, run by run; updates where the images are as many."""
     marks = []
-    for noun, attribute in (("epochs", "epochs"), ("images", "images_seen"), ("updates", "steps")):
-        typical = functools.partial(_typical, attribute=attribute)
-        pairs = _pairs(runs, reference)
+    pairs = _pairs(runs, reference)
+    for text, attribute in _AMOUNTS.items():
+        if attribute == "steps" and any("images" in mark for mark in marks):
+            break
         if any(getattr(a, attribute) != getattr(b, attribute) for a, b in pairs):
-            ours, theirs = typical(runs.values()), typical(reference.values())
-            verb = "seen" if noun == "images" else "of training" if noun == "epochs" else "made"
-            said = f"{noun} {verb}: {ours} where the baseline has {theirs}"
-            if ours == theirs:
-                said = f"{noun} {verb} differ from the baseline's in some seeds"
-            marks.append(said)
+            ours, theirs = (_typical((pair[side] for pair in pairs), attribute) for side in (0, 1))
+            same = ours == theirs
+            marks.append(
+                f"{text} differ in some seeds"
+                if same
+                else f"{ours} {text} where the baseline has {theirs}"
+            )
     return marks
 
 
