@@ -18,7 +18,6 @@ HEADLINE = (
     "test/worst_recall",
 )
 # What a training is measured by, as a mark says it, to the field of an outcome.
-
 _AMOUNTS = {"epochs": "epochs", "images seen": "images_seen", "updates": "steps"}
 
 
@@ -28,7 +27,6 @@ class Group(NamedTuple):
     name: str
     outcomes: tuple[Outcome, ...]  # one per seed, ascending
     marks: tuple[str, ...]  # how it differs from the baseline, empty where it can be compared
-    same_data: bool  # as the baseline's runs, seed by seed
 
     @property
     def comparable(self) -> bool:
@@ -107,9 +105,8 @@ def group(outcomes: Sequence[Outcome], baseline: str, metric: str) -> Grouped:
     groups = []
     for name in [baseline, *(name for name in names if name != baseline)]:
         runs = by_name[name]
-        data = _data_marks(runs, reference)
-        marks = [*data, *_training_marks(runs, reference)]
-        groups.append(Group(name, tuple(runs.values()), tuple(marks), not data))
+        marks = [*_data_marks(runs, reference), *_training_marks(runs, reference)]
+        groups.append(Group(name, tuple(runs.values()), tuple(marks)))
     if len(groups) > 1:
         notes += _missing_seeds(groups)
     return Grouped(tuple(groups), metric, tuple(notes))
@@ -149,7 +146,7 @@ def _data_marks(runs: dict[int, Outcome], reference: dict[int, Outcome]) -> list
 
 def _training_marks(runs: dict[int, Outcome], reference: dict[int, Outcome]) -> list[str]:
     """Epochs and images seen, run by run; updates where the images are as many."""
-    marks = []
+    marks: list[str] = []
     pairs = _pairs(runs, reference)
     for text, attribute in _AMOUNTS.items():
         if attribute == "steps" and any("images" in mark for mark in marks):
