@@ -19,7 +19,7 @@ from imbalance_study.evaluation.figures_compare import (
     looks,
     short_number,
 )
-from imbalance_study.evaluation.figures_features import LEGEND_ROWS, class_marker
+from imbalance_study.evaluation.figures_features import LEGEND_ROWS, class_marker, frame
 from imbalance_study.evaluation.metrics import Floats, Ints
 
 FREQUENCY_BINS = 10  # of many classes
@@ -142,8 +142,8 @@ def cluster_panel(
                 label=f"{label}  {name}" if many else name,
             )
         axes.spines[:].set_visible(True)
-        axes.set(xticks=[], yticks=[])
-        axes.margins(0.05)
+        low, high = frame(points[index], cut_off=True)
+        axes.set(xticks=[], yticks=[], xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         axes.set_title(names[index], fontsize=9)
         axes.set_xlabel(f"macro F1 {scores[index]:.3f}")
     figure.suptitle(title, fontsize=10)
