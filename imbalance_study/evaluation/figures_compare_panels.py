@@ -142,7 +142,7 @@ def cluster_panel(
                 label=f"{label}  {name}" if many else name,
             )
         axes.spines[:].set_visible(True)
-        low, high = frame(points[index], cut_off=True)
+        low, high = frame(points[index], cut_off=False)
         axes.set(xticks=[], yticks=[], xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         axes.set_title(names[index], fontsize=9)
         axes.set_xlabel(f"macro F1 {scores[index]:.3f}")
