@@ -289,7 +289,7 @@ def _around_zero(axes: Axes, difference: Floats, low: Floats, high: Floats) -> N
     ends = np.concatenate([difference, low, high])
     least = max(float(np.nanmin(ends, initial=0.0)), -4 * largest)
     most = min(float(np.nanmax(ends, initial=0.0)), 4 * largest)
-    margin = 0.06 * (most - least)
+    margin = 0.06 * (most - least) or largest
     axes.set_xlim(least - margin, most + margin)
 
 
@@ -297,7 +297,7 @@ def _verdict(difference: float, p_holm: float) -> str:
     if not np.isfinite(difference):
         return "no seed in common"
     test = "no test" if not np.isfinite(p_holm) else p_text(p_holm)
-    return f"{difference:+.3f}   {test}"
+    return f"{round(difference, 3) + 0.0:+.3f}   {test}"
 
 
 @style.styled

@@ -95,18 +95,23 @@ def _sure(one: Judged) -> str:
     """Difference, interval and p."""
     assert one.test is not None
     test = one.test
-    low, high = (f"{end:+.3f}" for end in (test.low, test.high))
+    low, high = _signed(test.low), _signed(test.high)
     return (
         f"{abs(test.difference):.3f} (95 % interval {low} to {high}, Holm-corrected "
         f"{p_text(one.p_holm)}, {test.pairs} seeds)"
     )
 
 
+def _signed(value: float) -> str:
+    """With its sign, and never -0.000."""
+    return f"{round(value, 3) + 0.0:+.3f}"
+
+
 def _listed(those: Sequence[Judged]) -> str:
     told = []
     for one in those[:LISTED]:
         assert one.test is not None
-        told.append(f"{one.group.name} ({one.test.difference:+.3f}, {p_text(one.p_holm)})")
+        told.append(f"{one.group.name} ({_signed(one.test.difference)}, {p_text(one.p_holm)})")
     return _joined(told + [f"{len(those) - LISTED} more"] * (len(those) > LISTED))
 
 
@@ -135,7 +140,7 @@ def _marked(judged: Sequence[Judged], grouped: Grouped) -> list[str]:
 def _difference(one: Judged) -> str:
     if one.test is None or one.test.pairs == 0:
         return ""
-    return f" ({one.test.difference:+.3f})"
+    return f" ({_signed(one.test.difference)})"
 
 
 def _tail(grouped: Grouped) -> list[str]:
@@ -171,7 +176,7 @@ def _head(one: Judged) -> str:
         return f"{third} gains as well, {_sure(one)}"
     if one.test is None or one.test.pairs == 0:
         return f"what it does to {third} is not known"
-    return f"for {third} ({one.test.difference:+.3f}) no difference is shown"
+    return f"for {third} ({_signed(one.test.difference)}) no difference is shown"
 
 
 def _choice(grouped: Grouped) -> list[str]:
@@ -231,8 +236,8 @@ def _ensemble(grouped: Grouped) -> list[str]:
     return [
         f"Of the ensembles, {table['ensemble'][best]} ({table['of'][best]}, "
         f"{table['members'][best]} models) has the highest {words(grouped.metric)}, "
-        f"{table[column][best]:.3f}, {table['gain'][best]:+.3f} against the mean of its members; "
-        "it is one ensemble, without a test, and costs as many passes as it has models."
+        f"{table[column][best]:.3f}, {_signed(table['gain'][best])} against the mean of its "
+        "members; it is one ensemble, without a test, and costs as many passes as it has models."
     ]
 
 
