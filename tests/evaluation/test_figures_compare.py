@@ -19,16 +19,15 @@ def configurations(count):
 def texts_inside(figure, renderer):
     """Whether every title, tick and other text of the panels lies within the figure."""
     box = figure.bbox.padded(1)
-    texts = [text for axes in figure.axes for text in [axes.title, *axes.texts]]
-    for axes in figure.axes:
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    texts = [text for axes in shown for text in [axes.title, *axes.texts]]
+    for axes in shown:
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
             ticks = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=False)
             texts += [label for at, label in ticks if low <= at <= high]
     found = [
-        text.get_window_extent(renderer)
-        for text in texts
-        if text.get_visible() and text.get_text() and text.axes.get_visible()
+        text.get_window_extent(renderer) for text in texts if text.get_visible() and text.get_text()
     ]
     return all(
         box.x0 <= one.x0 and one.x1 <= box.x1 and box.y0 <= one.y0 and one.y1 <= box.y1
