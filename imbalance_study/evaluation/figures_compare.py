@@ -192,9 +192,15 @@ def headline_bars(metrics: Mapping[str, Bars], names: Sequence[str]) -> Figure:
     for axes, (metric, bars) in zip(panels, metrics.items(), strict=True):
         colors = [look.color for look in looks(len(names))]
         axes.barh(places, np.nan_to_num(bars.mean), 0.72, color=colors, alpha=0.55)
-        errors = np.nan_to_num(np.maximum([bars.mean - bars.low, bars.high - bars.mean], 0))
+        known = np.isfinite(bars.low)
         axes.errorbar(
-            bars.mean, places, xerr=errors, fmt="none", ecolor="#333333", elinewidth=1, capsize=2
+            bars.mean[known],
+            places[known],
+            xerr=[(bars.mean - bars.low)[known], (bars.high - bars.mean)[known]],
+            fmt="none",
+            ecolor="#333333",
+            elinewidth=1,
+            capsize=2,
         )
         for place, values in zip(places, bars.seeds, strict=True):
             spread = (
@@ -378,7 +384,7 @@ def _inside_values(axes: Axes, values: Floats) -> None:
     known = values[np.isfinite(values)]
     if not len(known):
         return
-    room = max(0.5 * float(np.ptp(known)), 0.05)
+    room = max(float(np.ptp(known)), 0.05)
     bottom, top = axes.get_ylim()
     axes.set_ylim(max(bottom, float(known.min()) - room), min(top, float(known.max()) + room))
 
@@ -386,10 +392,10 @@ def _inside_values(axes: Axes, values: Floats) -> None:
 def short_number(value: float) -> str:
     """A number in few letters: 0.613, 12.3, 4,567, 126M."""
     size = abs(value)
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if size >= limit:
-            return f"{value / limit * (10 if unit == 'k' else 1):.3g}{unit}"
-    if size >= 1000:
+    for least, limit, unit in ((999.5e6, 1e9, "G"), (999.5e3, 1e6, "M"), (1e4, 1e3, "k")):
+        if size >= least:
+            return f"{value / limit:.3g}{unit}"
+    if size >= 999.5:
         return f"{value:,.0f}"
     if size >= 10 or value == round(value):
         return f"{value:.3g}"

@@ -86,7 +86,8 @@ def test_a_p_value_below_5_percent_never_reads_as_5_percent(p, text):
         (4.1e9, "4.1G"),
         (-0.5, "-0.500"),
         (100, "100"),
-        (999.9, "1e+03"),
+        (999.9, "1,000"),
+        (999_900, "1M"),
     ],
 )
 def test_numbers_are_written_in_few_letters(value, text):
