@@ -362,7 +362,7 @@ def _log_range(axes: Axes, amounts: Floats) -> None:
     room = max((high / low) ** 0.12, 1.25)
     axes.set_xlim(low / room, high * room)
     ticks = _round_ticks(low / room, high * room)
-    axes.set_xticks(ticks, [short_number(tick) for tick in ticks])
+    axes.set_xticks(ticks, [f"{tick:g}" if tick < 1000 else short_number(tick) for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
 
 
