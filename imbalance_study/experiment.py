@@ -20,7 +20,6 @@ import torch
 
 from imbalance_study import analyses, corrections, pictures, prepare, stages, watching
 from imbalance_study.config import Config
-from imbalance_study.data import longtail
 from imbalance_study.data.batches import Batches
 from imbalance_study.evaluation import intervals, metrics
 from imbalance_study.models import complexity
@@ -166,7 +165,7 @@ def _facts(
     """What was found out and decided before training, for the record."""
     parameters = complexity.count_parameters(model)
     return {
-        "fingerprint": longtail.fingerprint(data.image_set, data.split, config.data_seed),
+        "fingerprint": data.fingerprint,
         "class_names": list(data.image_set.class_names),
         "train_counts": data.class_counts.tolist(),
         "images": {name: len(rows) for name, rows in data.split._asdict().items()},
@@ -223,6 +222,7 @@ def _evaluate(
             fitted,
             test,
             seed=config.seed,
+            data_seed=config.data_seed,
             gradcam_layers=config.gradcam_layers,
             colormap=config.colormap,
         ),
