@@ -8,15 +8,18 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
-from imbalance_study import analyses, prepare
+from imbalance_study import analyses, knobs, prepare
 from imbalance_study.config import Config, Resolved
+from imbalance_study.evaluation.metrics import classification_metrics, prefixed
 from imbalance_study.identity import identity
 from imbalance_study.studies import vary
 from imbalance_study.studies.suites import SUITES
 from imbalance_study.studies.vary import Comparing, Configuration
 
+_SIX_IMAGES = np.arange(6), np.eye(6), np.ones(6, int)  # the smallest set that has all metrics
 BALANCED = "balanced:per_class=50"
 # What the parent draws from; the costly part for the first seed of each configuration alone.
 _EVERY_SEED = "predictions+intervals+confusion"
@@ -33,6 +36,16 @@ class Child(NamedTuple):
     identity: str
     fingerprint: str  # of its data
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is known by."""
+        return self.identity, self.fingerprint
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        return f"{self.label}, seed {self.seed}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -42,7 +55,8 @@ class Plan:
     configurations: list[Configuration]
     children: list[Child]
     baseline: str
-    common: dict[str, Any]  # knobs that all share, as typed
+    given: dict[str, Any]  # knobs that all share, as typed
+    common: dict[str, Any]  # those, and what the suite added
     notes: list[str]
 
     @property
@@ -83,15 +97,13 @@ def make(comparing: Comparing, common: Mapping[str, Any]) -> Plan:
     ]
     _check_models(children)
     baseline = found[0].label if comparing.baseline == "auto" else comparing.baseline
-    return Plan(comparing, found, children, baseline, shared, notes)
+    return Plan(comparing, found, children, baseline, dict(common), shared, notes)
 
 
 def _check_metric(metric: str) -> None:
-    from imbalance_study.evaluation.metrics import known_metrics
-
-    known = [f"test/{name}" for name in known_metrics()]
+    known = list(prefixed(classification_metrics(*_SIX_IMAGES, loss=0.0), "test"))
     if metric not in known:
-        raise ValueError(vary.knobs.unknown(metric, known, "metric"))
+        raise ValueError(knobs.unknown(metric, known, "metric"))
 
 
 def _settings_of_suite(
@@ -162,7 +174,8 @@ def _child(label: str, number: int, resolved: Resolved) -> Child:
         config, run_name=f"{label}, seed {config.seed}", analyses=analyses_
     )
     # The same on a processor and on a GPU it is not.
-    known = dataclasses.replace(config, device=where.device.type, precision=where.precision)
+    device: Any = where.device.type
+    known = dataclasses.replace(config, device=device, precision=where.precision)
     return Child(
         label, config.seed, number == 0, Resolved(config, origins), identity(known), fingerprint
     )
@@ -170,11 +183,11 @@ def _child(label: str, number: int, resolved: Resolved) -> Child:
 
 def _check_models(children: list[Child]) -> None:
     """Build each distinct model once, on the processor, and look for what analyses need of it."""
-    done = set()
+    done: set[tuple[Any, ...]] = set()
     for child in children:
         config = child.resolved.config
-        key = (config.model, config.head, config.stem, config.loss, config.image_size)
-        key += (config.dataset, config.analyses, config.gradcam_layers)
+        built = config.model, config.head, config.stem, config.loss, config.image_size
+        key = (*built, config.dataset, config.analyses, config.gradcam_layers)
         if key in done:
             continue
         done.add(key)
@@ -195,7 +208,7 @@ def describe(plan: Plan, reused: set[tuple[str, str]]) -> str:
         reused: Identity and fingerprint of the runs that are finished.
     """
     seeds = list(dict.fromkeys(child.seed for child in plan.children))
-    todo = [c for c in plan.children if (c.identity, c.fingerprint) not in reused]
+    todo = [c for c in plan.children if c.key not in reused]
     width = max(len(one.label) for one in plan.configurations)
     lines = [
         f"{len(plan.configurations)} configurations x {len(seeds)} seeds "
@@ -203,11 +216,11 @@ def describe(plan: Plan, reused: set[tuple[str, str]]) -> str:
         f"{len(plan.children) - len(todo)} of them finished before, {len(todo)} to do"
     ]
     for label, values in plan.configurations:
-        knobs = " ".join(f"{name}={value}" for name, value in values.items())
+        settings = " ".join(f"{name}={value}" for name, value in values.items())
         own = [c for c in plan.children if c.label == label]
-        done = sum((c.identity, c.fingerprint) in reused for c in own)
+        done = sum(c.key in reused for c in own)
         known = f"{done} of {len(own)} finished" if done else ""
         base = "baseline" if label == plan.baseline else ""
         words = ", ".join(filter(None, [base, known]))
-        lines.append(f"  {label:{width}}  {knobs}" + (f"  ({words})" if words else ""))
+        lines.append(f"  {label:{width}}  {settings}" + (f"  ({words})" if words else ""))
     return "\n".join([*lines, *(f"Note: {note}" for note in plan.notes)])

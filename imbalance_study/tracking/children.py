@@ -105,8 +105,8 @@ def adopt(client: MlflowClient, runs: Iterable[tuple[Child, Run]], parent: Run) 
 def _gives_up(old: Run | None, new: Run) -> bool:
     if old is None or old.info.status in ("FAILED", "KILLED"):
         return True
-    same = old.data.tags.get(COMPARISON) == new.data.tags.get(COMPARISON)
-    return same and old.info.status == "FINISHED"
+    same: bool = old.data.tags.get(COMPARISON) == new.data.tags.get(COMPARISON)
+    return same and str(old.info.status) == "FINISHED"
 
 
 def _get(client: MlflowClient, run_id: str) -> Run | None:
