@@ -79,6 +79,7 @@ def run(
     *,
     output_dir: Path,
     show_progress: bool = True,
+    draw: bool = True,
 ) -> RunResult:
     """Train and evaluate one configuration.
 
@@ -88,6 +89,7 @@ def run(
             and after each one; what it raises ends the run.
         output_dir: Gets the checkpoints.
         show_progress: Show a bar or a line an epoch.
+        draw: Draw the figures of data, training and corrections; analyses draw theirs in any case.
 
     Raises:
         ValueError: Something in the configuration or the data is wrong; the message says what.
@@ -104,7 +106,7 @@ def run(
         analyses.get_ready(config.analyses, config.gradcam_layers, model)
         watch = _watch(config, data, procedure, parts)
         procedure = dataclasses.replace(procedure, watch=watch)
-        figures = pictures.of_data(data, procedure)
+        figures = pictures.of_data(data, procedure) if draw else {}
         images = watch(model, 0, procedure.probabilities)
         on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
         seeds = prepare.seeds(config.seed)
@@ -117,7 +119,7 @@ def run(
             trained = [Trained(model, procedure, fitted)]
             if choices.stage2 is not None:
                 trained.append(_second_stage(config, choices, trained[0], train))
-    return _evaluate(config, data, where, parts, trained, facts, output_dir)
+    return _evaluate(config, data, where, parts, trained, facts, output_dir, draw)
 
 
 def _second_stage(
@@ -190,6 +192,7 @@ def _evaluate(
     trained: list[Trained],
     facts: dict[str, Any],
     output_dir: Path,
+    draw: bool,
 ) -> RunResult:
     """Show the test set to the last epoch and to the kept ones, each once."""
     model, procedure, fitted = trained[-1]
@@ -209,7 +212,10 @@ def _evaluate(
     val = None if parts.val is None else _predict(model, parts.val, procedure)
     if val is not None:
         found |= _selected(val, procedure, data, fitted)
-    free = corrections.after_training(config, model, parts.test, procedure, data, val, test)
+    free = corrections.after_training(
+        config, model, parts.test, procedure, data, val, test, draw=draw
+    )
+    figures = pictures.of_training(fitted, data) if draw else {}
     found |= free.metrics | _costs(fitted)
     checkpoints = _save(trained, config, facts, output_dir)
     analysis = analyses.analyse(
@@ -233,7 +239,7 @@ def _evaluate(
         history=fitted.history,
         facts=facts,
         tables=analysis.tables | free.tables,
-        figures=pictures.of_training(fitted, data) | free.figures | analysis.figures,
+        figures=figures | free.figures | analysis.figures,
         model=model,
         fit=fitted,
         test=test,

@@ -70,7 +70,7 @@ def _run(
         workers.Task(
             parent.at_home(child.resolved),
             parent.tags_of(child),
-            keep_model=child.first,
+            brief=not child.first,
             metric=plan.comparing.metric,
         )
         for child in todo

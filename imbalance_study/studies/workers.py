@@ -29,7 +29,7 @@ class Task(NamedTuple):
 
     resolved: Resolved
     tags: dict[str, str]
-    keep_model: bool
+    brief: bool
     metric: str
 
 
@@ -84,9 +84,7 @@ def run_one(task: Task) -> Done:
 
     begun = time.perf_counter()
     try:
-        result = run.train(
-            task.resolved, tags=task.tags, show_progress=False, keep_model=task.keep_model
-        )
+        result = run.train(task.resolved, tags=task.tags, show_progress=False, brief=task.brief)
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
         kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "

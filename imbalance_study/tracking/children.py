@@ -134,7 +134,7 @@ def _alive(run: Run) -> bool:
         begun = psutil.Process(int(run.data.tags["pid"])).create_time()
     except (psutil.Error, KeyError, ValueError):
         return False
-    return begun <= run.info.start_time / 1000 + 1
+    return bool(begun <= run.info.start_time / 1000 + 1)
 
 
 def other_commits(runs: Iterable[Run]) -> set[str]:

@@ -41,7 +41,7 @@ def train(
     tags: Mapping[str, str] | None = None,
     on_epoch: experiment.OnEpoch = lambda result: None,
     show_progress: bool = True,
-    keep_model: bool = True,
+    brief: bool = False,
 ) -> experiment.RunResult:
     """Run one configuration and record it in MLflow.
 
@@ -54,8 +54,9 @@ def train(
         tags: Of the run, beside its own; there from its start on.
         on_epoch: Called after each epoch is recorded; what it raises ends the run.
         show_progress: Show progress and, at the end, results and links.
-        keep_model: Log the model in the form that serves, which takes seconds; the checkpoints are
-            kept in any case.
+        brief: Leave out what takes seconds and looks the same for every seed: the figures of data
+            and training, and the model in the form that serves. Metrics, tables, checkpoints and
+            what `analyses` names are recorded in any case.
 
     Raises:
         ValueError: Something in the configuration, the data or the store is wrong.
@@ -74,8 +75,10 @@ def train(
             recorder.on_epoch(epoch)
             on_epoch(epoch)
 
-        result = experiment.run(config, record, output_dir=folder, show_progress=show_progress)
-        recorder.finish(result, folder, keep_model)
+        result = experiment.run(
+            config, record, output_dir=folder, show_progress=show_progress, draw=not brief
+        )
+        recorder.finish(result, folder, keep_model=not brief)
     if show_progress:
         print(summary.closing(result, store.without_password(uri), run), flush=True)
     return result
@@ -215,7 +218,7 @@ class Recorder:
         params = _params(self.resolved)
         mlflow.log_params({name: value for name, value in params.items() if name not in there})
 
-    def finish(self, result: experiment.RunResult, folder: Path, keep_model: bool) -> None:
+    def finish(self, result: experiment.RunResult, folder: Path, *, keep_model: bool) -> None:
         """Record the final metrics, tables, figures, checkpoints, the model and a summary."""
         # At step 0 the UI compares runs by bars, at any other by lines of one point each.
         curves = result.history[-1].metrics.keys()
