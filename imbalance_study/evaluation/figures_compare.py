@@ -1,0 +1,404 @@
+"""Figures of several configurations: curves, bars, differences, costs.
+
+All take arrays and labels; a configuration has the same colour in all of them, and the baseline,
+which comes first, is black. The panels of matrices, clusters and recalls are in
+`figures_compare_panels`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from imbalance_study.evaluation import figures_style as style
+from imbalance_study.evaluation.metrics import Floats
+
+COLORS = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PINK, style.SKY)
+PATTERNS = ("-", "--", ":")
+MARKERS = "osD^vP"
+LONGEST = 64  # letters of a configuration's name
+LINE = 34  # letters of it on one line, where it breaks into two
+DAGGER = " †"
+FOOTNOTE = "† other data or another amount of training than the baseline: not to be ranked with it"
+
+
+class Look(NamedTuple):
+    """How a configuration is drawn."""
+
+    color: str
+    pattern: str
+    marker: str
+
+
+class Band(NamedTuple):
+    """A quantity over the epochs, over seeds."""
+
+    steps: Floats  # (E,)
+    mean: Floats  # (E,)
+    low: Floats  # (E,)
+    high: Floats  # (E,)
+
+
+class Bars(NamedTuple):
+    """One metric of all configurations."""
+
+    mean: Floats  # (K,)
+    low: Floats  # (K,) end of the interval, NaN without one
+    high: Floats  # (K,)
+    seeds: Sequence[Floats]  # K vectors of single values
+
+
+def looks(count: int) -> list[Look]:
+    """Looks of so many configurations, all different up to 19: black, then colours by patterns."""
+    found = [Look(style.BLACK, "-", "o")]
+    for index in range(count - 1):
+        round_, position = divmod(index, len(COLORS))
+        pattern = PATTERNS[round_ % len(PATTERNS)]
+        found.append(Look(COLORS[position], pattern, MARKERS[(position + round_) % len(MARKERS)]))
+    return found[:count]
+
+
+def labels(names: Sequence[str], marked: Sequence[bool] = (), length: int = LONGEST) -> list[str]:
+    """Names short enough for a legend, still all different; those marked carry a dagger.
+
+    What all names begin with up to ``=`` is left out; a long one is cut in its middle, and set on
+    two lines.
+    """
+    heads = {name.partition("=")[0] for name in names}
+    same = len(heads) == 1 and len(names) > 1 and all(name.count("=") for name in names)
+    cut = [_cut(name.partition("=")[2] if same else name, length) for name in names]
+    found = [
+        f"{text} ({cut[:index].count(text) + 1})" if cut.count(text) > 1 else text
+        for index, text in enumerate(cut)
+    ]
+    daggers = [DAGGER if mark else "" for mark in marked] or [""] * len(names)
+    return [
+        _wrapped(text + dagger).replace("$", r"\$")
+        for text, dagger in zip(found, daggers, strict=True)
+    ]
+
+
+def _cut(name: str, length: int) -> str:
+    text = " ".join(name.split()) or "(no name)"
+    if len(text) <= length:
+        return text
+    head = (length - 1) * 3 // 5
+    return f"{text[:head].rstrip()}…{text[head + 1 - length :].lstrip()}"
+
+
+def _wrapped(text: str) -> str:
+    """A long text on two lines, broken at a space where there is one, else at a sign."""
+    if len(text) <= LINE:
+        return text
+    breaks = [at for at in range(len(text) - LINE, LINE + 1) if text[at - 1] in " ,:=+|/…"]
+    spaces = [at for at in breaks if text[at - 1] == " "]
+    at = min(spaces or breaks or [LINE], key=lambda at: abs(at - len(text) / 2))
+    return f"{text[:at].rstrip()}\n{text[at:].lstrip()}"
+
+
+def label_inches(names: Sequence[str], size: float = 9.0) -> float:
+    """Width of the longest line of the labels."""
+    return style.text_inches([line for name in names for line in name.split("\n")], size)
+
+
+def label_lines(names: Sequence[str]) -> int:
+    """Lines of the tallest label."""
+    return max(name.count("\n") + 1 for name in names)
+
+
+def explain_daggers(figure: Figure, names: Sequence[str]) -> None:
+    """Say at the foot of the figure what a dagger means, where there is one."""
+    if any(name.endswith(DAGGER) for name in names):
+        figure.supxlabel(FOOTNOTE, fontsize=8, color="#555555")
+
+
+def legend_below(figure: Figure, axes: Axes, width: float) -> None:
+    """One legend for all panels, in as many columns as fit."""
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=_columns(names, width), handlelength=3
+    )
+
+
+def _columns(names: Sequence[str], width: float) -> int:
+    return int(np.clip(width // (label_inches(names, 8.5) + 0.65), 1, len(names)))
+
+
+def legend_inches(names: Sequence[str], width: float) -> float:
+    """Height of the legend that `legend_below` draws."""
+    return -(-len(names) // _columns(names, width)) * 0.155 * label_lines(names) + 0.25
+
+
+@style.styled
+def training_curves_compared(
+    curves: Mapping[str, Mapping[int, Band]], names: Sequence[str]
+) -> Figure:
+    """A panel per metric: the mean over the seeds that reached the epoch, -+ standard deviation.
+
+    Args:
+        curves: Metric to configuration's position in `names` to its band.
+        names: Labels (K,), the baseline first.
+    """
+    across = min(len(curves), 2)
+    down = -(-len(curves) // across)
+    width = max(5.4 * across, 6.5)
+    figure = style.new_figure(width, 3.3 * down + legend_inches(names, width))
+    all_looks = looks(len(names))
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for axes, (metric, bands) in zip(panels, curves.items(), strict=False):
+        for index, band in bands.items():
+            look = all_looks[index]
+            axes.fill_between(
+                band.steps, band.low, band.high, color=look.color, alpha=0.12, linewidth=0
+            )
+            axes.plot(
+                band.steps,
+                band.mean,
+                color=look.color,
+                linestyle=look.pattern,
+                marker=look.marker if len(band.steps) <= 3 else None,
+                label=names[index],
+                zorder=3 if index else 4,
+            )
+        own = " (each its own objective)" if metric == "train/loss" else ""
+        axes.set(title=metric + own, xlabel="epoch")
+        axes.grid(True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    for axes in panels[len(curves) :]:
+        axes.set_visible(False)
+    fullest = max(panels, key=lambda axes: len(axes.get_lines()))
+    legend_below(figure, fullest, width)
+    return figure
+
+
+@style.styled
+def headline_bars(metrics: Mapping[str, Bars], names: Sequence[str]) -> Figure:
+    """A group of bars per metric: means, 95 % intervals over seeds, each seed a dot.
+
+    Args:
+        metrics: Metric to its values of all configurations.
+        names: Labels (K,), the baseline first, which is drawn on top.
+    """
+    width = label_inches(names) + 2.35 * len(metrics) + 0.4
+    figure = style.new_figure(width, 1.3 + 0.38 * len(names))
+    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    places = np.arange(len(names))
+    for axes, (metric, bars) in zip(panels, metrics.items(), strict=True):
+        colors = [look.color for look in looks(len(names))]
+        axes.barh(places, np.nan_to_num(bars.mean), 0.72, color=colors, alpha=0.55)
+        errors = np.nan_to_num(np.maximum([bars.mean - bars.low, bars.high - bars.mean], 0))
+        axes.errorbar(
+            bars.mean, places, xerr=errors, fmt="none", ecolor="#333333", elinewidth=1, capsize=2
+        )
+        for place, values in zip(places, bars.seeds, strict=True):
+            spread = (
+                np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(len(values))
+            )
+            axes.scatter(
+                values,
+                place + spread,
+                s=11,
+                color="white",
+                edgecolors="#222222",
+                linewidths=0.7,
+                zorder=3,
+            )
+        _write_values(axes, bars)
+        axes.set_title(metric)
+        axes.grid(axis="x")
+    panels[0].set_yticks(places, names)
+    panels[0].set_ylim(len(names) - 0.4, -0.6)
+    explain_daggers(figure, names)
+    return figure
+
+
+def _write_values(axes: Axes, bars: Bars) -> None:
+    """The mean in a column of its own at the right, so that no bar or dot covers it."""
+    ends = [bars.mean, *bars.seeds]
+    largest = max((float(np.nanmax(one)) for one in ends if np.isfinite(one).any()), default=1.0)
+    top = max(largest, float(np.nanmax(bars.high)) if np.isfinite(bars.high).any() else 0.0, 0.01)
+    top = min(top, 1.25 * max(largest, 0.01))
+    axes.set_xticks([tick for tick in MaxNLocator(4).tick_values(0, top) if tick <= top])
+    axes.set_xlim(0, 1.36 * top)
+    for place, mean in enumerate(bars.mean):
+        text = f"{mean:.3f}" if np.isfinite(mean) else "–"
+        axes.text(1.34 * top, place, text, ha="right", va="center", fontsize=8.5)
+
+
+@style.styled
+def differences_to_baseline(
+    difference: Floats,
+    low: Floats,
+    high: Floats,
+    p_holm: Floats,
+    names: Sequence[str],
+    title: str,
+    *,
+    alpha: float = 0.05,
+) -> Figure:
+    """Mean paired differences over seeds with 95 % intervals, the largest on top.
+
+    Filled where the Holm-corrected p is below `alpha`, else hollow; grey where the label carries a
+    dagger. A difference without a test (fewer than three seeds) has no interval.
+
+    Args:
+        difference: Configuration - baseline (K,), NaN where they have no seed in common.
+        low: Lower ends (K,), NaN without a test.
+        high: Upper ends (K,).
+        p_holm: Corrected p values (K,), NaN without a test.
+        names: Labels (K,).
+        title: What differs.
+        alpha: Level.
+    """
+    order = np.argsort(-np.nan_to_num(difference, nan=-np.inf), kind="stable")
+    width = float(np.clip(label_inches(names) + 6.0, 6.5, 11))
+    figure = style.new_figure(width, 1.5 + 0.38 * len(names))
+    axes = figure.subplots()
+    axes.axvline(0, color=style.BLACK, linewidth=1)
+    for place, index in enumerate(order):
+        shown = bool(p_holm[index] < alpha)
+        color = style.GREY if names[index].endswith(DAGGER) else style.BLUE
+        axes.plot([low[index], high[index]], [place, place], color=color, linewidth=2)
+        face = color if shown else "white"
+        axes.plot(difference[index], place, "o", color=color, markerfacecolor=face, markersize=7)
+        axes.annotate(
+            _verdict(difference[index], p_holm[index]),
+            (1.01, place),
+            xycoords=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=8.5,
+        )
+    axes.set_yticks(range(len(order)), [names[index] for index in order])
+    axes.set_ylim(len(order) - 0.4, -0.6)
+    _around_zero(axes, difference, low, high)
+    axes.grid(axis="x")
+    axes.set(title=title, xlabel="difference to the baseline; filled: Holm-corrected p below 0.05")
+    explain_daggers(figure, names)
+    return figure
+
+
+def _around_zero(axes: Axes, difference: Floats, low: Floats, high: Floats) -> None:
+    """Limits that hold the differences; a much wider interval leaves the figure."""
+    largest = float(np.nanmax(np.abs(difference), initial=0.0)) or 0.01
+    ends = np.concatenate([difference, low, high])
+    least = max(float(np.nanmin(ends, initial=0.0)), -4 * largest)
+    most = min(float(np.nanmax(ends, initial=0.0)), 4 * largest)
+    margin = 0.06 * (most - least)
+    axes.set_xlim(least - margin, most + margin)
+
+
+def _verdict(difference: float, p_holm: float) -> str:
+    if not np.isfinite(difference):
+        return "no seed in common"
+    test = "no test" if not np.isfinite(p_holm) else p_text(p_holm)
+    return f"{difference:+.3f}   {test}"
+
+
+def p_text(p_value: float) -> str:
+    """A p value as one writes it; one below 5 % never reads as 5 %."""
+    if p_value < 0.001:
+        return "p < 0.001"
+    text = f"{p_value:.3f}" if p_value < 0.1 else f"{p_value:.2f}"
+    return f"p < {text}" if p_value < 0.05 <= float(text) else f"p = {text}"
+
+
+@style.styled
+def metric_against_costs(
+    costs: Mapping[str, Floats],
+    values: Floats,
+    low: Floats,
+    high: Floats,
+    names: Sequence[str],
+    metric: str,
+) -> Figure:
+    """A panel per cost, on a logarithmic axis, with the metric's 95 % interval over seeds.
+
+    Args:
+        costs: What it costs, with its unit, to the values (K,); NaN where not measured.
+        values: Metric (K,).
+        low: Lower ends (K,), NaN without an interval.
+        high: Upper ends (K,).
+        names: Labels (K,), the baseline first.
+        metric: Its name.
+    """
+    width = 5.2 * max(len(costs), 1.4)
+    figure = style.new_figure(width, 3.9 + legend_inches(names, width))
+    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    errors = np.nan_to_num(np.maximum([values - low, high - values], 0))
+    for axes, (cost, amounts) in zip(panels, costs.items(), strict=True):
+        for index, look in enumerate(looks(len(names))):
+            axes.errorbar(
+                amounts[index],
+                values[index],
+                yerr=errors[:, index : index + 1],
+                color=look.color,
+                marker=look.marker,
+                markersize=7,
+                markerfacecolor=look.color if look.pattern == "-" else "white",
+                linestyle="none",
+                elinewidth=1,
+                capsize=2,
+                label=names[index],
+            )
+        _log_range(axes, amounts)
+        axes.set_xlabel(cost)
+        axes.grid(True)
+    panels[0].set_ylabel(f"{metric}, 95 % interval")
+    _inside_values(panels[0], values)
+    legend_below(figure, panels[0], width)
+    return figure
+
+
+def _log_range(axes: Axes, amounts: Floats) -> None:
+    known = amounts[np.isfinite(amounts) & (amounts > 0)]
+    if not len(known):
+        return
+    axes.set_xscale("log")
+    low, high = float(known.min()), float(known.max())
+    room = max((high / low) ** 0.12, 1.25)
+    axes.set_xlim(low / room, high * room)
+    ticks = _round_ticks(low / room, high * room)
+    axes.set_xticks(ticks, [short_number(tick) for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _round_ticks(low: float, high: float) -> list[float]:
+    """Numbers 1, 2, 5 times a power of ten within the range, or the ends of a narrow one."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    fine = [step * 10.0**power for power in powers for step in (1, 2, 3, 4, 5, 6, 8)]
+    coarse = [step * 10.0**power for power in powers for step in (1, 2, 5)]
+    for ticks in (coarse, fine):
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if 2 <= len(inside) <= 8:
+            return inside
+    wide = [10.0**power for power in powers if low <= 10.0**power <= high]
+    return wide if len(wide) > 1 else [float(f"{(low * high) ** 0.5:.2g}")]
+
+
+def _inside_values(axes: Axes, values: Floats) -> None:
+    """Intervals of three seeds can be wide: they may leave the panel, the values may not."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return
+    room = max(0.5 * float(np.ptp(known)), 0.05)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, float(known.min()) - room), min(top, float(known.max()) + room))
+
+
+def short_number(value: float) -> str:
+    """A number in few letters: 0.613, 12.3, 4,567, 126M."""
+    size = abs(value)
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if size >= limit:
+            return f"{value / limit * (10 if unit == 'k' else 1):.3g}{unit}"
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size >= 10 or value == round(value):
+        return f"{value:.3g}"
+    return f"{value:.3f}" if size < 1 else f"{value:.2f}"
