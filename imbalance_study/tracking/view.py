@@ -56,6 +56,8 @@ def prepare(
     metrics: Sequence[str] = METRICS,
     search: str = "",
     count: int = 10,
+    images: Sequence[str] = IMAGES,
+    group_by: str = "",
 ) -> None:
     """Write the view into the experiment, unless it stands there already.
 
@@ -67,8 +69,10 @@ def prepare(
         metrics: Columns; the runs are sorted by the first, the best on top.
         search: A filter in MLflow's search syntax.
         count: Runs that the charts show.
+        images: Keys of the image grid.
+        group_by: A tag; table and bars show the mean of the runs that have the same value.
     """
-    state = {
+    state: dict[str, Any] = {
         "searchFilter": search,
         "orderByKey": f"metrics.`{metrics[0]}`",
         "orderByAsc": False,
@@ -81,13 +85,16 @@ def prepare(
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
-    } | _charts(metrics, count)
+    } | _charts(metrics, images, count)
+    if group_by:
+        one = {"mode": "tag", "groupByData": group_by}
+        state["groupBy"] = {"aggregateFunction": "average", "groupByKeys": [one]}
     text = json.dumps(state)
     if client.get_experiment(experiment_id).tags.get(_PREFIX + key) != text:
         client.set_experiment_tag(experiment_id, _PREFIX + key, text)
 
 
-def _charts(metrics: Sequence[str], count: int) -> dict[str, Any]:
+def _charts(metrics: Sequence[str], images: Sequence[str], count: int) -> dict[str, Any]:
     """Bars of the metrics in the columns, the images, the curves; all other sections folded."""
     shown = next((size for size in _SIZES if size >= count), _SIZES[-1])
     common = {"deleted": False, "isGenerated": True, "runsCountToCompare": shown}
@@ -98,7 +105,7 @@ def _charts(metrics: Sequence[str], count: int) -> dict[str, Any]:
     cards += [
         {"type": "IMAGE", "metricSectionId": "images", "imageKeys": [f"images/{key}"]}
         | {"step": 0, "showRunParams": False}
-        for key in IMAGES
+        for key in images
     ]
     line = {
         "type": "LINE",
