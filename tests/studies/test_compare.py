@@ -8,14 +8,13 @@ import time
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from imbalance_study.studies.compare import compare
 from imbalance_study.studies.vary import Comparing
-from imbalance_study.tracking import children, outcomes, view
+from imbalance_study.tracking import children, view
 
 TINY = {
     "dataset": "digits",
@@ -24,7 +23,7 @@ TINY = {
     "epochs": "1",
     "steps_per_epoch": "3",
     "system_metrics": "false",
-    "analyses": "predictions+pca+tsne",
+    "analyses": "predictions",
 }
 LOSSES = {"vary": "loss=cross_entropy|balanced_softmax", "seeds": 2}
 
@@ -35,7 +34,7 @@ def _own_environment(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def _compare(folder, asked=LOSSES, dry_run=False, **more):
+def _compare(folder, asked=LOSSES, dry_run=False, brief=True, **more):
     """A comparison in a folder; what it said, and the client of its store."""
     store = f"sqlite:///{folder / 'mlflow.db'}"
     said = []
@@ -46,6 +45,7 @@ def _compare(folder, asked=LOSSES, dry_run=False, **more):
             Comparing(**asked),
             TINY | {"tracking_uri": store} | more,
             dry_run=dry_run,
+            brief=brief,
             say=said.append,
         )
     finally:
@@ -89,11 +89,11 @@ def test_each_configuration_and_seed_is_a_finished_child_of_one_parent(done):
     assert len(_all(client)) == len(ran) + len(_parents(client))
 
 
-def test_the_parent_carries_tables_figures_findings_and_what_repeats_it(done):
+def test_the_parent_carries_tables_findings_and_what_repeats_it(done):
     _, said, client = done
     parent = _parents(client)[0]
     names = [entry.path for entry in client.list_artifacts(parent.info.run_id)]
-    assert {"comparison", "figures", "comparison.json", "images"} <= set(names)
+    assert {"comparison", "comparison.json"} <= set(names)
     text = parent.data.tags["mlflow.note.content"]
     assert "balanced_softmax" in text
     assert "imbalance-study compare --vary" in text
@@ -110,33 +110,6 @@ def test_the_prepared_view_finds_the_children_and_shows_what_was_varied(done):
     assert f"tags.{children.membership(parent.info.run_id)} LIKE '%'" in state
     assert "params.`loss`" in state
     assert view.address("", parent.info.experiment_id, "x").startswith("/#/experiments/")
-
-
-def test_a_child_read_back_is_what_was_trained(done):
-    _, _, client = done
-    run = next(r for r in _all(client) if r.info.run_name == "balanced_softmax, seed 1")
-    found = outcomes.load(client, run.info.run_id, "balanced_softmax")
-    assert (found.configuration, found.seed) == ("balanced_softmax", 1)
-    assert found.metrics["test/accuracy"] == run.data.metrics["test/accuracy"]
-    assert found.fingerprint == run.data.tags["data_fingerprint"]
-    assert found.params["loss"] == "balanced_softmax"
-    assert (found.epochs, found.steps, found.images_seen) == (1, 3, 96)
-    assert found.curves["train/loss"].steps.tolist() == [1]
-    test = found.test
-    assert np.all(np.diff(test.indices) > 0)
-    assert test.probs.shape == (len(test.targets), 10)
-    hits = np.mean(test.probs.argmax(1) == test.targets)
-    assert hits == pytest.approx(found.metrics["test/accuracy"])
-    assert found.train_counts[0] > found.train_counts[-1] > 0
-    assert found.tsne.points.shape == (len(found.tsne.indices), 2)
-
-
-def test_all_runs_show_the_features_of_the_same_test_images(done):
-    _, _, client = done
-    runs = [run for run in _all(client) if children.IDENTITY in run.data.tags]
-    found = [outcomes.load(client, run.info.run_id, "x").tsne for run in runs]
-    for one in found[1:]:
-        np.testing.assert_array_equal(one.indices, found[0].indices)
 
 
 def test_a_repeated_command_takes_the_finished_runs_over(done):
@@ -166,9 +139,21 @@ def test_another_comparison_borrows_runs_of_a_finished_one_without_taking_them_a
     }
 
 
+def test_again_runs_finished_ones_once_more(done):
+    folder, _, client = done
+    before = len(_all(client, "tags.identity LIKE '%'"))
+    said, _ = _compare(folder, {"vary": "loss=cross_entropy|focal", "seeds": 1, "again": True})
+    assert "2 to do" in said
+    assert len(_all(client, "tags.identity LIKE '%'")) == before + 2
+
+
 def test_a_dry_run_tells_the_plan_and_leaves_no_trace(tmp_path, done):
-    said, _ = _compare(tmp_path, dry_run=True)
-    assert "2 configurations x 2 seeds (0, 1): 4 runs, 0 of them finished before, 4 to do" in said
+    said = []
+    place = {"tracking_uri": f"sqlite:///{tmp_path / 'mlflow.db'}"}
+    compare(Comparing(**LOSSES), TINY | place, dry_run=True, say=said.append)
+    assert (
+        "2 configurations x 2 seeds (0, 1): 4 runs, 0 of them finished before, 4 to do" in said[0]
+    )
     assert not (tmp_path / "mlflow.db").exists()
     folder, _, client = done
     count = len(_all(client))
@@ -178,8 +163,8 @@ def test_a_dry_run_tells_the_plan_and_leaves_no_trace(tmp_path, done):
 
 def test_several_at_once_give_the_results_of_one_after_the_other(tmp_path, done):
     _, _, client = done
-    _, other = _compare(tmp_path, LOSSES | {"parallel": 2})
-    assert len(_children(other, _parents(other)[0])) == 4
+    _, other = _compare(tmp_path, LOSSES | {"parallel": 2, "seeds": 1})
+    assert len(_children(other, _parents(other)[0])) == 2
     wanted, found = (
         {
             run.info.run_name: run.data.metrics["test/loss"]
@@ -188,13 +173,14 @@ def test_several_at_once_give_the_results_of_one_after_the_other(tmp_path, done)
         }
         for one in (client, other)
     )
-    assert found == {name: wanted[name] for name in found}
+    assert found.items() <= wanted.items()
+    assert len(found) == 2
 
 
 def test_a_failed_run_is_left_out_said_and_run_again(tmp_path):
     asked = {"vary": "lr=0.01|1e30|0.02", "seeds": 1}
     for attempt in (1, 2):
-        with pytest.raises(ValueError, match="1 of 3 runs failed .* lr=1e30, seed 0: the loss"):
+        with pytest.raises(ValueError, match=r"1 of 3 runs failed .* lr=1e30, seed 0: the loss"):
             _compare(tmp_path, asked, analyses="none")
         client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
         parent = _parents(client)[-1]
@@ -205,14 +191,6 @@ def test_a_failed_run_is_left_out_said_and_run_again(tmp_path):
         assert len(failed) == attempt
         assert len(_all(client, "tags.identity LIKE '%'")) == 2 + attempt
     assert len(_children(client, parent)) == 3
-
-
-def test_again_runs_finished_ones_once_more(tmp_path):
-    asked = {"vary": "lr=0.01|0.02", "seeds": 1}
-    _compare(tmp_path, asked, analyses="none")
-    said, client = _compare(tmp_path, asked | {"again": True}, analyses="none")
-    assert "2 to do" in said
-    assert len(_all(client, "tags.identity LIKE '%'")) == 4
 
 
 def test_runs_whose_process_is_gone_are_marked_killed(tmp_path):
