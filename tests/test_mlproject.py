@@ -13,8 +13,8 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.projects import _project_spec
 
-from imbalance_study.cli.options import given
 from imbalance_study.cli import compare, train
+from imbalance_study.cli.options import given
 from imbalance_study.config import Config, resolve
 from imbalance_study.recipes import RECIPES
 from imbalance_study.studies.vary import Comparing
