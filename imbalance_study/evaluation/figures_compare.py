@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from imbalance_study.evaluation import figures_style as style
+from imbalance_study.evaluation.intervals import p_text
 from imbalance_study.evaluation.metrics import Floats
 
 COLORS = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PINK, style.SKY)
 PATTERNS = ("-", "--", ":")
 MARKERS = "osD^vP"
-LONGEST = 64  # letters of a configuration's name
-LINE = 34  # letters of it on one line, where it breaks into two
+LINE = 38  # letters of a configuration's name on one line, of two at the most
 DAGGER = " †"
 FOOTNOTE = "† other data or another amount of training than the baseline: not to be ranked with it"
 
@@ -64,42 +64,42 @@ def looks(count: int) -> list[Look]:
     return found[:count]
 
 
-def labels(names: Sequence[str], marked: Sequence[bool] = (), length: int = LONGEST) -> list[str]:
+def labels(names: Sequence[str], marked: Sequence[bool] = ()) -> list[str]:
     """Names short enough for a legend, still all different; those marked carry a dagger.
 
-    What all names begin with up to ``=`` is left out; a long one is cut in its middle, and set on
-    two lines.
+    What all names begin with up to ``=`` is left out. A long name takes two lines, each of which is
+    cut in its middle where it is still too long.
     """
     heads = {name.partition("=")[0] for name in names}
     same = len(heads) == 1 and len(names) > 1 and all(name.count("=") for name in names)
-    cut = [_cut(name.partition("=")[2] if same else name, length) for name in names]
+    cut = [_two_lines(name.partition("=")[2] if same else name) for name in names]
     found = [
         f"{text} ({cut[:index].count(text) + 1})" if cut.count(text) > 1 else text
         for index, text in enumerate(cut)
     ]
     daggers = [DAGGER if mark else "" for mark in marked] or [""] * len(names)
     return [
-        _wrapped(text + dagger).replace("$", r"\$")
-        for text, dagger in zip(found, daggers, strict=True)
+        (text + dagger).replace("$", r"\$") for text, dagger in zip(found, daggers, strict=True)
     ]
 
 
-def _cut(name: str, length: int) -> str:
+def _two_lines(name: str) -> str:
+    """Broken at the space nearest to the middle, or at a sign, if it is long."""
     text = " ".join(name.split()) or "(no name)"
-    if len(text) <= length:
-        return text
-    head = (length - 1) * 3 // 5
-    return f"{text[:head].rstrip()}…{text[head + 1 - length :].lstrip()}"
-
-
-def _wrapped(text: str) -> str:
-    """A long text on two lines, broken at a space where there is one, else at a sign."""
     if len(text) <= LINE:
         return text
-    breaks = [at for at in range(len(text) - LINE, LINE + 1) if text[at - 1] in " ,:=+|/…"]
-    spaces = [at for at in breaks if text[at - 1] == " "]
-    at = min(spaces or breaks or [LINE], key=lambda at: abs(at - len(text) / 2))
-    return f"{text[:at].rstrip()}\n{text[at:].lstrip()}"
+    inside = range(len(text) // 5, len(text) - len(text) // 5)
+    spaces = [at for at in inside if text[at] == " "]
+    signs = [at for at in inside if text[at - 1] in ",:=+|/"]
+    at = min(spaces or signs or [len(text) // 2], key=lambda at: abs(at - len(text) / 2))
+    return f"{_cut(text[:at])}\n{_cut(text[at:].lstrip())}"
+
+
+def _cut(line: str) -> str:
+    if len(line) <= LINE:
+        return line
+    head = (LINE - 1) // 2
+    return f"{line[:head].rstrip()}…{line[head + 1 - LINE :].lstrip()}"
 
 
 def label_inches(names: Sequence[str], size: float = 9.0) -> float:
@@ -192,9 +192,15 @@ def headline_bars(metrics: Mapping[str, Bars], names: Sequence[str]) -> Figure:
     for axes, (metric, bars) in zip(panels, metrics.items(), strict=True):
         colors = [look.color for look in looks(len(names))]
         axes.barh(places, np.nan_to_num(bars.mean), 0.72, color=colors, alpha=0.55)
-        errors = np.nan_to_num(np.maximum([bars.mean - bars.low, bars.high - bars.mean], 0))
+        known = np.isfinite(bars.low)
         axes.errorbar(
-            bars.mean, places, xerr=errors, fmt="none", ecolor="#333333", elinewidth=1, capsize=2
+            bars.mean[known],
+            places[known],
+            xerr=[(bars.mean - bars.low)[known], (bars.high - bars.mean)[known]],
+            fmt="none",
+            ecolor="#333333",
+            elinewidth=1,
+            capsize=2,
         )
         for place, values in zip(places, bars.seeds, strict=True):
             spread = (
@@ -289,7 +295,7 @@ def _around_zero(axes: Axes, difference: Floats, low: Floats, high: Floats) -> N
     ends = np.concatenate([difference, low, high])
     least = max(float(np.nanmin(ends, initial=0.0)), -4 * largest)
     most = min(float(np.nanmax(ends, initial=0.0)), 4 * largest)
-    margin = 0.06 * (most - least)
+    margin = 0.06 * (most - least) or largest
     axes.set_xlim(least - margin, most + margin)
 
 
@@ -297,15 +303,7 @@ def _verdict(difference: float, p_holm: float) -> str:
     if not np.isfinite(difference):
         return "no seed in common"
     test = "no test" if not np.isfinite(p_holm) else p_text(p_holm)
-    return f"{difference:+.3f}   {test}"
-
-
-def p_text(p_value: float) -> str:
-    """A p value as one writes it; one below 5 % never reads as 5 %."""
-    if p_value < 0.001:
-        return "p < 0.001"
-    text = f"{p_value:.3f}" if p_value < 0.1 else f"{p_value:.2f}"
-    return f"p < {text}" if p_value < 0.05 <= float(text) else f"p = {text}"
+    return f"{round(difference, 3) + 0.0:+.3f}   {test}"
 
 
 @style.styled
@@ -386,7 +384,7 @@ def _inside_values(axes: Axes, values: Floats) -> None:
     known = values[np.isfinite(values)]
     if not len(known):
         return
-    room = max(0.5 * float(np.ptp(known)), 0.05)
+    room = max(float(np.ptp(known)), 0.05)
     bottom, top = axes.get_ylim()
     axes.set_ylim(max(bottom, float(known.min()) - room), min(top, float(known.max()) + room))
 
@@ -394,10 +392,10 @@ def _inside_values(axes: Axes, values: Floats) -> None:
 def short_number(value: float) -> str:
     """A number in few letters: 0.613, 12.3, 4,567, 126M."""
     size = abs(value)
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if size >= limit:
-            return f"{value / limit * (10 if unit == 'k' else 1):.3g}{unit}"
-    if size >= 1000:
+    for least, limit, unit in ((999.5e6, 1e9, "G"), (999.5e3, 1e6, "M"), (1e4, 1e3, "k")):
+        if size >= least:
+            return f"{value / limit:.3g}{unit}"
+    if size >= 999.5:
         return f"{value:,.0f}"
     if size >= 10 or value == round(value):
         return f"{value:.3g}"

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from imbalance_study.evaluation import figures_style as style
 from imbalance_study.evaluation.figures_compare import (
@@ -19,7 +21,7 @@ from imbalance_study.evaluation.figures_compare import (
     looks,
     short_number,
 )
-from imbalance_study.evaluation.figures_features import LEGEND_ROWS, class_marker
+from imbalance_study.evaluation.figures_features import LEGEND_ROWS, class_marker, frame
 from imbalance_study.evaluation.metrics import Floats, Ints
 
 FREQUENCY_BINS = 10  # of many classes
@@ -124,39 +126,63 @@ def cluster_panel(
         columns * side + 1.6 * legend_columns, rows * (side + title_inches) + 0.3
     )
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    colors = style.class_colors(len(classes))
     for index, axes in enumerate(panels):
         if index >= len(points):
             axes.set_visible(False)
             continue
-        for label in np.unique(targets):
-            members = points[index][targets == label]
-            name = style.shown(classes[label])
-            axes.scatter(
-                *members.T,
-                s=7,
-                marker=class_marker(int(label), len(classes)),
-                color=colors[label],
-                alpha=0.75,
-                linewidths=0,
-                label=f"{label}  {name}" if many else name,
-            )
+        _scatter(axes, points[index], targets, len(classes))
         axes.spines[:].set_visible(True)
-        axes.set(xticks=[], yticks=[])
-        axes.margins(0.05)
+        low, high = frame(points[index], cut_off=False)
+        axes.set(xticks=[], yticks=[], xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         axes.set_title(names[index], fontsize=9)
         axes.set_xlabel(f"macro F1 {scores[index]:.3f}")
     figure.suptitle(title, fontsize=10)
     figure.legend(
-        *panels[0].get_legend_handles_labels(),
+        handles=_class_handles(np.unique(targets), classes),
         loc="outside right center",
         ncols=legend_columns,
-        markerscale=2,
         fontsize=6.0 if many else 8.5,
         handletextpad=0.2,
         columnspacing=0.8,
     )
     return figure
+
+
+def _scatter(axes: Axes, points: Floats, targets: Ints, num_classes: int) -> None:
+    """One collection per marker: a hundred in each cell would take a minute to draw."""
+    colors = np.array([to_rgba(color) for color in style.class_colors(num_classes)])
+    markers = np.array([class_marker(int(label), num_classes) for label in targets])
+    for marker in np.unique(markers):
+        rows = markers == marker
+        axes.scatter(
+            points[rows, 0],
+            points[rows, 1],
+            s=7,
+            marker=str(marker),
+            color=colors[targets[rows]],
+            alpha=0.75,
+            linewidths=0,
+        )
+
+
+def _class_handles(labels: Ints, classes: Sequence[str]) -> list[Line2D]:
+    """What the legend shows of each class."""
+    colors = style.class_colors(len(classes))
+    many = len(classes) > style.FEW_CLASSES
+    return [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker=class_marker(int(label), len(classes)),
+            color=colors[label],
+            markersize=4 if many else 6,
+            label=f"{label}  {style.shown(classes[label])}"
+            if many
+            else style.shown(classes[label]),
+        )
+        for label in labels
+    ]
 
 
 @style.styled

@@ -190,26 +190,29 @@ def recall_by_frequency(grouped: Grouped, names: dict[str, str]) -> Any:
 
 def all_metrics(grouped: Grouped, names: dict[str, str]) -> Any:
     """The heat map of everything that was measured."""
-    metrics = tables.shown_metrics(grouped)
+    found = {
+        name: [_mean(group, name) for group in grouped.groups]
+        for name in tables.shown_metrics(grouped)
+    }
+    metrics = [name for name, means in found.items() if np.isfinite(means).any()]
     if not metrics:
         return None
-    values = np.array([[_mean(group, name) for group in grouped.groups] for name in metrics])
+    values = np.array([found[name] for name in metrics])
     ways = [differences.direction(name) for name in metrics]
     return cells.metrics_heatmap(values, ways, metrics, list(names.values()))
 
 
 def radar(grouped: Grouped, names: dict[str, str]) -> Any:
     """The five best by validation (by the metric itself without one); None with few metrics."""
-    metrics = [
-        name for name in PROFILE if any(group.values(f"test/{name}") for group in grouped.groups)
-    ]
-    if len(metrics) < 3:
-        return None
     judged = differences.judge(grouped, grouped.metric)
     ranking = [one.group for one in differences.ranked(judged, grouped.metric)]
     top = (tables.by_validation(grouped, "selected_val/balanced_accuracy") or ranking)[:TOP]
+    found = {name: [_mean(group, f"test/{name}") for group in top] for name in PROFILE}
+    metrics = [name for name, means in found.items() if np.isfinite(means).any()]
+    if len(metrics) < 3:
+        return None
     return cells.radar(
-        np.array([[_mean(group, f"test/{name}") for name in metrics] for group in top]),
+        np.array([found[name] for name in metrics]).T,
         [name.replace("_", " ").replace("f1", "F1") for name in metrics],
         [names[group.name] for group in top],
         np.array([list(names).index(group.name) for group in top]),
