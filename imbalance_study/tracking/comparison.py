@@ -103,6 +103,7 @@ class Parent:
             count=len(self.plan.children),
         )
         runs, means = self._keys
+        view.prepare(self.client, self.experiment.experiment_id)
         prepare(key=runs, images=_IMAGES_OF_RUNS)
         prepare(key=means, images=(), group_by=member)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 _PREFIX = "mlflow.sharedViewState."
 KEY = "imbalance-study"
@@ -90,8 +91,13 @@ def prepare(
         one = {"mode": "tag", "groupByData": group_by}
         state["groupBy"] = {"aggregateFunction": "average", "groupByKeys": [one]}
     text = json.dumps(state)
-    if client.get_experiment(experiment_id).tags.get(_PREFIX + key) != text:
+    if client.get_experiment(experiment_id).tags.get(_PREFIX + key) == text:
+        return
+    try:
         client.set_experiment_tag(experiment_id, _PREFIX + key, text)
+    except MlflowException:  # another process may have written it at the same moment
+        if client.get_experiment(experiment_id).tags.get(_PREFIX + key) != text:
+            raise
 
 
 def _charts(metrics: Sequence[str], images: Sequence[str], count: int) -> dict[str, Any]:

@@ -161,6 +161,7 @@ def test_a_dry_run_tells_the_plan_and_leaves_no_trace(tmp_path, done):
     assert len(_all(client)) == count
 
 
+@pytest.mark.slow
 def test_several_at_once_give_the_results_of_one_after_the_other(tmp_path, done):
     _, _, client = done
     _, other = _compare(tmp_path, LOSSES | {"parallel": 2, "seeds": 1})
