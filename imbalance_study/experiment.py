@@ -20,7 +20,6 @@ import torch
 
 from imbalance_study import analyses, corrections, pictures, prepare, stages, watching
 from imbalance_study.config import Config
-from imbalance_study.data import longtail
 from imbalance_study.data.batches import Batches
 from imbalance_study.evaluation import intervals, metrics
 from imbalance_study.models import complexity
@@ -80,6 +79,7 @@ def run(
     *,
     output_dir: Path,
     show_progress: bool = True,
+    draw: bool = True,
 ) -> RunResult:
     """Train and evaluate one configuration.
 
@@ -89,6 +89,7 @@ def run(
             and after each one; what it raises ends the run.
         output_dir: Gets the checkpoints.
         show_progress: Show a bar or a line an epoch.
+        draw: Draw the figures of data, training and corrections; analyses draw theirs in any case.
 
     Raises:
         ValueError: Something in the configuration or the data is wrong; the message says what.
@@ -105,7 +106,7 @@ def run(
         analyses.get_ready(config.analyses, config.gradcam_layers, model)
         watch = _watch(config, data, procedure, parts)
         procedure = dataclasses.replace(procedure, watch=watch)
-        figures = pictures.of_data(data, procedure)
+        figures = pictures.of_data(data, procedure) if draw else {}
         images = watch(model, 0, procedure.probabilities)
         on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
         seeds = prepare.seeds(config.seed)
@@ -118,7 +119,7 @@ def run(
             trained = [Trained(model, procedure, fitted)]
             if choices.stage2 is not None:
                 trained.append(_second_stage(config, choices, trained[0], train))
-    return _evaluate(config, data, where, parts, trained, facts, output_dir)
+    return _evaluate(config, data, where, parts, trained, facts, output_dir, draw)
 
 
 def _second_stage(
@@ -166,7 +167,7 @@ def _facts(
     """What was found out and decided before training, for the record."""
     parameters = complexity.count_parameters(model)
     return {
-        "fingerprint": longtail.fingerprint(data.image_set, data.split, config.data_seed),
+        "fingerprint": data.fingerprint,
         "class_names": list(data.image_set.class_names),
         "train_counts": data.class_counts.tolist(),
         "images": {name: len(rows) for name, rows in data.split._asdict().items()},
@@ -191,6 +192,7 @@ def _evaluate(
     trained: list[Trained],
     facts: dict[str, Any],
     output_dir: Path,
+    draw: bool,
 ) -> RunResult:
     """Show the test set to the last epoch and to the kept ones, each once."""
     model, procedure, fitted = trained[-1]
@@ -210,7 +212,10 @@ def _evaluate(
     val = None if parts.val is None else _predict(model, parts.val, procedure)
     if val is not None:
         found |= _selected(val, procedure, data, fitted)
-    free = corrections.after_training(config, model, parts.test, procedure, data, val, test)
+    free = corrections.after_training(
+        config, model, parts.test, procedure, data, val, test, draw=draw
+    )
+    figures = pictures.of_training(fitted, data) if draw else {}
     found |= free.metrics | _costs(fitted)
     checkpoints = _save(trained, config, facts, output_dir)
     analysis = analyses.analyse(
@@ -223,6 +228,7 @@ def _evaluate(
             fitted,
             test,
             seed=config.seed,
+            data_seed=config.data_seed,
             gradcam_layers=config.gradcam_layers,
             colormap=config.colormap,
         ),
@@ -233,7 +239,7 @@ def _evaluate(
         history=fitted.history,
         facts=facts,
         tables=analysis.tables | free.tables,
-        figures=pictures.of_training(fitted, data) | free.figures | analysis.figures,
+        figures=figures | free.figures | analysis.figures,
         model=model,
         fit=fitted,
         test=test,
