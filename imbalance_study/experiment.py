@@ -20,7 +20,6 @@ import torch
 
 from imbalance_study import analyses, corrections, pictures, prepare, stages, watching
 from imbalance_study.config import Config
-from imbalance_study.data import longtail
 from imbalance_study.data.batches import Batches
 from imbalance_study.evaluation import intervals, metrics
 from imbalance_study.models import complexity
@@ -80,6 +79,7 @@ def run(
     *,
     output_dir: Path,
     show_progress: bool = True,
+    draw: bool = True,
     test: bool = True,
 ) -> RunResult:
     """Train and evaluate one configuration.
@@ -90,6 +90,7 @@ def run(
             and after each one; what it raises ends the run.
         output_dir: Gets the checkpoints.
         show_progress: Show a bar or a line an epoch.
+        draw: Draw the figures of data, training and corrections; analyses draw theirs in any case.
         test: Without it, as in a search, the test set stays unseen: validation alone is predicted,
             nothing is drawn, corrected, analysed or saved.
 
@@ -109,7 +110,7 @@ def run(
             analyses.get_ready(config.analyses, config.gradcam_layers, model)
         watch = _watch(config, data, procedure, parts)
         procedure = dataclasses.replace(procedure, watch=watch)
-        figures = pictures.of_data(data, procedure) if test else {}
+        figures = pictures.of_data(data, procedure) if draw and test else {}
         images = watch(model, 0, procedure.probabilities)
         on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
         seeds = prepare.seeds(config.seed)
@@ -124,7 +125,7 @@ def run(
                 trained.append(_second_stage(config, choices, trained[0], train))
     if not test:
         return _validated(config, data, where, parts, trained, facts)
-    return _evaluate(config, data, where, parts, trained, facts, output_dir)
+    return _evaluate(config, data, where, parts, trained, facts, output_dir, draw)
 
 
 def _second_stage(
@@ -165,7 +166,8 @@ def _parts(config: Config, data: prepare.Data, where: prepare.Machine, test: boo
 
     if not test and not len(data.split.val):
         raise ValueError(
-            f"without the test set a run needs validation images, got validation={config.validation}"
+            "without the test set a run needs validation images, "
+            f"got validation={config.validation}"
         )
     val = part("val") if len(data.split.val) else None
     return Parts(part("train"), val, part("test") if test else None)
@@ -177,7 +179,7 @@ def _facts(
     """What was found out and decided before training, for the record."""
     parameters = complexity.count_parameters(model)
     return {
-        "fingerprint": longtail.fingerprint(data.image_set, data.split, config.data_seed),
+        "fingerprint": data.fingerprint,
         "class_names": list(data.image_set.class_names),
         "train_counts": data.class_counts.tolist(),
         "images": {name: len(rows) for name, rows in data.split._asdict().items()},
@@ -233,6 +235,7 @@ def _evaluate(
     trained: list[Trained],
     facts: dict[str, Any],
     output_dir: Path,
+    draw: bool,
 ) -> RunResult:
     """Show the test set to the last epoch and to the kept ones, each once."""
     model, procedure, fitted = trained[-1]
@@ -253,7 +256,10 @@ def _evaluate(
     if val is not None:
         found |= _selected(val, procedure, data, fitted)
     assert parts.test is not None
-    free = corrections.after_training(config, model, parts.test, procedure, data, val, test)
+    free = corrections.after_training(
+        config, model, parts.test, procedure, data, val, test, draw=draw
+    )
+    figures = pictures.of_training(fitted, data) if draw else {}
     found |= free.metrics | _costs(fitted)
     checkpoints = _save(trained, config, facts, output_dir)
     analysis = analyses.analyse(
@@ -266,6 +272,7 @@ def _evaluate(
             fitted,
             test,
             seed=config.seed,
+            data_seed=config.data_seed,
             gradcam_layers=config.gradcam_layers,
             colormap=config.colormap,
         ),
@@ -276,7 +283,7 @@ def _evaluate(
         history=fitted.history,
         facts=facts,
         tables=analysis.tables | free.tables,
-        figures=pictures.of_training(fitted, data) | free.figures | analysis.figures,
+        figures=figures | free.figures | analysis.figures,
         model=model,
         fit=fitted,
         test=test,

@@ -31,6 +31,7 @@ def knob(
     maximum: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    changes_result: bool = True,
 ) -> Any:
     """A dataclass field with what the check, the help page and the option need.
 
@@ -45,6 +46,8 @@ def knob(
         maximum: Largest value that is allowed.
         above: The value must be larger than this; `below` likewise.
         below: The value must be smaller than this.
+        changes_result: Whether a run comes out differently with another value; not so for where
+            it is recorded, say.
     """
     metadata = {
         "group": group,
@@ -53,6 +56,7 @@ def knob(
         "chain": chain,
         "open_choice": open_choice,
         "bounds": {"minimum": minimum, "maximum": maximum, "above": above, "below": below},
+        "changes_result": changes_result,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

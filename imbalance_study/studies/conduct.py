@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imbalance_study import prepare
-from imbalance_study.studies import search, space, trials, winner, workers
+from imbalance_study.studies import processes, search, space, trials, winner
 from imbalance_study.studies.job import Job, check_same, ready
 from imbalance_study.studies.search import Search
 from imbalance_study.studies.settings import Settings
@@ -58,7 +58,7 @@ def _introduce(found: Search, job: Job) -> None:
 def _lead(found: Search, patience: float) -> bool:
     """Whether this process leads the study from now on."""
     leader = found.get("leader")
-    if leader is not None and workers.lives(leader, leader["heard"], patience):
+    if leader is not None and processes.lives(leader, leader["heard"], patience):
         return False
     _say_leading(found)
     if leader is not None:
@@ -67,11 +67,11 @@ def _lead(found: Search, patience: float) -> bool:
 
 
 def _say_leading(found: Search) -> None:
-    found.remember("leader", workers.me() | {"heard": time.time()})
+    found.remember("leader", processes.me() | {"heard": time.time()})
 
 
 def _leads(found: Search) -> bool:
-    return workers.is_me(found.get("leader") or {})
+    return processes.is_me(found.get("leader") or {})
 
 
 def _help(found: Search, job: Job) -> None:
@@ -106,7 +106,7 @@ def _conduct(found: Search, job: Job) -> None:
     params |= {"dataset": job.base.config.dataset, "epochs": plan.epochs}
     with (
         told.session(job.base.config, plan.name, params, found.get("parent", "")) as parent,
-        workers.Heartbeat(lambda: _say_leading(found), settings.patience / 6),
+        processes.Heartbeat(lambda: _say_leading(found), settings.patience / 6),
     ):
         found.remember("parent", parent)
         if found.new:
@@ -115,14 +115,14 @@ def _conduct(found: Search, job: Job) -> None:
                 found.enqueue(values, baseline=name)
         told.close_winners(parent)
         told.close_trials(parent, found.reap())
-        others = workers.start_more(settings.workers - 1, job.words)
+        others = processes.start_more(settings.workers - 1, job.words)
         try:
             while not trials.work(found, job, parent):
                 time.sleep(_POLL)
             for other in others:
                 other.wait(60)
         finally:
-            workers.stop(others)
+            processes.stop(others)
         told.close_trials(parent)
         winner.finish(found, job, parent)
 

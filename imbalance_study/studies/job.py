@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from imbalance_study import knobs, prepare, stages
 from imbalance_study.config import Config, Resolved
-from imbalance_study.data import longtail
 from imbalance_study.studies import space
 from imbalance_study.studies.search import Plan
 from imbalance_study.studies.settings import Settings, objectives
@@ -72,7 +71,7 @@ def ready(settings: Settings, given: Mapping[str, str]) -> Job:
 
 
 def _validation(settings: Settings, fixed: dict[str, str]) -> tuple[dict[str, str], str]:
-    """The validation part decided, balanced where the data allow it and nobody chose; their name."""
+    """The knobs with a validation part, balanced where nobody chose, and the data's fingerprint."""
     options = [fixed] if "validation" in fixed else [fixed | {"validation": _BALANCED}, fixed]
     for option in options:
         config = _first(space.build(settings.search, option)).config
@@ -84,8 +83,7 @@ def _validation(settings: Settings, fixed: dict[str, str]) -> tuple[dict[str, st
             continue
         if not len(data.split.val):
             raise ValueError(f"a study needs validation images, and validation={config.validation}")
-        facts = longtail.fingerprint(data.image_set, data.split, config.data_seed)
-        return option, facts["fingerprint"]
+        return option, data.fingerprint["fingerprint"]
     raise AssertionError
 
 

@@ -1,4 +1,4 @@
-"""What is known of the trials of a study, without Optuna: records, their order, words and tables."""
+"""What is known of the trials of a study, without Optuna: their order, words and tables."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def tie(trials: Sequence[Trial], goals: Sequence[Objective]) -> str:
     close = sum(abs(t.values[0] - first.values[0]) <= first.error for t in order)
     return (
         f"The best two trials ({first.number} and {second.number}) are {apart:.4f} apart, within "
-        f"one standard error ({first.error:.4f}): validation does not tell which is better; {close} "
-        f"trials of {len(order)} are that close to the best."
+        f"one standard error ({first.error:.4f}): validation does not tell which is better; "
+        f"{close} trials of {len(order)} are that close to the best."
     )
 
 

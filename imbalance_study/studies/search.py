@@ -20,7 +20,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from imbalance_study.studies import records, space, workers
+from imbalance_study.studies import processes, records, space
 from imbalance_study.studies.settings import Objective
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -135,7 +135,7 @@ class Search:
         if len(self._study.get_trials(deepcopy=False, states=states)) >= self.plan.trials:
             return None
         trial = self._study.ask()
-        trial.set_user_attr("process", workers.me())
+        trial.set_user_attr("process", processes.me())
         before = [
             other
             for other in self._study.get_trials(deepcopy=False, states=states)
@@ -194,10 +194,10 @@ class Search:
         process = trial.user_attrs.get("process")
         if process is None:  # killed on its first milliseconds, or about to say who it is
             return age > self.plan.patience
-        if self._beats and workers.lives_here(process) is None:
+        if self._beats and processes.lives_here(process) is None:
             return stale
         heard = trial.user_attrs.get("heard", trial.datetime_start.timestamp())
-        return not workers.lives(process, heard, self.plan.patience)
+        return not processes.lives(process, heard, self.plan.patience)
 
     def _fail(self, trial_id: int) -> bool:
         """Whether this process was the one to end the trial."""
@@ -301,7 +301,7 @@ def _pruner(plan: Plan) -> optuna.pruners.BasePruner:
 
 def _sampler(plan: Plan) -> optuna.samplers.BaseSampler:
     """TPE; each process draws from a seed of its own, or two would try the same points."""
-    seed = (plan.seed * 1_000_003 + workers.me()["pid"]) % 2**32 if plan.patience else plan.seed
+    seed = (plan.seed * 1_000_003 + processes.me()["pid"]) % 2**32 if plan.patience else plan.seed
     losses = next((axis.choices for axis in plan.space.axes if axis.name == "loss"), ())
     if plan.branches == "separate" and len(losses) > 1:
         return _EachLossAlone(losses, seed)

@@ -8,7 +8,7 @@ import time
 from imbalance_study import experiment
 from imbalance_study.config import Resolved, resolve
 from imbalance_study.models import complexity
-from imbalance_study.studies import workers
+from imbalance_study.studies import processes
 from imbalance_study.studies.job import Job
 from imbalance_study.studies.search import Claim, Search
 from imbalance_study.studies.settings import Objective
@@ -43,7 +43,7 @@ def work(found: Search, job: Job, parent: str) -> bool:
         if claim is None:
             return False
         try:
-            with workers.Heartbeat(claim.beat, job.settings.patience / 6):
+            with processes.Heartbeat(claim.beat, job.settings.patience / 6):
                 _carry_out(found, job, parent, claim)
             failures = 0
         except Exception as error:

@@ -29,6 +29,7 @@ from imbalance_study.recipes import RECIPES
 from imbalance_study.tracking import artifacts, model, store, summary, view
 from imbalance_study.training.loop import EpochResult
 
+NOTE = "mlflow.note.content"  # the tag that the UI shows as a run's description
 # Seconds between two samples of processor, memory and GPU.
 _SYSTEM_INTERVAL = 5
 
@@ -45,6 +46,7 @@ def train(
     parent: str = "",
     on_epoch: experiment.OnEpoch = lambda result: None,
     show_progress: bool = True,
+    brief: bool = False,
     test: bool = True,
 ) -> experiment.RunResult:
     """Run one configuration and record it in MLflow.
@@ -59,6 +61,9 @@ def train(
         parent: Id of the run that it becomes a child of, where none is active in this process.
         on_epoch: Called after each epoch is recorded; what it raises ends the run.
         show_progress: Show progress and, at the end, results and links.
+        brief: Leave out what takes seconds and looks the same for every seed: the figures of data
+            and training, and the model in the form that serves. Metrics, tables, checkpoints and
+            what `analyses` names are recorded in any case.
         test: Without it, as in a search, the test set stays unseen, and no model is kept.
 
     Raises:
@@ -79,9 +84,14 @@ def train(
             on_epoch(epoch)
 
         result = experiment.run(
-            config, record, output_dir=folder, show_progress=show_progress, test=test
+            config,
+            record,
+            output_dir=folder,
+            show_progress=show_progress,
+            draw=not brief,
+            test=test,
         )
-        recorder.finish(result, folder)
+        recorder.finish(result, folder, keep_model=not brief)
     if show_progress:
         print(summary.closing(result, store.without_password(uri), run), flush=True)
     return result
@@ -132,7 +142,8 @@ def session(
             raise
         except Exception as error:
             with contextlib.suppress(Exception):  # the error itself matters more
-                mlflow.set_tag("mlflow.note.content", f"**Failed**: {error}")
+                if NOTE not in MlflowClient().get_run(run.info.run_id).data.tags:
+                    mlflow.set_tag(NOTE, f"**Failed**: {error}")
             raise store.problem(error) or error from error
         finally:
             mlflow.flush_async_logging()
@@ -233,7 +244,7 @@ class Recorder:
         params = _params(self.resolved)
         mlflow.log_params({name: value for name, value in params.items() if name not in there})
 
-    def finish(self, result: experiment.RunResult, folder: Path) -> None:
+    def finish(self, result: experiment.RunResult, folder: Path, *, keep_model: bool) -> None:
         """Record the final metrics, tables, figures, checkpoints, the model and a summary."""
         # At step 0 the UI compares runs by bars, at any other by lines of one point each.
         curves = result.history[-1].metrics.keys()
@@ -250,9 +261,10 @@ class Recorder:
         artifacts.log_frames(result.analysis.frames)
         for path in result.checkpoints.values():
             mlflow.log_artifact(str(path), "checkpoints")
-        example = result.data.image_set.images[result.data.split.test[:2]]
-        model.log_model(result, np.ascontiguousarray(example))
-        mlflow.set_tag("mlflow.note.content", summary.description(result, self.resolved))
+        if keep_model:
+            example = result.data.image_set.images[result.data.split.test[:2]]
+            model.log_model(result, np.ascontiguousarray(example))
+        mlflow.set_tag(NOTE, summary.description(result, self.resolved))
         run = self._client.get_run(self.run_id)
         view.prepare(self._client, run.info.experiment_id)
 
