@@ -257,9 +257,12 @@ class Claim:
             self.trial.set_user_attr(name, value)
 
     def is_hopeless(self, epoch: int, value: float) -> bool:
-        """Report the value after an epoch; whether the pruner gives the trial up."""
+        """Report the value after an epoch; whether the pruner gives the trial up.
+
+        Never a baseline: it is what the others are compared with.
+        """
         self.trial.report(value, epoch)
-        return self.trial.should_prune()
+        return "baseline" not in self.trial.user_attrs and self.trial.should_prune()
 
 
 def _suggest(trial: optuna.Trial, axis: space.Axis) -> Any:

@@ -180,7 +180,7 @@ def parse_groups(search: str) -> tuple[str, ...]:
     return groups
 
 
-_OFF = ("class_weights", "sampler", "mix", "label_smoothing", "defer")  # off by Config's default
+OFF = ("class_weights", "sampler", "mix", "label_smoothing", "defer")  # off by Config's default
 _SPECS = ("loss", "class_weights", "sampler", "mix", "optimizer")
 
 
@@ -305,7 +305,7 @@ def knobs_of(space: Space, values: Mapping[str, Any]) -> Resolved:
     """
     given = dict(space.fixed)
     if given.get("recipe", "none") != "none":  # what is searched and not drawn is not the recipe's
-        idle = {a.writes: a for a in space.axes if a.writes in _OFF and a.name not in values}
+        idle = {a.writes: a for a in space.axes if a.writes in OFF and a.name not in values}
         given |= {knob: str(getattr(Config, knob)) for knob in idle}
     rows = {axis.name: axis for axis in space.axes}
     late = []

@@ -8,7 +8,7 @@ import time
 from imbalance_study import experiment
 from imbalance_study.config import Resolved, resolve
 from imbalance_study.models import complexity
-from imbalance_study.studies import processes
+from imbalance_study.studies import processes, space
 from imbalance_study.studies.job import Job
 from imbalance_study.studies.search import Claim, Search
 from imbalance_study.studies.settings import Objective
@@ -77,6 +77,7 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim) -> None:
         elif len(goals) == 1:
             value = epoch.metrics[goals[0].name]
             if math.isfinite(value) and claim.is_hopeless(epoch.epoch, value):
+                told.mark(claim.run_id, "pruned")
                 raise tracked.EndedEarly
 
     try:
@@ -108,8 +109,13 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim) -> None:
 
 def _knobs(resolved: Resolved, job: Job) -> dict[str, str]:
     """The knobs that the search decides, as they were resolved."""
+    config = resolved.config
     names = dict.fromkeys(axis.writes.partition(":")[0] for axis in job.plan.space.axes)
-    return {name: str(getattr(resolved.config, name)) for name in names}
+    values = {name: getattr(config, name) for name in names}
+    if config.recipe == "none":  # what is off need not be said
+        off = {name for name in space.OFF if values.get(name) == getattr(type(config), name)}
+        values = {name: value for name, value in values.items() if name not in off}
+    return {name: str(value) for name, value in values.items()}
 
 
 def _plain(resolved: Resolved, claim: Claim) -> Resolved:
