@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -61,6 +62,7 @@ def knob(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+@functools.cache
 def types_of(settings: type) -> dict[str, Any]:
     """The annotated type of each knob."""
     return typing.get_type_hints(settings)

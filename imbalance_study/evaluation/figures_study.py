@@ -343,7 +343,7 @@ def pareto(
         metric: (N,) the first objective.
         cost: (N,) the second, smaller being better.
         on_front: (N,) which trials are on the front.
-        labels: (N,) what the trials on the front are called.
+        labels: (N,) what the trials on the front are called; left out where they would overlap.
         names: Of metric and cost.
     """
     figure = new_figure(6, 4)
@@ -352,8 +352,13 @@ def pareto(
     order = np.argsort(cost[on_front])
     x, y = cost[on_front][order], metric[on_front][order]
     axes.plot(x, y, "o-", color=GREEN, ms=6, label="front")
-    for px, py, label in zip(x, y, np.asarray(labels)[on_front][order], strict=True):
-        axes.annotate(shown(label), (px, py), (5, -10), textcoords="offset points", fontsize=8)
+    told: list[Floats] = []  # where a label stands already, in parts of the axes
+    spans = np.maximum([np.ptp(cost), np.ptp(metric)], 1e-12)
+    for px, py, label in list(zip(x, y, np.asarray(labels)[on_front][order], strict=True))[::-1]:
+        place = np.array([px, py]) / spans
+        if all(abs(place - other)[1] > 0.06 or abs(place - other)[0] > 0.35 for other in told):
+            axes.annotate(shown(label), (px, py), (6, -11), textcoords="offset points", fontsize=8)
+            told.append(place)
     axes.set(xlabel=names[1], ylabel=names[0])
     axes.margins(x=0.15, y=0.1)
     axes.grid()

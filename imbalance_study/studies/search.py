@@ -24,6 +24,7 @@ from imbalance_study.studies import processes, records, space
 from imbalance_study.studies.settings import Objective
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 _RETRIES = 3  # of a point whose process was killed
@@ -102,7 +103,6 @@ class Search:
         options: dict[str, Any] = {
             "storage": storage,
             "study_name": plan.name,
-            "sampler": _sampler(plan),
             "pruner": _pruner(plan),
         }
         self.new = True
@@ -112,6 +112,9 @@ class Search:
         except optuna.exceptions.DuplicatedStudyError:
             self.new = False
             self._study = optuna.load_study(**options)
+        # A second process that drew as the first one does would try the same points.
+        seed = plan.seed + (0 if self.new else processes.me()["pid"])
+        self._study.sampler = _sampler(plan, seed)
 
     def get(self, name: str, default: Any = None) -> Any:
         """What the study was told to remember."""
@@ -302,9 +305,7 @@ def _pruner(plan: Plan) -> optuna.pruners.BasePruner:
     return optuna.pruners.NopPruner()
 
 
-def _sampler(plan: Plan) -> optuna.samplers.BaseSampler:
-    """TPE; each process draws from a seed of its own, or two would try the same points."""
-    seed = (plan.seed * 1_000_003 + processes.me()["pid"]) % 2**32 if plan.patience else plan.seed
+def _sampler(plan: Plan, seed: int) -> optuna.samplers.BaseSampler:
     losses = next((axis.choices for axis in plan.space.axes if axis.name == "loss"), ())
     if plan.branches == "separate" and len(losses) > 1:
         return _EachLossAlone(losses, seed)

@@ -143,8 +143,9 @@ def report(
 ) -> None:
     """Write what came out into the active run, and prepare the view of its trials."""
     mlflow.log_metrics(dict(metrics), step=0)
-    for title, columns in tables.items():
-        mlflow.log_table(dict(columns), f"{title}.json")
+    for title, columns in tables.items():  # as log_table lays it out, which would append
+        rows = [list(row) for row in zip(*columns.values(), strict=True)]
+        mlflow.log_dict({"columns": list(columns), "data": rows}, f"{title}.json")
     artifacts.log_figures(figures)
     mlflow.set_tag("mlflow.note.content", description)
     active = mlflow.active_run()
