@@ -4,8 +4,8 @@
 
 No training: the real space with an objective that is computed. Each repetition draws, for each
 loss, class weight and sampler, how good it is, and for each number where its best value lies, which
-for some depends on the loss; the search sees it with the noise of 500 validation images. What counts
-is the true value of the settings that the search would hand back.
+for some depends on the loss; the search sees it with the noise of 500 validation images. What
+counts is the true value of the settings that the search would hand back.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -62,10 +61,14 @@ def knob(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-@functools.cache
+_HINTS: dict[type, dict[str, Any]] = {}  # resolved once: it is slow
+
+
 def types_of(settings: type) -> dict[str, Any]:
     """The annotated type of each knob."""
-    return typing.get_type_hints(settings)
+    if settings not in _HINTS:
+        _HINTS[settings] = typing.get_type_hints(settings)
+    return _HINTS[settings]
 
 
 def parse_values(settings: type, given: Mapping[str, Any]) -> dict[str, Any]:

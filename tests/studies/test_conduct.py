@@ -12,12 +12,10 @@ import mlflow
 import numpy as np
 import optuna
 import pytest
-import torch
 from mlflow import MlflowClient
 
 from imbalance_study import prepare
-from imbalance_study.config import make, resolve
-from imbalance_study.models import zoo
+from imbalance_study.config import resolve
 from imbalance_study.studies import conduct, job, processes
 from imbalance_study.studies.search import Search, open_storage
 from imbalance_study.studies.settings import Settings
@@ -25,20 +23,20 @@ from imbalance_study.tracking import run as tracked
 from imbalance_study.tracking import study as told
 
 ROOT = Path(__file__).parents[2]
-SEEN = []  # image counts of evaluation passes of `spying`
+# A model that notes how many images it is shown without being trained on them.
+SPY = """
+from torch import nn
 
+shown = []
 
-def spying(num_classes, **options):
-    """A model that notes how many images it is shown without being trained on them."""
-    model = zoo.MODELS["resnet20"](num_classes)
-
+def net(num_classes):
+    first = nn.AdaptiveAvgPool2d(4)
     def note(module, inputs):
-        if not module.training and not torch.is_grad_enabled():
-            SEEN.append(len(inputs[0]))
-
-    next(iter(model.children())).register_forward_pre_hook(note)
-    return model
-
+        if not module.training and inputs[0].std() > 0:  # no dry run
+            shown.append(len(inputs[0]))
+    first.register_forward_pre_hook(note)
+    return nn.Sequential(first, nn.Flatten(), nn.Linear(48, num_classes))
+"""
 
 TINY = {
     "dataset": "digits",
@@ -160,16 +158,21 @@ def test_bad_input_is_refused_before_anything_is_recorded(tmp_path):
     assert _runs(tmp_path) == ([], [])
 
 
-def test_no_trial_evaluates_more_images_than_validation_has(tmp_path):
-    data = prepare.load_data(config := make(**TINY), prepare.bind(config))
-    given = TINY | {"model": "test_conduct:spying", "epochs": "2", "tracking_uri": _uri(tmp_path)}
+def test_no_trial_evaluates_more_images_than_validation_has(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "spies.py").write_text(SPY)
+    monkeypatch.syspath_prepend(tmp_path)
+    given = TINY | {"model": "mine.spies:net", "epochs": "2", "tracking_uri": _uri(tmp_path)}
+    config = resolve(given).config
+    data = prepare.load_data(config, prepare.bind(config))
+    evaluated = {}
     for test in (False, True):
-        SEEN.clear()
         tracked.train(resolve(given), test=test, show_progress=False)
-        evaluated = sum(SEEN)
-        if not test:
-            assert evaluated == 3 * len(data.split.val)  # two epochs and the kept one
-    assert evaluated >= 3 * len(data.split.val) + len(data.split.test)
+        shown = sys.modules["mine.spies"].shown
+        evaluated[test] = sum(shown)
+        shown.clear()
+    assert evaluated[False] == 3 * len(data.split.val)  # after two epochs, and the kept one
+    assert evaluated[True] >= evaluated[False] + len(data.split.test)
 
 
 def test_what_is_balanced_is_chosen_on_where_the_data_allow(tmp_path):
@@ -310,7 +313,7 @@ def test_a_silent_worker_on_another_machine_is_noticed_by_postgresql(tmp_path, p
     claim.beat()
     conduct.run(settings, given)
     records = elsewhere.records()
-    assert [one.state for one in records][0] == "failed"
+    assert records[0].state == "failed"
     assert [one.dimensions for one in records if one.state != "failed"].count(values) == 1
     assert elsewhere.ended() == 2
 
