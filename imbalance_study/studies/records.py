@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from imbalance_study.studies.settings import Objective
 
 Columns = dict[str, list[Any]]
+_PLACES = ("tracking_uri", "experiment", "run_name", "output_dir")
 
 
 class Trial(NamedTuple):
@@ -97,6 +98,8 @@ def command(fixed: Mapping[str, str], best: Trial) -> str:
     """The command that trains the winner."""
     words = ["imbalance-study", "train"]
     for name, value in (dict(fixed) | best.knobs).items():
+        if name in _PLACES:
+            continue
         words += [f"--{name}", value]
     return shlex.join(words)
 

@@ -167,7 +167,7 @@ def test_no_trial_evaluates_more_images_than_validation_has(tmp_path, monkeypatc
     data = prepare.load_data(config, prepare.bind(config))
     evaluated = {}
     for test in (False, True):
-        tracked.train(resolve(given), test=test, show_progress=False)
+        tracked.train(resolve(given), test=test, brief=True, show_progress=False)
         shown = sys.modules["mine.spies"].shown
         evaluated[test] = sum(shown)
         shown.clear()
