@@ -111,7 +111,7 @@ def _conduct(found: Search, job: Job) -> None:
         found.remember("parent", parent)
         if found.new:
             baselines = list(space.baselines(plan.space).items())
-            for name, values in baselines[: plan.trials]:
+            for name, values in baselines[: max(1, plan.trials // 2)]:
                 found.enqueue(values, baseline=name)
         told.close_winners(parent)
         told.close_trials(parent, found.reap())

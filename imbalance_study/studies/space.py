@@ -97,7 +97,7 @@ SPACE: tuple[Axis, ...] = (
 )  # fmt: skip
 
 # What is tried first, at default settings, where the search holds it; a dimension that is not named
-# has its default.
+# has its default. Every loss is among them: a search that never meets one does not learn of it.
 BASELINES: dict[str, dict[str, Any]] = {
     "default": {},
     "cross_entropy": {"loss": "cross_entropy"},
@@ -105,6 +105,10 @@ BASELINES: dict[str, dict[str, Any]] = {
     "ldam_drw": {"loss": "ldam", "class_weights": "effective", "defer": 0.8},
     "effective_weights": {"loss": "cross_entropy", "class_weights": "effective"},
     "class_balanced_sampler": {"loss": "cross_entropy", "sampler": "class_balanced"},
+    "logit_adjusted": {"loss": "logit_adjusted", "tau": 1.5},  # tau 1 is balanced softmax
+    "focal": {"loss": "focal"},
+    "vs": {"loss": "vs"},
+    "sigmoid_focal": {"loss": "sigmoid_focal"},
 }
 
 _FORMS: dict[str, Callable[[float], str]] = {
@@ -340,7 +344,8 @@ def baselines(space: Space) -> dict[str, dict[str, Any]]:
     for name, wanted in BASELINES.items():
         values = propose(space, lambda axis, wanted=wanted: _value(axis, wanted, base)).values  # type: ignore[misc]
         context = space.names | values
-        if any(context.get(key) != value for key, value in wanted.items()):
+        known = {axis.name for axis in space.axes} | set(space.names) | {"defer"}
+        if any(context.get(key) != value for key, value in wanted.items() if key in known):
             continue
         if values in found.values():
             found = {old: there for old, there in found.items() if there != values}

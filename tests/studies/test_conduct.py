@@ -222,7 +222,7 @@ def _trials(storage):
     return study.get_trials(deepcopy=False)
 
 
-def _wait_for(holds, seconds=120):
+def _wait_for(holds, seconds=400):
     until = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < until
@@ -256,7 +256,7 @@ def test_a_study_that_was_killed_in_the_middle_of_a_trial_goes_on(tmp_path):
     first.wait()
     assert "RUNNING" in {run.info.status for run in _runs(tmp_path)[1]}
     again = _start(tmp_path, storage, 5)
-    text, _ = again.communicate(timeout=300)
+    text, _ = again.communicate(timeout=900)
     assert again.returncode == 0, text
     states, children = _check_whole(tmp_path, storage, 5)
     assert states.count("FAIL") == 1
@@ -282,7 +282,7 @@ def _two_workers_one_killed(folder, storage):
     _wait_for(both)
     os.kill(first.pid, signal.SIGKILL)  # the one that leads
     first.wait()
-    text, _ = second.communicate(timeout=400)
+    text, _ = second.communicate(timeout=900)
     assert second.returncode == 0, text
     states, _ = _check_whole(folder, storage, 6)
     assert states.count("FAIL") == 1
@@ -322,7 +322,7 @@ def test_a_silent_worker_on_another_machine_is_noticed_by_postgresql(tmp_path, p
 def test_workers_are_started_and_share_the_trials(tmp_path):
     storage = str(tmp_path / "studies.journal")
     whole = _start(tmp_path, storage, 6, workers=2)
-    text, _ = whole.communicate(timeout=400)
+    text, _ = whole.communicate(timeout=900)
     assert whole.returncode == 0, text
     _check_whole(tmp_path, storage, 6)
     pids = {trial.user_attrs["process"]["pid"] for trial in _trials(storage)}

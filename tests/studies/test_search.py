@@ -151,13 +151,15 @@ def test_a_hopeless_trial_is_given_up_and_a_baseline_never():
 def test_both_ways_of_branching_find_what_is_good(branches):
     whole = space.build("loss|optimizer", {"dataset": "digits"})
     found = search("memory", space=whole, branches=branches, trials=60)
+    for values in space.baselines(whole).values():
+        found.enqueue(values)
     while (claim := found.claim()) is not None:
         values = found.propose(claim).values
         good = values["loss"] == "logit_adjusted"
-        found.complete(claim, (good - abs(values.get("tau", 9) - 1.5),))
+        found.complete(claim, (good - abs(values.get("tau", 2.5) - 2),))
     best = max(found.records(), key=lambda trial: trial.values)
     assert best.dimensions["loss"] == "logit_adjusted"
-    assert best.values[0] > 0.7
+    assert best.values[0] > 0.6
 
 
 def test_importances_point_at_what_matters():

@@ -109,10 +109,10 @@ def test_baselines_are_those_that_the_search_holds(spaces):
 
     assert names(EVERYTHING) == [
         *("cross_entropy", "balanced_softmax", "ldam_drw", "effective_weights"),
-        "class_balanced_sampler",
+        *("class_balanced_sampler", "logit_adjusted", "focal", "vs", "sigmoid_focal"),
     ]
     assert names("sampler") == ["cross_entropy", "class_balanced_sampler"]
-    assert names("optimizer", loss="focal") == ["default"]
+    assert names("optimizer", loss="focal") == ["focal"]
     assert names("loss", head="cosine") == ["default", "ldam_drw"]
 
 
