@@ -34,14 +34,20 @@ NOTE = "mlflow.note.content"  # the tag that the UI shows as a run's description
 _SYSTEM_INTERVAL = 5
 
 
+class EndedEarly(Exception):
+    """What a hook raises to end a run that is finished all the same: a pruned trial."""
+
+
 def train(
     resolved: Resolved,
     *,
     started: float | None = None,
     tags: Mapping[str, str] | None = None,
+    parent: str = "",
     on_epoch: experiment.OnEpoch = lambda result: None,
     show_progress: bool = True,
     brief: bool = False,
+    test: bool = True,
 ) -> experiment.RunResult:
     """Run one configuration and record it in MLflow.
 
@@ -52,11 +58,13 @@ def train(
         resolved: The configuration and who decided what.
         started: `time.perf_counter` when the program started, to log the time to the first step.
         tags: Of the run, beside its own; there from its start on.
+        parent: Id of the run that it becomes a child of, where none is active in this process.
         on_epoch: Called after each epoch is recorded; what it raises ends the run.
         show_progress: Show progress and, at the end, results and links.
         brief: Leave out what takes seconds and looks the same for every seed: the figures of data
             and training, and the model in the form that serves. Metrics, tables, checkpoints and
             what `analyses` names are recorded in any case.
+        test: Without it, as in a search, the test set stays unseen, and no model is kept.
 
     Raises:
         ValueError: Something in the configuration, the data or the store is wrong.
@@ -66,7 +74,7 @@ def train(
     prepare.machine(config)
     uri = store.connect(config.tracking_uri)
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(session(config, tags))
+        run = stack.enter_context(session(config, tags, parent=parent))
         folder = stack.enter_context(_output_folder(config))
         recorder = Recorder(run.info.run_id, resolved, started)
         recorder.log_params()
@@ -76,7 +84,12 @@ def train(
             on_epoch(epoch)
 
         result = experiment.run(
-            config, record, output_dir=folder, show_progress=show_progress, draw=not brief
+            config,
+            record,
+            output_dir=folder,
+            show_progress=show_progress,
+            draw=not brief,
+            test=test,
         )
         recorder.finish(result, folder, keep_model=not brief)
     if show_progress:
@@ -85,25 +98,35 @@ def train(
 
 
 @contextlib.contextmanager
-def session(config: Config, tags: Mapping[str, str] | None = None) -> Iterator[mlflow.ActiveRun]:
+def session(
+    config: Config,
+    tags: Mapping[str, str] | None = None,
+    *,
+    parent: str = "",
+    run_id: str = "",
+) -> Iterator[mlflow.ActiveRun]:
     """Start a run or join that of ``mlflow run``; its status afterwards tells what happened.
 
-    Where a run is active already, the new one becomes its child, in the same experiment.
+    Where a run is active already, the new one becomes its child, in the same experiment; so it does
+    of the run with the id `parent`. With `run_id` that run is taken up again.
 
     A signal to terminate becomes SystemExit, so that the status is written; it and Ctrl-C leave
     the run KILLED, every other error FAILED.
     """
-    parent = mlflow.active_run()
-    if "MLFLOW_RUN_ID" not in os.environ and parent is None:
+    active = mlflow.active_run()
+    above = active or (mlflow.get_run(parent) if parent else None)
+    if "MLFLOW_RUN_ID" not in os.environ and above is None and not run_id:
         mlflow.set_experiment(config.experiment)
     if config.system_metrics:
         mlflow.set_system_metrics_sampling_interval(_SYSTEM_INTERVAL)
     name = None if config.run_name == "auto" and "MLFLOW_RUN_ID" in os.environ else run_name(config)
     with _terminate_as_exit():
         run = mlflow.start_run(
+            run_id=run_id or None,
             run_name=name,
-            nested=parent is not None,
-            experiment_id=parent.info.experiment_id if parent else None,
+            nested=active is not None,
+            parent_run_id=above.info.run_id if above else None,
+            experiment_id=above.info.experiment_id if above else None,
             tags=dict(tags or {}),
             log_system_metrics=config.system_metrics,
         )
@@ -111,6 +134,9 @@ def session(config: Config, tags: Mapping[str, str] | None = None) -> Iterator[m
         try:
             yield run
             status = RunStatus.FINISHED
+        except EndedEarly:
+            status = RunStatus.FINISHED
+            raise
         except (KeyboardInterrupt, SystemExit):
             status = RunStatus.KILLED
             raise
@@ -232,6 +258,8 @@ class Recorder:
         final = {name: value for name, value in result.metrics.items() if name not in curves}
         mlflow.log_metrics(final, step=0)
         mlflow.log_dict(result.metrics | _ends(result.analysis.intervals), "metrics.json")
+        if result.test is None:
+            return
         for name, columns in result.tables.items():
             if any(map(len, columns.values())):
                 mlflow.log_table(columns, f"{name}.json")
