@@ -16,6 +16,9 @@ import imbalance_study
 COMMANDS = {
     "train": "Train and evaluate one configuration, and record it in MLflow.",
     "explain": "Show what a model looks at in photographs.",
+    "predict": "Label any number of image files with a trained model.",
+    "promote": "Register the model of a run with its model card, and set its alias.",
+    "export": "Write a trained model as ONNX, in fp32 or with int8 weights, checked.",
     "recipes": "List the named sets of knobs, or print the command line of one.",
 }
 

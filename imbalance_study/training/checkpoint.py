@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from imbalance_study import atomic
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -20,18 +21,11 @@ def save(path: Path, content: dict[str, Any]) -> None:
     Raises:
         OSError: The file cannot be written; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
+    with atomic.replacing(path, "the checkpoint") as partial, partial.open("wb") as file:
+        try:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
-        raise OSError(f"the checkpoint {path} cannot be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        except RuntimeError as error:  # torch turns a full disk into one
+            raise OSError(str(error)) from error
 
 
 def load(path: Path) -> dict[str, Any]:
