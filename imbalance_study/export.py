@@ -51,8 +51,8 @@ def export(
 
     The class names stand in the file's metadata. ``int8`` keeps the weights of convolutions and
     linear layers as 8-bit integers and quantises activations while it runs (onnxruntime's dynamic
-    quantisation): a file of about a quarter, on many processors slower. Activations of a batch share
-    one scale, so models with outliers among them (EfficientNet, MobileNet) can lose much.
+    quantisation): a file of about a quarter, on many processors slower. The activations of a batch
+    share one scale, so models with outliers among them (EfficientNet, MobileNet) can lose much.
 
     Args:
         ready: The model.
@@ -129,7 +129,7 @@ def _write_onnx(model: torch.nn.Module, ready: Ready, path: Path) -> None:
 
 
 def _quantise(plain: Path, path: Path) -> None:
-    """Weights as 8-bit integers, those of grouped convolutions excepted: few, slow and sensitive."""
+    """8-bit weights; those of grouped convolutions stay: they are few, slow and sensitive."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
