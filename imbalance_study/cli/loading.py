@@ -29,7 +29,7 @@ def ready(address: str, tracking_uri: str = "auto") -> Ready:
     if not address.startswith(("models:", "runs:")):
         if path.is_file():
             return trained.from_checkpoint(path)
-        if path.suffix or len(path.parts) > 1:
+        if path.is_dir() or path.suffix or "/" in address:
             what = "is a folder, not a file" if path.is_dir() else "there is none"
             raise ValueError(f"model {address!r}: {what}; give {MODEL_HELP}")
     from imbalance_study.tracking import lookup

@@ -197,7 +197,7 @@ class _Tally:
         if self._rejected:
             lines.append(f"{self._rejected:,} rejected: less probable than {self._reject_below:g}")
         if self._bad:
-            lines.append(f"{self._bad:,} files could not be read; the column error says why")
+            lines.append(f"{self._bad:,} unreadable: the column error says why")
         rate = self._files / seconds
         lines.append(f"{self._files:,} files in {seconds:.1f} s, {rate:,.0f} images/s")
         return [*lines, f"Written to {out.absolute()}"]

@@ -125,6 +125,6 @@ def _unknown_model(client: mlflow.MlflowClient, name: str, which: str) -> str:
     if name not in known:
         return f"unknown model {name!r} in {place}; known: {', '.join(known) or 'none'}"
     versions = client.search_model_versions(f"name = '{name}'", max_results=20)
-    numbers = ", ".join(sorted((version.version for version in versions), key=int)) or "none"
+    numbers = ", ".join(map(str, sorted(int(one.version) for one in versions))) or "none"
     aliases = ", ".join(f"@{alias}" for alias in sorted(known[name].aliases)) or "none"
     return f"model {name} has no {which!r}; its aliases: {aliases}; its versions: {numbers}"
