@@ -115,7 +115,7 @@ def test_the_readmes_client_gets_the_probabilities_of_the_training_process(
     server, tiny_run, pictures, tmp_path
 ):
     (code,) = re.findall(r"```python\n(import sys.*?)```", README, re.DOTALL)
-    assert len(code.strip().splitlines()) <= 11
+    assert len([line for line in code.splitlines() if line]) <= 10
     (tmp_path / "client.py").write_text(code)
     done = subprocess.run(
         [sys.executable, "client.py", server, "32", *map(str, pictures)],
