@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 
 from imbalance_study import cli
 from imbalance_study.tracking import card, lookup, registry
@@ -151,3 +152,15 @@ def test_runs_that_cannot_be_promoted_are_told_apart(tiny_run, tmp_path, capsys)
     with pytest.raises(ValueError, match="is deleted"):
         registry.promote(run.info.run_id, "auto", "champion", store)
     assert client.search_registered_models() == []
+
+
+def test_a_promoted_model_is_explained_and_predicts_by_its_alias(
+    tiny_run, promoted, tmp_path, capsys
+):
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "a.png")
+    words = ["--model", "models:/digits_classifier@champion", "--tracking_uri", tiny_run.store]
+    words += ["--images", str(tmp_path / "a.png")]
+    cli.main(["explain", *words, "--methods", "occlusion", "--out", str(tmp_path / "out")])
+    assert capsys.readouterr().out.startswith("a.png: ")
+    cli.main(["predict", *words, "--out", str(tmp_path / "p.csv")])
+    assert (tmp_path / "p.csv").exists()
