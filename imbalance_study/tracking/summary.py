@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from imbalance_study.tracking.session import Session
 
 _LOCAL = "http://127.0.0.1:5000"
-_HEADLINES = {
+HEADLINES = {
     "test/balanced_accuracy": "balanced accuracy",
     "test/accuracy": "accuracy",
     "test/macro_f1": "macro F1",
@@ -82,7 +82,7 @@ def description(result: RunResult, resolved: Resolved) -> str:
         "|---|---|---|",
         *(
             f"| {text} | {found[name]:.4f} | {_interval(result, name)} |"
-            for name, text in _HEADLINES.items()
+            for name, text in HEADLINES.items()
         ),
         "",
         *(f"{plain(note[:1].upper() + note[1:])}.\n" for note in result.analysis.notes),
@@ -135,23 +135,21 @@ def _chosen(result: RunResult) -> str:
 
 def closing(result: RunResult, uri: str, run: Session) -> str:
     """The last lines on the terminal: headline figures, and where to look."""
-    width = max(map(len, _HEADLINES.values()))
+    width = max(map(len, HEADLINES.values()))
     lines = ["", f"Result on {result.facts['images']['test']:,} test images"]
-    lines += [f"  {text:{width}}  {result.metrics[name]:7.2%}" for name, text in _HEADLINES.items()]
+    lines += [f"  {text:{width}}  {result.metrics[name]:7.2%}" for name, text in HEADLINES.items()]
     lines.append(f"  {_chosen(result)}; {result.fit.seconds:.0f} s of training")
     skipped = result.facts["skipped_images"]
     if skipped:
         lines.append(f"  {len(skipped)} unreadable files were skipped; config.json names them")
     if run.uploader is None:
         return "\n".join(lines)
-    server = uri.rstrip("/") if uri.startswith("http") else _LOCAL
-    if server == _LOCAL and not uri.startswith("http"):
-        lines += ["Open the UI:", f"  mlflow ui --backend-store-uri {shlex.quote(uri)}"]
+    lines += how_to_open(uri)
     ids = run.journal.state["experiment_id"], run.journal.state["run_id"]
     if all(ids):
         lines += [
-            f"This run:  {view.run_address(server, *ids)}",
-            f"All runs:  {view.address(server, ids[0])}",
+            f"This run:  {view.run_address(server(uri), *ids)}",
+            f"All runs:  {view.address(server(uri), ids[0])}",
         ]
     return "\n".join(lines)
 
@@ -174,3 +172,15 @@ def of_upload(run: Session, uploaded: bool) -> list[str]:
     elif uploader.refused:
         lines.append(f"MLflow refused {len(uploader.refused)} records: {uploader.refused[0]}")
     return [" ".join(line.split())[:500] for line in lines]
+
+
+def server(uri: str) -> str:
+    """The address of the UI: the server's own, or that of a local one."""
+    return uri.rstrip("/") if uri.startswith("http") else _LOCAL
+
+
+def how_to_open(uri: str) -> list[str]:
+    """The command that starts the UI of a local store; nothing for a server."""
+    if uri.startswith("http"):
+        return []
+    return ["Open the UI:", f"  mlflow ui --backend-store-uri {shlex.quote(uri)}"]

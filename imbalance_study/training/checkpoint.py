@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import threading
@@ -16,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from imbalance_study import atomic
 
 # Share of an epoch that writing its checkpoint may take before it is done beside the training.
 _SHARE = 0.01
@@ -34,18 +35,11 @@ def save(path: Path, content: dict[str, Any]) -> None:
     Raises:
         OSError: The file cannot be written; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
+    with atomic.replacing(path, "the checkpoint") as partial, partial.open("wb") as file:
+        try:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
-        raise OSError(f"the checkpoint {path} cannot be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        except RuntimeError as error:  # torch turns a full disk into one
+            raise OSError(str(error)) from error
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -93,7 +87,7 @@ class Keeper:
         self._seconds = 0.0
         self._saved = time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for partial in folder.glob(".*.partial"):
+        for partial in folder.glob(".*.partial.pt"):
             partial.unlink(missing_ok=True)
 
     def __enter__(self) -> Keeper:
