@@ -1,6 +1,9 @@
 """The services of docker-compose.yml, started outside Docker with their own words and variables."""
 
+import base64
 import contextlib
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -8,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,8 +19,10 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 ROOT = Path(__file__).parents[2]
+_EXPERIMENTS = "/api/2.0/mlflow/experiments/search"
 PASSWORDS = {
     "POSTGRES_PASSWORD": "super-secret-1",
     "MLFLOW_DB_PASSWORD": "mlflow's %40 secret-2",
@@ -54,6 +60,11 @@ def free_port():
 
 class Stack:
     """The services, with the addresses and folders of containers replaced by those of here."""
+
+    tiny = (
+        *("train", "--dataset=digits", "--model=resnet20", "--image_size=16", "--epochs=1"),
+        *("--steps_per_epoch=4", "--batch_size=32", "--analyses=none"),
+    )
 
     def __init__(self, folder, database, **settings):
         self.folder = Path(folder)
@@ -169,6 +180,36 @@ class Stack:
                 assert time.monotonic() < until, f"{service} did not start: {self.log(service)}"
                 time.sleep(0.2)
 
+    def status(self, user=None, path=_EXPERIMENTS, **headers):
+        """The status of a search for experiments, or of another address, with these headers."""
+        if user:
+            headers["Authorization"] = "Basic " + base64.b64encode(user.encode()).decode()
+        body = json.dumps({"max_results": 1}).encode() if path == _EXPERIMENTS else None
+        headers["Content-Type"] = "application/json"
+        request = urllib.request.Request(self.address + path, body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def runs_of(self, experiment):
+        client = MlflowClient(self.address)
+        return client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+
+    def everything(self, run_id, folder):
+        """All that the server tells of a run: its record, and a digest of every artifact."""
+        client = MlflowClient(self.address)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        client.download_artifacts(run_id, "", str(folder))
+        files = {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+        return client.get_run(run_id).to_dictionary(), files
+
 
 @pytest.fixture(scope="module")
 def stack(postgres, tmp_path_factory):
@@ -188,5 +229,5 @@ def stack(postgres, tmp_path_factory):
             rules.write_text(before)
             cursor.execute("SELECT pg_reload_conf()")
             for name in ("mlflow", "mlflow_auth", "optuna"):
-                cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+                cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
             cursor.execute("DROP ROLE mlflow, optuna")
