@@ -27,7 +27,7 @@ PASSWORDS = {
     "POSTGRES_PASSWORD": "super-secret-1",
     "MLFLOW_DB_PASSWORD": "mlflow's %40 secret-2",
     "OPTUNA_DB_PASSWORD": "optuna-secret-3",
-    "MLFLOW_ADMIN_PASSWORD": "admin-secret-4 ü",
+    "MLFLOW_ADMIN_PASSWORD": "admin secret: 4%",
     "MLFLOW_SECRET_KEY": "key-secret-5",
 }
 

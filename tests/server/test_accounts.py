@@ -14,6 +14,9 @@ def test_a_server_with_accounts_does_not_start_without_a_password(stack):
     done = stack.run("mlflow-auth", MLFLOW_AUTH_ADMIN_PASSWORD="", timeout=20)
     assert done.returncode != 0
     assert done.stderr.rstrip().endswith("is empty: set MLFLOW_ADMIN_PASSWORD in .env")
+    done = stack.run("mlflow-auth", MLFLOW_AUTH_ADMIN_PASSWORD="geheimnisträger", timeout=20)
+    assert done.returncode != 0
+    assert done.stderr == "MLFLOW_ADMIN_PASSWORD in .env must consist of ASCII characters\n"
     done = stack.run("mlflow-s3", timeout=20)
     assert done.returncode != 0
     assert done.stderr.rstrip().endswith("is empty: set S3_DESTINATION in .env")
