@@ -20,7 +20,6 @@ import torch
 
 from imbalance_study import analyses, corrections, pictures, prepare, stages, watching
 from imbalance_study.config import Config
-from imbalance_study.data import longtail
 from imbalance_study.data.batches import Batches
 from imbalance_study.evaluation import intervals, metrics
 from imbalance_study.models import complexity
@@ -50,7 +49,7 @@ class RunResult:
     figures: dict[str, Any]  # name -> matplotlib Figure
     model: Classifier  # with the weights of the kept epoch, in evaluation mode
     fit: Fit
-    test: Predictions
+    test: Predictions | None  # None where the test set was left unseen
     data: prepare.Data
     machine: prepare.Machine
     procedure: Procedure  # of the last stage
@@ -59,11 +58,11 @@ class RunResult:
 
 
 class Parts(NamedTuple):
-    """The batches of each part; validation may be missing."""
+    """The batches of each part; validation may be missing, and the test part left out."""
 
     train: Batches
     val: Batches | None
-    test: Batches
+    test: Batches | None
 
 
 class Trained(NamedTuple):
@@ -80,6 +79,8 @@ def run(
     *,
     output_dir: Path,
     show_progress: bool = True,
+    draw: bool = True,
+    test: bool = True,
 ) -> RunResult:
     """Train and evaluate one configuration.
 
@@ -89,6 +90,9 @@ def run(
             and after each one; what it raises ends the run.
         output_dir: Gets the checkpoints.
         show_progress: Show a bar or a line an epoch.
+        draw: Draw the figures of data, training and corrections; analyses draw theirs in any case.
+        test: Without it, as in a search, the test set stays unseen: validation alone is predicted,
+            nothing is drawn, corrected, analysed or saved.
 
     Raises:
         ValueError: Something in the configuration or the data is wrong; the message says what.
@@ -100,12 +104,13 @@ def run(
     with torch.random.fork_rng(devices):
         model = prepare.build_model(config, data, where)
         procedure = stages.first(config, choices, data, model, where)
-        parts = _parts(config, data, where)
+        parts = _parts(config, data, where, test)
         facts = _facts(config, data, model, where)
-        analyses.get_ready(config.analyses, config.gradcam_layers, model)
+        if test:
+            analyses.get_ready(config.analyses, config.gradcam_layers, model)
         watch = _watch(config, data, procedure, parts)
         procedure = dataclasses.replace(procedure, watch=watch)
-        figures = pictures.of_data(data, procedure)
+        figures = pictures.of_data(data, procedure) if draw and test else {}
         images = watch(model, 0, procedure.probabilities)
         on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
         seeds = prepare.seeds(config.seed)
@@ -118,7 +123,9 @@ def run(
             trained = [Trained(model, procedure, fitted)]
             if choices.stage2 is not None:
                 trained.append(_second_stage(config, choices, trained[0], train))
-    return _evaluate(config, data, where, parts, trained, facts, output_dir)
+    if not test:
+        return _validated(config, data, where, parts, trained, facts)
+    return _evaluate(config, data, where, parts, trained, facts, output_dir, draw)
 
 
 def _second_stage(
@@ -153,11 +160,17 @@ def _watch(
     )
 
 
-def _parts(config: Config, data: prepare.Data, where: prepare.Machine) -> Parts:
+def _parts(config: Config, data: prepare.Data, where: prepare.Machine, test: bool) -> Parts:
     def part(name: str) -> Batches:
         return prepare.part(data, name, config, where.device)
 
-    return Parts(part("train"), part("val") if len(data.split.val) else None, part("test"))
+    if not test and not len(data.split.val):
+        raise ValueError(
+            "without the test set a run needs validation images, "
+            f"got validation={config.validation}"
+        )
+    val = part("val") if len(data.split.val) else None
+    return Parts(part("train"), val, part("test") if test else None)
 
 
 def _facts(
@@ -166,7 +179,7 @@ def _facts(
     """What was found out and decided before training, for the record."""
     parameters = complexity.count_parameters(model)
     return {
-        "fingerprint": longtail.fingerprint(data.image_set, data.split, config.data_seed),
+        "fingerprint": data.fingerprint,
         "class_names": list(data.image_set.class_names),
         "train_counts": data.class_counts.tolist(),
         "images": {name: len(rows) for name, rows in data.split._asdict().items()},
@@ -183,6 +196,37 @@ def _facts(
     }
 
 
+def _validated(
+    config: Config,
+    data: prepare.Data,
+    where: prepare.Machine,
+    parts: Parts,
+    trained: list[Trained],
+    facts: dict[str, Any],
+) -> RunResult:
+    """The kept epoch on validation, and nothing else."""
+    model, procedure, fitted = trained[-1]
+    model.load_state_dict(fitted.best)
+    model.eval()
+    val = _predict(model, parts.val, procedure)
+    return RunResult(
+        config=config,
+        metrics=_selected(val, procedure, data, fitted) | _costs(fitted),
+        history=fitted.history,
+        facts=facts,
+        tables={},
+        figures={},
+        model=model,
+        fit=fitted,
+        test=None,
+        data=data,
+        machine=where,
+        procedure=procedure,
+        checkpoints={},
+        analysis=Analysis(),
+    )
+
+
 def _evaluate(
     config: Config,
     data: prepare.Data,
@@ -191,6 +235,7 @@ def _evaluate(
     trained: list[Trained],
     facts: dict[str, Any],
     output_dir: Path,
+    draw: bool,
 ) -> RunResult:
     """Show the test set to the last epoch and to the kept ones, each once."""
     model, procedure, fitted = trained[-1]
@@ -210,7 +255,11 @@ def _evaluate(
     val = None if parts.val is None else _predict(model, parts.val, procedure)
     if val is not None:
         found |= _selected(val, procedure, data, fitted)
-    free = corrections.after_training(config, model, parts.test, procedure, data, val, test)
+    assert parts.test is not None
+    free = corrections.after_training(
+        config, model, parts.test, procedure, data, val, test, draw=draw
+    )
+    figures = pictures.of_training(fitted, data) if draw else {}
     found |= free.metrics | _costs(fitted)
     checkpoints = _save(trained, config, facts, output_dir)
     analysis = analyses.analyse(
@@ -223,6 +272,7 @@ def _evaluate(
             fitted,
             test,
             seed=config.seed,
+            data_seed=config.data_seed,
             gradcam_layers=config.gradcam_layers,
             colormap=config.colormap,
         ),
@@ -233,7 +283,7 @@ def _evaluate(
         history=fitted.history,
         facts=facts,
         tables=analysis.tables | free.tables,
-        figures=pictures.of_training(fitted, data) | free.figures | analysis.figures,
+        figures=figures | free.figures | analysis.figures,
         model=model,
         fit=fitted,
         test=test,
@@ -245,7 +295,8 @@ def _evaluate(
     )
 
 
-def _predict(model: Classifier, batches: Batches, procedure: Procedure) -> Predictions:
+def _predict(model: Classifier, batches: Batches | None, procedure: Procedure) -> Predictions:
+    assert batches is not None
     return predict(model, batches, procedure.normalise, procedure.precision, features=True)
 
 

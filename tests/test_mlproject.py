@@ -14,9 +14,11 @@ from mlflow import MlflowClient
 from mlflow.projects import _project_spec
 
 from imbalance_study.cli.options import given
+from imbalance_study.cli.study import command as study_command
 from imbalance_study.cli.train import command
 from imbalance_study.config import Config, resolve
 from imbalance_study.recipes import RECIPES
+from imbalance_study.studies.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
@@ -61,17 +63,37 @@ def test_what_is_typed_behind_mlflow_run_is_what_is_resolved(name):
     assert resolve(_through_mlproject(settings)).config == resolve(settings).config
 
 
-def test_declared_parameters_have_the_defaults_of_config():
-    fields = {field.name: field.default for field in dataclasses.fields(Config)}
-    declared = PROJECT["entry_points"]["main"]["parameters"]
-    for name, parameter in declared.items():
+# Entry point to the dataclasses that its parameters come from, the first that has the name.
+SOURCES = {"main": (Config,), "study": (Settings, Config)}
+
+
+@pytest.mark.parametrize("point", SOURCES)
+def test_declared_parameters_have_the_defaults_of_the_code(point):
+    fields = {
+        field.name: field.default
+        for source in reversed(SOURCES[point])
+        for field in dataclasses.fields(source)
+    }
+    for name, parameter in PROJECT["entry_points"][point]["parameters"].items():
         assert parameter["default"] == fields[name], name
 
 
-def test_the_command_passes_exactly_the_declared_parameters():
-    entry = PROJECT["entry_points"]["main"]
+@pytest.mark.parametrize("point", PROJECT["entry_points"])
+def test_the_command_passes_exactly_the_declared_parameters(point):
+    entry = PROJECT["entry_points"][point]
     passed = re.findall(r"--(\w+) \{(\w+)\}", entry["command"])
     assert passed == [(name, name) for name in entry["parameters"]]
+
+
+def test_what_is_typed_behind_the_entry_point_study_reaches_the_command():
+    project = _project_spec.load_project(str(ROOT))
+    typed = {"search": "loss|sampler", "model": "resnet20|resnet32", "workers": "2", "lr": "1e-2"}
+    line = project.get_entry_point("study").compute_command(typed, None)
+    words = shlex.split(line)
+    assert words[:4] == ["python", "-m", "imbalance_study", "study"]
+    reached = given(study_command.make_context("study", words[4:]).params)
+    assert {name: reached[name] for name in typed} == typed
+    assert reached["trials"] == str(Settings.trials)
 
 
 def test_a_recipe_sets_nothing_that_mlflow_run_always_passes():

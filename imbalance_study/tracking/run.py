@@ -29,8 +29,13 @@ from imbalance_study.recipes import RECIPES
 from imbalance_study.tracking import artifacts, model, store, summary, view
 from imbalance_study.training.loop import EpochResult
 
+NOTE = "mlflow.note.content"  # the tag that the UI shows as a run's description
 # Seconds between two samples of processor, memory and GPU.
 _SYSTEM_INTERVAL = 5
+
+
+class EndedEarly(Exception):
+    """What a hook raises to end a run that is finished all the same: a pruned trial."""
 
 
 def train(
@@ -38,8 +43,11 @@ def train(
     *,
     started: float | None = None,
     tags: Mapping[str, str] | None = None,
+    parent: str = "",
     on_epoch: experiment.OnEpoch = lambda result: None,
     show_progress: bool = True,
+    brief: bool = False,
+    test: bool = True,
 ) -> experiment.RunResult:
     """Run one configuration and record it in MLflow.
 
@@ -50,8 +58,13 @@ def train(
         resolved: The configuration and who decided what.
         started: `time.perf_counter` when the program started, to log the time to the first step.
         tags: Of the run, beside its own; there from its start on.
+        parent: Id of the run that it becomes a child of, where none is active in this process.
         on_epoch: Called after each epoch is recorded; what it raises ends the run.
         show_progress: Show progress and, at the end, results and links.
+        brief: Leave out what takes seconds and looks the same for every seed: the figures of data
+            and training, and the model in the form that serves. Metrics, tables, checkpoints and
+            what `analyses` names are recorded in any case.
+        test: Without it, as in a search, the test set stays unseen, and no model is kept.
 
     Raises:
         ValueError: Something in the configuration, the data or the store is wrong.
@@ -61,7 +74,7 @@ def train(
     prepare.machine(config)
     uri = store.connect(config.tracking_uri)
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(session(config, tags))
+        run = stack.enter_context(session(config, tags, parent=parent))
         folder = stack.enter_context(_output_folder(config))
         recorder = Recorder(run.info.run_id, resolved, started)
         recorder.log_params()
@@ -70,33 +83,50 @@ def train(
             recorder.on_epoch(epoch)
             on_epoch(epoch)
 
-        result = experiment.run(config, record, output_dir=folder, show_progress=show_progress)
-        recorder.finish(result, folder)
+        result = experiment.run(
+            config,
+            record,
+            output_dir=folder,
+            show_progress=show_progress,
+            draw=not brief,
+            test=test,
+        )
+        recorder.finish(result, folder, keep_model=not brief)
     if show_progress:
         print(summary.closing(result, store.without_password(uri), run), flush=True)
     return result
 
 
 @contextlib.contextmanager
-def session(config: Config, tags: Mapping[str, str] | None = None) -> Iterator[mlflow.ActiveRun]:
+def session(
+    config: Config,
+    tags: Mapping[str, str] | None = None,
+    *,
+    parent: str = "",
+    run_id: str = "",
+) -> Iterator[mlflow.ActiveRun]:
     """Start a run or join that of ``mlflow run``; its status afterwards tells what happened.
 
-    Where a run is active already, the new one becomes its child, in the same experiment.
+    Where a run is active already, the new one becomes its child, in the same experiment; so it does
+    of the run with the id `parent`. With `run_id` that run is taken up again.
 
     A signal to terminate becomes SystemExit, so that the status is written; it and Ctrl-C leave
     the run KILLED, every other error FAILED.
     """
-    parent = mlflow.active_run()
-    if "MLFLOW_RUN_ID" not in os.environ and parent is None:
+    active = mlflow.active_run()
+    above = active or (mlflow.get_run(parent) if parent else None)
+    if "MLFLOW_RUN_ID" not in os.environ and above is None and not run_id:
         mlflow.set_experiment(config.experiment)
     if config.system_metrics:
         mlflow.set_system_metrics_sampling_interval(_SYSTEM_INTERVAL)
     name = None if config.run_name == "auto" and "MLFLOW_RUN_ID" in os.environ else run_name(config)
     with _terminate_as_exit():
         run = mlflow.start_run(
+            run_id=run_id or None,
             run_name=name,
-            nested=parent is not None,
-            experiment_id=parent.info.experiment_id if parent else None,
+            nested=active is not None,
+            parent_run_id=above.info.run_id if above else None,
+            experiment_id=above.info.experiment_id if above else None,
             tags=dict(tags or {}),
             log_system_metrics=config.system_metrics,
         )
@@ -104,12 +134,16 @@ def session(config: Config, tags: Mapping[str, str] | None = None) -> Iterator[m
         try:
             yield run
             status = RunStatus.FINISHED
+        except EndedEarly:
+            status = RunStatus.FINISHED
+            raise
         except (KeyboardInterrupt, SystemExit):
             status = RunStatus.KILLED
             raise
         except Exception as error:
             with contextlib.suppress(Exception):  # the error itself matters more
-                mlflow.set_tag("mlflow.note.content", f"**Failed**: {error}")
+                if NOTE not in MlflowClient().get_run(run.info.run_id).data.tags:
+                    mlflow.set_tag(NOTE, f"**Failed**: {error}")
             raise store.problem(error) or error from error
         finally:
             mlflow.flush_async_logging()
@@ -210,13 +244,15 @@ class Recorder:
         params = _params(self.resolved)
         mlflow.log_params({name: value for name, value in params.items() if name not in there})
 
-    def finish(self, result: experiment.RunResult, folder: Path) -> None:
+    def finish(self, result: experiment.RunResult, folder: Path, *, keep_model: bool) -> None:
         """Record the final metrics, tables, figures, checkpoints, the model and a summary."""
         # At step 0 the UI compares runs by bars, at any other by lines of one point each.
         curves = result.history[-1].metrics.keys()
         final = {name: value for name, value in result.metrics.items() if name not in curves}
         mlflow.log_metrics(final, step=0)
         mlflow.log_dict(result.metrics | _ends(result.analysis.intervals), "metrics.json")
+        if result.test is None:
+            return
         for name, columns in result.tables.items():
             if any(map(len, columns.values())):
                 mlflow.log_table(columns, f"{name}.json")
@@ -225,9 +261,10 @@ class Recorder:
         artifacts.log_frames(result.analysis.frames)
         for path in result.checkpoints.values():
             mlflow.log_artifact(str(path), "checkpoints")
-        example = result.data.image_set.images[result.data.split.test[:2]]
-        model.log_model(result, np.ascontiguousarray(example))
-        mlflow.set_tag("mlflow.note.content", summary.description(result, self.resolved))
+        if keep_model:
+            example = result.data.image_set.images[result.data.split.test[:2]]
+            model.log_model(result, np.ascontiguousarray(example))
+        mlflow.set_tag(NOTE, summary.description(result, self.resolved))
         run = self._client.get_run(self.run_id)
         view.prepare(self._client, run.info.experiment_id)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import mlflow
+from mlflow.environment_variables import MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS
 
 # Seconds that a server gets to answer before it counts as unreachable.
 _PATIENCE = 10.0
@@ -31,6 +32,9 @@ def connect(tracking_uri: str) -> str:
     """
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Without a buffer, the end of a run waits a second for the thread that writes its metrics.
+    if not MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS.defined:
+        MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS.set(1)
     if tracking_uri != "auto":
         mlflow.set_tracking_uri(tracking_uri)
     uri = mlflow.get_tracking_uri()
@@ -43,6 +47,12 @@ def connect(tracking_uri: str) -> str:
     except Exception as error:
         raise problem(error) or error from error
     return uri
+
+
+def exists(tracking_uri: str) -> bool:
+    """Whether a store of files is there; True for a server, which only an answer could tell."""
+    uri = mlflow.get_tracking_uri() if tracking_uri == "auto" else tracking_uri
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
 def without_password(uri: str) -> str:

@@ -110,12 +110,22 @@ def closing(result: RunResult, uri: str, run: mlflow.ActiveRun) -> str:
     skipped = result.facts["skipped_images"]
     if skipped:
         lines.append(f"  {len(skipped)} unreadable files were skipped; config.json names them")
-    server = uri.rstrip("/") if uri.startswith("http") else _LOCAL
-    if server == _LOCAL and not uri.startswith("http"):
-        lines += ["Open the UI:", f"  mlflow ui --backend-store-uri {shlex.quote(uri)}"]
     ids = run.info.experiment_id, run.info.run_id
     lines += [
-        f"This run:  {view.run_address(server, *ids)}",
-        f"All runs:  {view.address(server, ids[0])}",
+        *how_to_open(uri),
+        f"This run:  {view.run_address(server(uri), *ids)}",
+        f"All runs:  {view.address(server(uri), ids[0])}",
     ]
     return "\n".join(lines)
+
+
+def server(uri: str) -> str:
+    """The address of the UI: the server's own, or that of a local one."""
+    return uri.rstrip("/") if uri.startswith("http") else _LOCAL
+
+
+def how_to_open(uri: str) -> list[str]:
+    """The command that starts the UI of a local store; nothing for a server."""
+    if uri.startswith("http"):
+        return []
+    return ["Open the UI:", f"  mlflow ui --backend-store-uri {shlex.quote(uri)}"]

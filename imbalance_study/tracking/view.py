@@ -37,6 +37,7 @@ METRICS = (
 CURVES = ("val/balanced_accuracy", "train/loss", "val/loss")
 # Keys of the image grid; their part before the slash is the section of the charts they stand in.
 IMAGES = ("confusion_matrix", "misclassified", "gradcam", "features")
+_SIZES = (10, 20, 50, 100)  # numbers of runs that the charts can be set to
 # Sections of the charts in their order; those that the view does not open show their names alone.
 _OPEN = ("result", "images", "curves")
 _CLOSED = (
@@ -54,6 +55,7 @@ def prepare(
     params: Sequence[str] = PARAMS,
     metrics: Sequence[str] = METRICS,
     search: str = "",
+    count: int = 10,
 ) -> None:
     """Write the view into the experiment, unless it stands there already.
 
@@ -64,6 +66,7 @@ def prepare(
         params: Columns.
         metrics: Columns; the runs are sorted by the first, the best on top.
         search: A filter in MLflow's search syntax.
+        count: Runs that the charts show.
     """
     state = {
         "searchFilter": search,
@@ -78,15 +81,16 @@ def prepare(
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
-    } | _charts(metrics)
+    } | _charts(metrics, count)
     text = json.dumps(state)
     if client.get_experiment(experiment_id).tags.get(_PREFIX + key) != text:
         client.set_experiment_tag(experiment_id, _PREFIX + key, text)
 
 
-def _charts(metrics: Sequence[str]) -> dict[str, Any]:
+def _charts(metrics: Sequence[str], count: int) -> dict[str, Any]:
     """Bars of the metrics in the columns, the images, the curves; all other sections folded."""
-    common = {"deleted": False, "isGenerated": True, "runsCountToCompare": 10}
+    shown = next((size for size in _SIZES if size >= count), _SIZES[-1])
+    common = {"deleted": False, "isGenerated": True, "runsCountToCompare": shown}
     cards: list[dict[str, Any]] = [
         {"type": "BAR", "metricSectionId": "result", "metricKey": name, "displayName": name}
         for name in metrics

@@ -85,6 +85,10 @@ class Procedure:
     )
 
 
+class Diverged(ValueError):
+    """The loss is not finite."""
+
+
 class Fit(NamedTuple):
     """A finished training; what it counts includes the training that it continued."""
 
@@ -127,7 +131,8 @@ def fit(
             updates go on, but schedule, deferral, early stopping and selection start anew.
 
     Raises:
-        ValueError: The loss is not finite, or the sampler drew no image.
+        Diverged: The loss is not finite.
+        ValueError: The sampler drew no image.
     """
     trainer = _Trainer(model, train, procedure, seeds, after)
     history: list[EpochResult] = []
@@ -240,7 +245,7 @@ class _Trainer:
         loss_sum, hit_sum = sums.tolist()
         seconds, seen = time.perf_counter() - begun, int(drawn.sum())
         if not math.isfinite(loss_sum):
-            raise ValueError(
+            raise Diverged(
                 f"the loss is not finite in epoch {number} (step {self.steps}, lr {lr:.3g}); "
                 "try a smaller lr, a longer warm-up, grad_clip=1 or precision=fp32"
             )
