@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import statistics as numbers
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -18,6 +17,8 @@ HEADLINE = (
     "test/tail_recall",
     "test/worst_recall",
 )
+# What a training is measured by, as a mark says it, to the field of an outcome.
+_AMOUNTS = {"epochs": "epochs", "images seen": "images_seen", "updates": "steps"}
 
 
 class Group(NamedTuple):
@@ -26,7 +27,6 @@ class Group(NamedTuple):
     name: str
     outcomes: tuple[Outcome, ...]  # one per seed, ascending
     marks: tuple[str, ...]  # how it differs from the baseline, empty where it can be compared
-    same_data: bool  # as the baseline's runs, seed by seed
 
     @property
     def comparable(self) -> bool:
@@ -105,9 +105,8 @@ def group(outcomes: Sequence[Outcome], baseline: str, metric: str) -> Grouped:
     groups = []
     for name in [baseline, *(name for name in names if name != baseline)]:
         runs = by_name[name]
-        data = _data_marks(runs, reference)
-        marks = [*data, *_training_marks(runs, reference)]
-        groups.append(Group(name, tuple(runs.values()), tuple(marks), not data))
+        marks = [*_data_marks(runs, reference), *_training_marks(runs, reference)]
+        groups.append(Group(name, tuple(runs.values()), tuple(marks)))
     if len(groups) > 1:
         notes += _missing_seeds(groups)
     return Grouped(tuple(groups), metric, tuple(notes))
@@ -146,18 +145,20 @@ def _data_marks(runs: dict[int, Outcome], reference: dict[int, Outcome]) -> list
 
 
 def _training_marks(runs: dict[int, Outcome], reference: dict[int, Outcome]) -> list[str]:
-    """Epochs and images seen, run by run; updates too where the images are as many."""
-    marks = []
-    for noun, attribute in (("epochs", "epochs"), ("images", "images_seen"), ("updates", "steps")):
-        typical = functools.partial(_typical, attribute=attribute)
-        pairs = _pairs(runs, reference)
+    """Epochs and images seen, run by run; updates where the images are as many."""
+    marks: list[str] = []
+    pairs = _pairs(runs, reference)
+    for text, attribute in _AMOUNTS.items():
+        if attribute == "steps" and any("images" in mark for mark in marks):
+            break
         if any(getattr(a, attribute) != getattr(b, attribute) for a, b in pairs):
-            ours, theirs = typical(runs.values()), typical(reference.values())
-            verb = "seen" if noun == "images" else "of training" if noun == "epochs" else "made"
-            said = f"{noun} {verb}: {ours} where the baseline has {theirs}"
-            if ours == theirs:
-                said = f"{noun} {verb} differ from the baseline's in some seeds"
-            marks.append(said)
+            ours, theirs = (_typical((pair[side] for pair in pairs), attribute) for side in (0, 1))
+            same = ours == theirs
+            marks.append(
+                f"{text} differ in some seeds"
+                if same
+                else f"{ours} {text} where the baseline has {theirs}"
+            )
     return marks
 
 

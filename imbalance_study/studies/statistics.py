@@ -7,6 +7,7 @@ images of the same kind; they say nothing of the next training.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -210,6 +211,7 @@ def _confusions(classes: Ints, predictions: Ints, drawn: Ints, num_classes: int)
     return flat.reshape(len(drawn), num_classes, num_classes)
 
 
+@functools.cache
 def _t_quantile(degrees: int) -> float:
     from scipy import stats
 

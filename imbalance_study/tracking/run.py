@@ -185,6 +185,13 @@ def run_name(config: Config) -> str:
     return " ".join([*parts, config.model, config.dataset, f"seed {config.seed}"])
 
 
+def process_start() -> float:
+    """When this process started, on the clock of `time.perf_counter`."""
+    import psutil
+
+    return time.perf_counter() - (time.time() - psutil.Process().create_time())
+
+
 def git_commit() -> str:
     """The commit of the code that runs, or nothing when it is not in a repository."""
     try:
