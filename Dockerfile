@@ -29,7 +29,8 @@ COPY pyproject.toml README.md LICENSE /src/
 COPY imbalance_study /src/imbalance_study
 RUN pip install --no-deps /src && rm -r /src
 COPY deploy/worker.sh /usr/local/bin/
-RUN mkdir /data /cache && chown study:study /data /cache
+# data_dir is ./data unless told otherwise: the volume.
+RUN mkdir /data /cache && chown study:study /data /cache && ln -s /data /home/study/data
 USER study
 WORKDIR /home/study
 ENTRYPOINT ["sh", "/usr/local/bin/worker.sh"]

@@ -39,5 +39,6 @@ done
 find "$artifacts" -mindepth 1 -maxdepth 1 ! -name .restore-new ! -name .restore-old \
   -exec mv -t "$old" {} +
 find "$new" -mindepth 1 -maxdepth 1 -exec mv -t "$artifacts" {} +
+chown --reference="$new" "$artifacts"
 rm -rf "$new" "$old"
 echo "restored $1"

@@ -62,7 +62,7 @@ class Stack:
     """The services, with the addresses and folders of containers replaced by those of here."""
 
     tiny = (
-        *("train", "--dataset=digits", "--model=resnet20", "--image_size=16", "--epochs=1"),
+        *("--dataset=digits", "--model=resnet20", "--image_size=16", "--epochs=1"),
         *("--steps_per_epoch=4", "--batch_size=32", "--analyses=none"),
     )
 
@@ -80,6 +80,8 @@ class Stack:
             "MLFLOW_PORT": str(self.port),
             "MLFLOW_WORKERS": "1",
             "PUBLIC_HOST": "gpu.example.org",
+            "STUDY": "tails",
+            "STUDY_OPTIONS": " ".join([*self.tiny, "--search=loss --trials=1 --winner_seeds=1"]),
         }
         self.settings |= settings
         done = run_compose(["config"], self.settings, folder)
@@ -101,7 +103,6 @@ class Stack:
             "/etc/mlflow/": f"{self.folder}/",
             "/artifacts": str(self.artifacts),
             "/cache": str(self.folder / "cache"),
-            "/data": str(self.folder / "data"),
             "$$": "$",
         }
         return re.sub("|".join(map(re.escape, places)), lambda found: places[found[0]], text)
