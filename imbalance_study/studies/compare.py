@@ -22,6 +22,7 @@ def compare(
     common: Mapping[str, Any],
     *,
     dry_run: bool = False,
+    brief: bool = False,
     say: Say = print,
 ) -> Comparison | None:
     """Run what is not finished yet, compare all, and record it in a parent run.
@@ -33,6 +34,7 @@ def compare(
         comparing: What is compared.
         common: Knobs that all runs share, as typed.
         dry_run: Check everything and tell the plan; run nothing.
+        brief: Draw no figures and keep no model to serve, which saves seconds for each run.
         say: Where a person follows.
 
     Returns:
@@ -49,8 +51,8 @@ def compare(
             return None
         with record.parent(plan) as parent:
             todo = parent.take_over(say)
-            failed = _run(todo, plan, parent, say)
-            found = _conclude(plan, parent, failed)
+            failed = _run(todo, plan, parent, brief, say)
+            found = _conclude(plan, parent, failed, panels=not brief)
             say(parent.closing(found))
             if failed:
                 raise ValueError(
@@ -61,7 +63,7 @@ def compare(
 
 
 def _run(
-    todo: list[Child], plan: Plan, parent: record.Parent, say: Say
+    todo: list[Child], plan: Plan, parent: record.Parent, brief: bool, say: Say
 ) -> dict[tuple[str, str], str]:
     """Run children; returns those that failed, with the reason."""
     failed: dict[tuple[str, str], str] = {}
@@ -70,7 +72,7 @@ def _run(
         workers.Task(
             parent.at_home(child.resolved),
             parent.tags_of(child),
-            brief=not child.first,
+            brief=brief or not child.first,
             metric=plan.comparing.metric,
         )
         for child in todo
@@ -97,7 +99,7 @@ def _run(
 
 
 def _conclude(
-    plan: Plan, parent: record.Parent, failed: Mapping[tuple[str, str], str]
+    plan: Plan, parent: record.Parent, failed: Mapping[tuple[str, str], str], *, panels: bool
 ) -> Comparison:
     """Read all finished children back from the store, compare them, and record what they say."""
     runs = parent.finished()
@@ -113,7 +115,9 @@ def _conclude(
     baseline = plan.baseline
     if baseline not in present:
         baseline = next(one.label for one in plan.configurations if one.label in present)
-    compared = verdict.compare_outcomes(found, baseline=baseline, metric=plan.comparing.metric)
+    compared = verdict.compare_outcomes(
+        found, baseline=baseline, metric=plan.comparing.metric, panels=panels
+    )
     if baseline != plan.baseline:
         compared.marks.insert(0, f"{plan.baseline}: no run finished; the baseline is {baseline}")
     parent.record(compared, failed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -20,6 +21,7 @@ from imbalance_study.studies.plan import Child, Plan
 from imbalance_study.tracking import artifacts, children, report, store, summary, view
 from imbalance_study.tracking import run as tracked
 
+_IMAGES_OF_RUNS = ("confusion_matrix", "features")
 _IMAGES = 4  # figures that stand in the image grid as well
 
 
@@ -49,7 +51,7 @@ class Parent:
         children.adopt(self.client, pairs, self.run)
         self._log_params()
         self._prepare_view()
-        say(f"Watch: {self.address}")
+        say(f"Watch: {self.addresses[0]}")
         return [c for c in self.plan.children if c.key not in before]
 
     def _finished(self, parent_id: str | None) -> dict[children.Key, Run]:
@@ -71,14 +73,16 @@ class Parent:
         return resolved._replace(config=config)
 
     @property
-    def _key(self) -> str:
-        return f"comparison-{self.run.info.run_id[:8]}"
+    def _keys(self) -> tuple[str, str]:
+        short = self.run.info.run_id[:8]
+        return f"comparison-{short}", f"comparison-{short}-means"
 
     @property
-    def address(self) -> str:
-        """The link that opens the prepared view."""
-        server = summary.server(self.uri)
-        return view.address(server, self.experiment.experiment_id, self._key)
+    def addresses(self) -> tuple[str, str]:
+        """The links that open the prepared views: all runs, and the means over seeds."""
+        server, experiment_id = summary.server(self.uri), self.experiment.experiment_id
+        runs, means = (view.address(server, experiment_id, key) for key in self._keys)
+        return runs, f"{means}&compareRunsMode=CHART"
 
     def _log_params(self) -> None:
         """What was asked for; ``mlflow run`` has logged the declared ones, as typed."""
@@ -87,17 +91,21 @@ class Parent:
         mlflow.log_params({name: value for name, value in asked.items() if name not in there})
 
     def _prepare_view(self) -> None:
-        metric = self.plan.comparing.metric
+        metric, member = self.plan.comparing.metric, children.membership(self.run.info.run_id)
         varied = [name for name in self.plan.varied if name != "recipe"] or list(view.PARAMS[1:6])
-        view.prepare(
+        prepare = functools.partial(
+            view.prepare,
             self.client,
             self.experiment.experiment_id,
-            key=self._key,
             params=[*varied, "seed"],
             metrics=list(dict.fromkeys([metric, *view.METRICS])),
-            search=f"tags.{children.membership(self.run.info.run_id)} LIKE '%'",
+            search=f"tags.{member} LIKE '%'",
             count=len(self.plan.children),
         )
+        runs, means = self._keys
+        view.prepare(self.client, self.experiment.experiment_id)
+        prepare(key=runs, images=_IMAGES_OF_RUNS)
+        prepare(key=means, images=(), group_by=member)
 
     def record(self, found: Comparison, failed: Mapping[children.Key, str]) -> None:
         """Write what the children say together."""
@@ -108,7 +116,7 @@ class Parent:
         drawn = artifacts.log_figures(found.figures)
         artifacts.log_first_images(drawn, _IMAGES)
         mlflow.log_dict(self._content(failed), "comparison.json")
-        text = report.description(self.plan, found, failed, self.address, self.command())
+        text = report.description(self.plan, found, failed, self.addresses[0], self.command())
         mlflow.set_tag(tracked.NOTE, text)
 
     def _content(self, failed: Mapping[children.Key, str]) -> dict[str, Any]:
@@ -156,7 +164,8 @@ class Parent:
                 *(f"! {mark}" for mark in found.marks),
                 *summary.how_to_open(self.uri),
                 f"This comparison:  {view.run_address(server, *ids)}",
-                f"Its runs:         {self.address}",
+                f"Its runs:         {self.addresses[0]}",
+                f"Means over seeds: {self.addresses[1]}",
             ]
         )
 

@@ -13,6 +13,10 @@ from urllib.parse import urlsplit, urlunsplit
 import mlflow
 from mlflow.environment_variables import MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS
 
+_NOISY = (
+    *("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent"),
+    "mlflow.system_metrics.system_metrics_monitor",
+)
 # Seconds that a server gets to answer before it counts as unreachable.
 _PATIENCE = 10.0
 
@@ -30,7 +34,7 @@ def connect(tracking_uri: str) -> str:
     Raises:
         ValueError: The server does not answer, or the file cannot be written; says what to do.
     """
-    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent"):
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Without a buffer, the end of a run waits a second for the thread that writes its metrics.
     if not MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS.defined:
