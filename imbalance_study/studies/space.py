@@ -358,7 +358,8 @@ def _value(axis: Axis, wanted: Mapping[str, Any], base: Config) -> Any:
     if axis.name == "optimizer" and value == "":
         value = spec.parse(base.optimizer).name
     if axis.name == "log2_batch_size" and value == "":
-        value = min(max(base.batch_size.bit_length() - 1, int(axis.low)), int(axis.high))
+        size = Config.batch_size if base.batch_size == "auto" else base.batch_size
+        value = min(max(int(size).bit_length() - 1, int(axis.low)), int(axis.high))
     if axis.choices and value not in axis.choices:
         return axis.choices[0]
     return value

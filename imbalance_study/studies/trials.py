@@ -14,7 +14,8 @@ from imbalance_study.studies.search import Claim, Search
 from imbalance_study.studies.settings import Objective
 from imbalance_study.tracking import run as tracked
 from imbalance_study.tracking import study as told
-from imbalance_study.training.loop import Diverged, EpochResult
+from imbalance_study.training.finite import Diverged
+from imbalance_study.training.loop import EpochResult
 
 # A trial is judged, not looked at.
 _PLAIN = {"analyses": "none", "system_metrics": "false", "figure_every": "0"}

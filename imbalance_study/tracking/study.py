@@ -14,7 +14,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from imbalance_study.config import Config
-from imbalance_study.tracking import artifacts, run, store, view
+from imbalance_study.tracking import artifacts, journal, run, store, view
 
 NAME, TRIAL, STATE, WINNER = "study", "trial", "trial_state", "winner_of_trial"
 _PAGE = 1000
@@ -147,7 +147,7 @@ def report(
         rows = [list(row) for row in zip(*columns.values(), strict=True)]
         mlflow.log_dict({"columns": list(columns), "data": rows}, f"{title}.json")
     artifacts.log_figures(figures)
-    mlflow.set_tag("mlflow.note.content", description)
+    journal.current().tags({run.NOTE: description})
     active = mlflow.active_run()
     assert active is not None
     view.prepare(

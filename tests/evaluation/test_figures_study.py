@@ -67,6 +67,11 @@ def test_parallel_coordinates_draw_the_best_trials_last_and_thick(maximize):
     assert (foot < 0).sum() == 6  # without gamma
 
 
+def test_parallel_coordinates_of_trials_that_do_not_differ_say_so():
+    figure = drawn(figures.parallel([], VALUES[:1], "val/x"))
+    assert figure.axes[0].texts[0].get_text() == "nothing varied"
+
+
 @pytest.mark.parametrize("pair", [(LOSS, LR), (LR, GAMMA), (LR, SAME), (LOSS, LOSS)])
 def test_a_contour_is_drawn_of_numbers_and_of_names(pair):
     axes = drawn(figures.contour(*pair, VALUES, "val/x")).axes[0]
