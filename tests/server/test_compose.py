@@ -20,16 +20,29 @@ FILLED["POSTGRES_PASSWORD"] = "x"
 SERVERS = {"open": "mlflow", "auth": "mlflow-auth", "s3": "mlflow-s3", "s3-auth": "mlflow-s3-auth"}
 
 
-def services(done):
-    assert done.returncode == 0, done.stderr
-    return yaml.safe_load(done.stdout)["services"]
+@pytest.fixture
+def services(compose):
+    """Settings -> the services as docker-compose reads them, each combination once."""
+
+    def read(**settings):
+        key = tuple(sorted(settings.items()))
+        if key not in _READ:
+            done = compose(["config"], FILLED | settings)
+            assert done.returncode == 0, done.stderr
+            _READ[key] = yaml.safe_load(done.stdout)["services"]
+        return _READ[key]
+
+    return read
+
+
+_READ = {}
 
 
 @pytest.mark.parametrize("profile", [*SERVERS, "auth,gpu", "open,cpu", "open,tools"])
-def test_the_file_is_valid_with_each_profile_and_starts_one_server(compose, profile):
-    done = compose(["config", "--services"], FILLED | {"COMPOSE_PROFILES": profile})
+def test_the_file_is_valid_with_each_profile_and_starts_one_server(compose, services, profile):
+    done = compose(["config", "--quiet"], FILLED | {"COMPOSE_PROFILES": profile})
     assert done.returncode == 0, done.stderr
-    found = services(compose(["config"], FILLED))
+    found = services()
     wanted = set(profile.split(","))
     started = {name for name in found if set(found[name].get("profiles", wanted)) & wanted}
     assert {"postgres", "databases", "dashboard"} <= started
@@ -43,19 +56,19 @@ def test_nothing_starts_while_a_password_of_the_databases_is_empty(compose):
         assert "run sh deploy/passwords.sh" in done.stderr
 
 
-def test_ports_are_bound_to_this_machine_unless_told_otherwise(compose):
-    def addresses(settings):
-        found = services(compose(["config"], settings))
+def test_ports_are_bound_to_this_machine_unless_told_otherwise(services):
+    def addresses(**settings):
+        found = services(**settings)
         ports = [str(port) for one in found.values() for port in one.get("ports", [])]
         return {port.rpartition(":")[0].rpartition(":")[0] for port in ports}
 
-    assert addresses(FILLED) == {"127.0.0.1"}
+    assert addresses() == {"127.0.0.1"}
     everywhere = {"BIND_ADDRESS": "0.0.0.0", "DASHBOARD_BIND_ADDRESS": "10.0.0.1"}
-    assert addresses(FILLED | everywhere) == {"0.0.0.0", "10.0.0.1"}
+    assert addresses(**everywhere) == {"0.0.0.0", "10.0.0.1"}
 
 
-def test_services_start_when_what_they_need_is_healthy(compose):
-    found = services(compose(["config"], FILLED))
+def test_services_start_when_what_they_need_is_healthy(services):
+    found = services()
     for name, service in found.items():
         needs = {of: how["condition"] for of, how in service.get("depends_on", {}).items()}
         if name not in ("postgres", "databases"):
@@ -67,8 +80,8 @@ def test_services_start_when_what_they_need_is_healthy(compose):
     assert all("healthcheck" in found[name] for name in lasting)
 
 
-def test_four_workers_of_a_study_share_a_gpu_machine(compose):
-    worker = services(compose(["config"], FILLED | {"STUDY": "tails"}))["worker"]
+def test_four_workers_of_a_study_share_a_gpu_machine(services):
+    worker = services(STUDY="tails")["worker"]
     (device,) = worker["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
     assert "container_name" not in worker
