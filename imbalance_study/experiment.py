@@ -30,7 +30,6 @@ from imbalance_study import (
     watching,
 )
 from imbalance_study.config import Config
-from imbalance_study.data import longtail
 from imbalance_study.data.batches import Batches
 from imbalance_study.evaluation import intervals, metrics
 from imbalance_study.models import complexity
@@ -61,7 +60,7 @@ class RunResult:
     figures: dict[str, Any]  # name -> matplotlib Figure
     model: Classifier  # with the weights of the kept epoch, in evaluation mode
     fit: Fit
-    test: Predictions
+    test: Predictions | None  # None where the test set was left unseen
     data: prepare.Data
     machine: prepare.Machine
     procedure: Procedure  # of the last stage
@@ -70,11 +69,21 @@ class RunResult:
 
 
 class Parts(NamedTuple):
-    """The batches of each part; validation may be missing."""
+    """The batches of each part; validation may be missing, and the test part left out."""
 
     train: Batches
     val: Batches | None
-    test: Batches
+    test: Batches | None
+
+
+class Prepared(NamedTuple):
+    """What a training was given."""
+
+    config: Config  # with the batch size that was found
+    data: prepare.Data
+    where: prepare.Machine
+    parts: Parts
+    facts: dict[str, Any]
 
 
 class Trained(NamedTuple):
@@ -91,6 +100,8 @@ def run(
     *,
     output_dir: Path,
     show_progress: bool = True,
+    draw: bool = True,
+    test: bool = True,
     keeper: Keeper | None = None,
     state: dict[str, Any] | None = None,
 ) -> RunResult:
@@ -102,6 +113,9 @@ def run(
             and after each one; what it raises ends the run.
         output_dir: Gets the kept weights and the last ones.
         show_progress: Show a bar or a line an epoch.
+        draw: Draw the figures of data, training and corrections; analyses draw theirs in any case.
+        test: Without it, as in a search, the test set stays unseen: validation alone is predicted,
+            nothing is drawn, corrected, analysed or saved.
         keeper: Keeps a checkpoint after each epoch. Then `on_epoch` is called once it is on the
             disk, which may be an epoch later.
         state: A checkpoint of the run to go on from: there is no epoch 0 then, and the last epoch
@@ -110,10 +124,38 @@ def run(
     Raises:
         ValueError: Something in the configuration or the data is wrong; the message says what.
     """
+    prepared, trained = _until_trained(
+        config, on_epoch, show_progress, keeper, state, draw=draw, test=test
+    )
+    if not test:
+        return _validated(*prepared, trained)
+    return _evaluate(*prepared, trained, output_dir, draw)
+
+
+def assist(config: Config, state: dict[str, Any] | None = None) -> None:
+    """Take part in the training of a run that another process of the same ``torchrun`` leads.
+
+    Raises:
+        ValueError: As `run`.
+    """
+    _until_trained(config, lambda result: None, False, None, state)
+
+
+def _until_trained(
+    config: Config,
+    on_epoch: OnEpoch,
+    show_progress: bool,
+    keeper: Keeper | None,
+    state: dict[str, Any] | None,
+    *,
+    draw: bool = True,
+    test: bool = True,
+) -> tuple[Prepared, list[Trained]]:
     choices = prepare.bind(config)
     where = prepare.machine(config)
     data = prepare.load_data(config, choices)
-    parts = _parts(config, data, where)
+    parts = _parts(config, data, where, test)
+    leads = distributed.group().rank == 0
     devices = [where.device] if where.device.type == "cuda" else []
     with torch.random.fork_rng(devices), resume.same_threads(state):
         setting = batch_size.Setting(config, choices, data, where, parts.train)
@@ -122,12 +164,14 @@ def run(
         procedure = stages.first(config, choices, data, model, where)
         facts = _facts(config, data, model, where)
         resume.check(state, facts)
-        analyses.get_ready(config.analyses, config.gradcam_layers, model)
-        watch = _watch(config, data, procedure, parts)
-        procedure = dataclasses.replace(procedure, watch=watch)
-        if state is None:
-            figures = pictures.of_data(data, procedure)
-            images = watch(model, 0, procedure.probabilities)
+        if leads:
+            if test:
+                analyses.get_ready(config.analyses, config.gradcam_layers, model)
+            watch = _watch(config, data, procedure, parts)
+            procedure = dataclasses.replace(procedure, watch=watch)
+        if leads and state is None:
+            figures = pictures.of_data(data, procedure) if draw and test else {}
+            images = procedure.watch(model, 0, procedure.probabilities)
             on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
         keep = resume.keeping(keeper, config, facts)
         epochs = stages.all_epochs(config, choices)
@@ -140,7 +184,8 @@ def run(
             except torch.OutOfMemoryError as error:
                 problem = batch_size.too_large(setting._replace(config=config), error)
                 raise problem from None
-    return _evaluate(config, data, where, parts, trained, facts, output_dir)
+    distributed.leave()
+    return Prepared(config, data, where, parts, facts), trained
 
 
 def _train(
@@ -204,11 +249,17 @@ def _watch(
     )
 
 
-def _parts(config: Config, data: prepare.Data, where: prepare.Machine) -> Parts:
+def _parts(config: Config, data: prepare.Data, where: prepare.Machine, test: bool) -> Parts:
     def part(name: str) -> Batches:
         return prepare.part(data, name, config, where.device)
 
-    return Parts(part("train"), part("val") if len(data.split.val) else None, part("test"))
+    if not test and not len(data.split.val):
+        raise ValueError(
+            "without the test set a run needs validation images, "
+            f"got validation={config.validation}"
+        )
+    val = part("val") if len(data.split.val) else None
+    return Parts(part("train"), val, part("test") if test else None)
 
 
 def _facts(
@@ -217,7 +268,7 @@ def _facts(
     """What was found out and decided before training, for the record."""
     parameters = complexity.count_parameters(model)
     return {
-        "fingerprint": longtail.fingerprint(data.image_set, data.split, config.data_seed),
+        "fingerprint": data.fingerprint,
         "class_names": list(data.image_set.class_names),
         "train_counts": data.class_counts.tolist(),
         "images": {name: len(rows) for name, rows in data.split._asdict().items()},
@@ -228,6 +279,7 @@ def _facts(
         "parameters": parameters.total,
         "trainable_parameters": parameters.trainable,
         "batch_size": config.batch_size,
+        "processes": distributed.group().size,
         "device": where.device.type,
         "precision": where.precision,
         "memory_format": "channels_last" if where.channels_last else "contiguous",
@@ -235,14 +287,46 @@ def _facts(
     }
 
 
+def _validated(
+    config: Config,
+    data: prepare.Data,
+    where: prepare.Machine,
+    parts: Parts,
+    facts: dict[str, Any],
+    trained: list[Trained],
+) -> RunResult:
+    """The kept epoch on validation, and nothing else."""
+    model, procedure, fitted = trained[-1]
+    model.load_state_dict(fitted.best)
+    model.eval()
+    val = _predict(model, parts.val, procedure)
+    return RunResult(
+        config=config,
+        metrics=_selected(val, procedure, data, fitted) | _costs(fitted),
+        history=fitted.history,
+        facts=facts,
+        tables={},
+        figures={},
+        model=model,
+        fit=fitted,
+        test=None,
+        data=data,
+        machine=where,
+        procedure=procedure,
+        checkpoints={},
+        analysis=Analysis(),
+    )
+
+
 def _evaluate(
     config: Config,
     data: prepare.Data,
     where: prepare.Machine,
     parts: Parts,
-    trained: list[Trained],
     facts: dict[str, Any],
+    trained: list[Trained],
     output_dir: Path,
+    draw: bool,
 ) -> RunResult:
     """Show the test set to the last epoch and to the kept ones, each once."""
     model, procedure, fitted = trained[-1]
@@ -262,7 +346,11 @@ def _evaluate(
     val = None if parts.val is None else _predict(model, parts.val, procedure)
     if val is not None:
         found |= _selected(val, procedure, data, fitted)
-    free = corrections.after_training(config, model, parts.test, procedure, data, val, test)
+    assert parts.test is not None
+    free = corrections.after_training(
+        config, model, parts.test, procedure, data, val, test, draw=draw
+    )
+    figures = pictures.of_training(fitted, data) if draw else {}
     found |= free.metrics | _costs(fitted)
     checkpoints = _save(trained, config, facts, output_dir)
     analysis = analyses.analyse(
@@ -275,6 +363,7 @@ def _evaluate(
             fitted,
             test,
             seed=config.seed,
+            data_seed=config.data_seed,
             gradcam_layers=config.gradcam_layers,
             colormap=config.colormap,
         ),
@@ -285,7 +374,7 @@ def _evaluate(
         history=fitted.history,
         facts=facts,
         tables=analysis.tables | free.tables,
-        figures=pictures.of_training(fitted, data) | free.figures | analysis.figures,
+        figures=figures | free.figures | analysis.figures,
         model=model,
         fit=fitted,
         test=test,
@@ -297,7 +386,8 @@ def _evaluate(
     )
 
 
-def _predict(model: Classifier, batches: Batches, procedure: Procedure) -> Predictions:
+def _predict(model: Classifier, batches: Batches | None, procedure: Procedure) -> Predictions:
+    assert batches is not None
     return predict(model, batches, procedure.normalise, procedure.precision, features=True)
 
 

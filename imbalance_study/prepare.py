@@ -6,11 +6,12 @@ line.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +70,7 @@ class Data(NamedTuple):
     class_counts: npt.NDArray[np.int64]  # (C,) of the training part
     mean: npt.NDArray[np.float64]  # (3,) in 0..1
     std: npt.NDArray[np.float64]
+    fingerprint: dict[str, Any]  # see `longtail.fingerprint`
 
     @property
     def num_classes(self) -> int:
@@ -187,13 +189,51 @@ def machine(config: Config) -> Machine:
     return Machine(torch.device(name), precision, config.memory_format != "contiguous")
 
 
+# What decides the images, and what decides how they are cut.
+_IMAGES = ("dataset", "data_dir", "image_size", "on_bad_image", "cache_dir")
+_CUT = (*("imbalance", "class_order", "validation", "test_fraction", "data_seed", "resample"),)
+_KEPT = 4  # most image sets, and most ways to cut them, that are kept in memory
+_shared: dict[str, dict[tuple[Any, ...], Any]] | None = None
+
+
+@contextlib.contextmanager
+def shared_data() -> Iterator[None]:
+    """While it lasts, `load_data` reads and cuts the same images once for many runs.
+
+    Files that change meanwhile are not seen. The four image sets and cuts used last are kept.
+    """
+    global _shared
+    before = _shared
+    _shared = {} if before is None else before
+    try:
+        yield
+    finally:
+        _shared = before
+
+
+def _once(kind: str, config: Config, fields: tuple[str, ...], make: Callable[[], Any]) -> Any:
+    if _shared is None:
+        return make()
+    kept = _shared.setdefault(kind, {})
+    key = tuple(getattr(config, name) for name in fields)
+    found = kept.pop(key) if key in kept else make()
+    kept[key] = found
+    while len(kept) > _KEPT:
+        del kept[next(iter(kept))]
+    return found
+
+
 def load_data(config: Config, choices: Choices) -> Data:
-    """Load, cut and, where asked for, resample the image set.
+    """Load, cut and, where asked for, resample the image set; see also `shared_data`.
 
     Raises:
         ValueError: See `sources.load`, `longtail.make_split` and `smote.smote`.
     """
-    image_set = sources.load(
+    return cast(Data, _once("data", config, _IMAGES + _CUT, lambda: _load_data(config, choices)))
+
+
+def _load_images(config: Config) -> sources.ImageSet:
+    return sources.load(
         config.dataset,
         config.data_dir,
         image_size=0 if config.image_size == "auto" else config.image_size,
@@ -201,6 +241,10 @@ def load_data(config: Config, choices: Choices) -> Data:
         cache_dir=config.cache_dir,
         workers=config.workers,
     )
+
+
+def _load_data(config: Config, choices: Choices) -> Data:
+    image_set = _once("images", config, _IMAGES, lambda: _load_images(config))
     split = longtail.make_split(
         image_set,
         imbalance=choices.imbalance,
@@ -218,7 +262,8 @@ def load_data(config: Config, choices: Choices) -> Data:
         rows = np.arange(len(labels))
     counts = np.bincount(labels[rows], minlength=len(image_set.class_names))
     losses.check_class_counts(torch.from_numpy(counts), image_set.class_names)
-    return Data(image_set, split, images, labels, rows, counts, mean, std)
+    fingerprint = longtail.fingerprint(image_set, split, config.data_seed)
+    return Data(image_set, split, images, labels, rows, counts, mean, std, fingerprint)
 
 
 def part(data: Data, name: str, config: Config, device: torch.device) -> Batches:

@@ -127,12 +127,13 @@ def test_broken_off_after_every_epoch_it_ends_bit_by_bit_as_if_it_never_was(tmp_
         (("facts", "fingerprint", "fingerprint"), "data have changed since the run began"),
         (("facts", "device"), "began with device=0.0, and here it would be cpu"),
         (("facts", "precision"), "began with precision=0.0, and here it would be fp32"),
-        (("processes",), "began with 0.0 processes, here are 1"),
+        (("facts", "processes"), "began with 0.0 processes, here are 1"),
     ],
 )
 def test_a_run_does_not_go_on_with_anything_else_than_it_began_with(change, message):
     facts = {"fingerprint": {"fingerprint": "ab"}, "device": "cpu", "precision": "fp32"}
-    state = {"versions": resume.versions(), "facts": copy.deepcopy(facts), "processes": 1}
+    facts["processes"] = 1
+    state = {"versions": resume.versions(), "facts": copy.deepcopy(facts)}
     resume.check(state, facts)
     part = state
     for name in change[:-1]:

@@ -193,6 +193,11 @@ class Journal:
             for name in entry.content["values"]
         }
 
+    def has_tag(self, name: str) -> bool:
+        """Whether a tag was set."""
+        tags = [entry.content["values"] for entry in self.entries() if entry.op == "tags"]
+        return any(name in values for values in tags)
+
     def last_step(self, metric: str) -> int:
         """The last step at which a metric was recorded; -1 for none."""
         steps = [

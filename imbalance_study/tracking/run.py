@@ -22,10 +22,13 @@ from imbalance_study import __version__, experiment, prepare
 from imbalance_study.config import AXES, Config, Resolved
 from imbalance_study.recipes import RECIPES
 from imbalance_study.tracking import artifacts, journal, model, place, store, summary
+from imbalance_study.tracking.session import EndedEarly as EndedEarly
 from imbalance_study.tracking.session import session as session
 from imbalance_study.tracking.summary import run_name as run_name
-from imbalance_study.training import checkpoint
+from imbalance_study.training import checkpoint, distributed
 from imbalance_study.training.loop import EpochResult
+
+NOTE = "mlflow.note.content"  # the tag that the UI shows as a run's description
 
 
 def train(
@@ -33,22 +36,31 @@ def train(
     *,
     started: float | None = None,
     tags: Mapping[str, str] | None = None,
+    parent: str = "",
     on_epoch: experiment.OnEpoch = lambda result: None,
     show_progress: bool = True,
+    brief: bool = False,
+    test: bool = True,
     run_id: str = "",
     state: dict[str, Any] | None = None,
 ) -> experiment.RunResult:
     """Run one configuration and record it in MLflow.
 
     Inside ``mlflow run`` (MLFLOW_RUN_ID is set) that run is joined, else one is started: a child
-    where another run is active.
+    where another run is active. Of the processes of ``torchrun`` the first records the run; the
+    others exit once the model is trained.
 
     Args:
         resolved: The configuration and who decided what.
         started: `time.perf_counter` when the program started, to log the time to the first step.
         tags: Of the run, beside its own; there from its start on.
+        parent: Id of the run that it becomes a child of, where none is active in this process.
         on_epoch: Called after each epoch is recorded; what it raises ends the run.
         show_progress: Show progress and, at the end, results and links.
+        brief: Leave out what takes seconds and looks the same for every seed: the figures of data
+            and training, and the model in the form that serves. Metrics, tables, checkpoints and
+            what `analyses` names are recorded in any case.
+        test: Without it, as in a search, the test set stays unseen, and no model is kept.
         run_id: A run of before that goes on, instead of a new one.
         state: The checkpoint that it goes on from.
 
@@ -57,9 +69,12 @@ def train(
     """
     config = resolved.config
     prepare.bind(config)
-    prepare.machine(config)
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(session(config, tags, run_id=run_id))
+        group = stack.enter_context(distributed.joined(prepare.machine(config).device.type))
+        if group.rank:
+            experiment.assist(config, state)
+            raise SystemExit(0)
+        run = stack.enter_context(session(config, tags, parent=parent, run_id=run_id))
         folder = stack.enter_context(_output_folder(config))
         recorder = Recorder(run.info.run_id, resolved, started)
         recorder.log_params()
@@ -68,16 +83,20 @@ def train(
             recorder.on_epoch(epoch)
             on_epoch(epoch)
 
-        keeper = None if run.parent else _keeper(run.info.run_id, resolved)
+        child = bool(parent or run.parent)
+        keeper = None if child else _keeper(run.info.run_id, resolved)
+        stack.enter_context(distributed.blamed())
         result = experiment.run(
             config,
             record,
             output_dir=folder,
             show_progress=show_progress,
+            draw=not brief,
+            test=test,
             keeper=keeper,
             state=state,
         )
-        recorder.finish(result, folder)
+        recorder.finish(result, folder, keep_model=not brief)
     if keeper is not None:
         keeper.discard()
     if show_progress:
@@ -104,6 +123,13 @@ def _output_folder(config: Config) -> Iterator[Path]:
     else:
         with tempfile.TemporaryDirectory(prefix="imbalance_study_") as name:
             yield Path(name)
+
+
+def process_start() -> float:
+    """When this process started, on the clock of `time.perf_counter`."""
+    import psutil
+
+    return time.perf_counter() - (time.time() - psutil.Process().create_time())
 
 
 def git_commit() -> str:
@@ -171,7 +197,7 @@ class Recorder:
         """Log what ``mlflow run`` did not log already, as typed, itself."""
         self._journal.params(_params(self.resolved))
 
-    def finish(self, result: experiment.RunResult, folder: Path) -> None:
+    def finish(self, result: experiment.RunResult, folder: Path, *, keep_model: bool) -> None:
         """Record the final metrics, tables, figures, checkpoints, the model and a summary."""
         # At step 0 the UI compares runs by bars, at any other by lines of one point each.
         curves = result.history[-1].metrics.keys()
@@ -181,6 +207,8 @@ class Recorder:
         missing = {name: final[name] for name in final if (0, name) not in self._before}
         recorded = book.metrics(missing, 0)
         book.dict(result.metrics | _ends(result.analysis.intervals), "metrics.json")
+        if result.test is None:
+            return
         for name, columns in result.tables.items():
             if any(map(len, columns.values())):
                 book.table(columns, f"{name}.json")
@@ -188,8 +216,9 @@ class Recorder:
         artifacts.log_overlays(result.analysis.overlays)
         artifacts.log_frames(result.analysis.frames)
         book.files({f"checkpoints/{path.name}": path for path in result.checkpoints.values()})
-        self._save_model(result, {"time": recorded, "values": final}, folder)
-        book.tags({"mlflow.note.content": summary.description(result, self.resolved)})
+        if keep_model:
+            self._save_model(result, {"time": recorded, "values": final}, folder)
+        book.tags({NOTE: summary.description(result, self.resolved)})
         book.append("view", {})
 
     def _save_model(
