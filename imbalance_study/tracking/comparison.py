@@ -175,6 +175,7 @@ class Parent:
 def parent(plan: Plan) -> Iterator[Parent]:
     """Start the parent run, or join that of ``mlflow run``; its status tells what happened."""
     config = _config(plan)
+    store.refuse_offline(config.tracking, "a comparison")
     uri = store.connect(config.tracking_uri)
     tags = {
         children.COMPARISON: plan.digest,

@@ -88,6 +88,19 @@ def exists(tracking_uri: str) -> bool:
     return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
+def refuse_offline(tracking: str, what: str) -> None:
+    """For what reads its own runs back while it goes on.
+
+    Raises:
+        ValueError: `tracking` is offline.
+    """
+    if tracking == "offline":
+        raise ValueError(
+            f"{what} reads its runs back from MLflow, so that tracking=offline goes with train "
+            "alone; leave it out, or set tracking_uri to a store on this machine, as sqlite:///FILE"
+        )
+
+
 def without_password(uri: str) -> str:
     """The address without user and password, for people's eyes."""
     parts = urlsplit(uri)
