@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imbalance_study.evaluation import figures_compare as drawn
+from imbalance_study.evaluation import figures_compare_metrics as profiles
 from imbalance_study.evaluation import figures_compare_panels as cells
+from imbalance_study.evaluation.figures_compare_style import labels as short_labels
 from imbalance_study.evaluation.metrics import Floats
 from imbalance_study.studies import comparison_tables as tables
 from imbalance_study.studies import differences, predictions, statistics
@@ -56,7 +58,7 @@ def figures(grouped: Grouped) -> dict[str, Any]:
 def labels(grouped: Grouped) -> dict[str, str]:
     """Configuration to what the figures call it."""
     names = [group.name for group in grouped.groups]
-    short = drawn.labels(names, [not group.comparable for group in grouped.groups])
+    short = short_labels(names, [not group.comparable for group in grouped.groups])
     return dict(zip(names, short, strict=True))
 
 
@@ -199,7 +201,7 @@ def all_metrics(grouped: Grouped, names: dict[str, str]) -> Any:
         return None
     values = np.array([found[name] for name in metrics])
     ways = [differences.direction(name) for name in metrics]
-    return cells.metrics_heatmap(values, ways, metrics, list(names.values()))
+    return profiles.metrics_heatmap(values, ways, metrics, list(names.values()))
 
 
 def radar(grouped: Grouped, names: dict[str, str]) -> Any:
@@ -211,7 +213,7 @@ def radar(grouped: Grouped, names: dict[str, str]) -> Any:
     metrics = [name for name, means in found.items() if np.isfinite(means).any()]
     if len(metrics) < 3:
         return None
-    return cells.radar(
+    return profiles.radar(
         np.array([found[name] for name in metrics]).T,
         [name.replace("_", " ").replace("f1", "F1") for name in metrics],
         [names[group.name] for group in top],

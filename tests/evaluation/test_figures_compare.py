@@ -3,7 +3,9 @@ import pytest
 from matplotlib.collections import PathCollection
 
 from imbalance_study.evaluation import figures_compare as compare
+from imbalance_study.evaluation import figures_compare_metrics as profiles
 from imbalance_study.evaluation import figures_compare_panels as panels
+from imbalance_study.evaluation import figures_compare_style as styles
 from imbalance_study.evaluation.intervals import p_text
 
 SIZES = [(1, 2), (2, 5), (16, 102)]  # configurations, classes
@@ -11,7 +13,7 @@ SIZES = [(1, 2), (2, 5), (16, 102)]  # configurations, classes
 
 def configurations(count):
     long = "loss=ldam:max_m=0.5,s=30 class_weights=effective:beta=0.9999 defer=0.8 model=b"
-    return compare.labels(
+    return styles.labels(
         [f"{long}{index}" if index % 2 else f"loss=l{index}" for index in range(count)]
     )
 
@@ -36,24 +38,24 @@ def texts_inside(figure, renderer):
 
 
 def test_every_configuration_looks_different_and_the_baseline_is_black():
-    looks = compare.looks(19)
+    looks = styles.looks(19)
     assert looks[0].color == "#000000"
     assert len({(look.color, look.pattern) for look in looks}) == 19
-    assert compare.looks(3) == looks[:3]
+    assert styles.looks(3) == looks[:3]
 
 
 def test_labels_drop_what_all_share_break_long_names_and_stay_different():
-    assert compare.labels(["loss=a", "loss=b:x=1"]) == ["a", "b:x=1"]
-    assert compare.labels(["loss=a", "sampler=b"]) == ["loss=a", "sampler=b"]
-    assert compare.labels(["loss=a"]) == ["loss=a"]
-    assert compare.labels(["a", "b"], [False, True]) == ["a", "b †"]
+    assert styles.labels(["loss=a", "loss=b:x=1"]) == ["a", "b:x=1"]
+    assert styles.labels(["loss=a", "sampler=b"]) == ["loss=a", "sampler=b"]
+    assert styles.labels(["loss=a"]) == ["loss=a"]
+    assert styles.labels(["a", "b"], [False, True]) == ["a", "b †"]
     long = "x" * 200
-    first, second = compare.labels([long, long + "y" + "x" * 40])
+    first, second = styles.labels([long, long + "y" + "x" * 40])
     assert first != second
-    assert all(len(line) <= compare.LINE + 4 for line in f"{first}\n{second}".split("\n"))
-    broken = compare.labels(["loss=focal:gamma=2 class_weights=effective:beta=0.999", "other"])
+    assert all(len(line) <= styles.LINE + 4 for line in f"{first}\n{second}".split("\n"))
+    broken = styles.labels(["loss=focal:gamma=2 class_weights=effective:beta=0.999", "other"])
     assert broken[0] == "loss=focal:gamma=2\nclass_weights=effective:beta=0.999"
-    assert compare.labels(["a$b$"]) == [r"a\$b\$"]
+    assert styles.labels(["a$b$"]) == [r"a\$b\$"]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,7 @@ def test_a_p_value_below_5_percent_never_reads_as_5_percent(p, text):
     ],
 )
 def test_numbers_are_written_in_few_letters(value, text):
-    assert compare.short_number(value) == text
+    assert styles.short_number(value) == text
 
 
 @pytest.mark.parametrize(("count", "classes"), SIZES)
@@ -133,7 +135,7 @@ def test_bars_carry_means_intervals_and_each_seed(count, classes, saved, laid_ou
 
 def test_differences_are_sorted_filled_where_shown_and_grey_where_marked(saved, laid_out):
     nan = np.nan
-    names = compare.labels(["a", "b", "c", "d"], [False, False, True, False])
+    names = styles.labels(["a", "b", "c", "d"], [False, False, True, False])
     figure = compare.differences_to_baseline(
         np.array([0.1, 0.3, 0.2, nan]),
         np.array([-0.1, 0.25, 0.1, nan]),
@@ -154,7 +156,7 @@ def test_differences_are_sorted_filled_where_shown_and_grey_where_marked(saved, 
         "+0.100   p = 0.40",
         "no seed in common",
     ]
-    assert figure.get_supxlabel() == compare.FOOTNOTE
+    assert figure.get_supxlabel() == styles.FOOTNOTE
     saved(figure)
     assert texts_inside(figure, laid_out(figure))
 
@@ -244,7 +246,7 @@ def test_recalls_go_from_the_most_to_the_fewest_images(count, classes, saved, na
 
 def test_the_heat_map_is_darker_where_better_whichever_way_that_is(saved, laid_out):
     values = np.array([[0.1, 0.5, 0.9], [0.1, 0.5, 0.9], [1, 2, 3], [4, 4, np.nan]])
-    figure = panels.metrics_heatmap(
+    figure = profiles.metrics_heatmap(
         values, [1, -1, 0, 1], ["accuracy", "loss", "epoch", "f1"], ["a", "b", "c"]
     )
     axes = figure.axes[0]
@@ -268,14 +270,14 @@ def test_the_heat_map_is_darker_where_better_whichever_way_that_is(saved, laid_o
 def test_the_heat_map_holds_all_its_texts(count, saved, laid_out):
     names = [f"test_calibration/a_rather_long_name_{index}" for index in range(20)]
     values = np.random.default_rng(0).random((20, count)) * 10.0 ** (np.arange(20) % 10)[:, None]
-    figure = panels.metrics_heatmap(values, [1] * 20, names, configurations(count))
+    figure = profiles.metrics_heatmap(values, [1] * 20, names, configurations(count))
     saved(figure)
     assert texts_inside(figure, laid_out(figure))
 
 
 def test_the_radar_closes_its_rings_and_starts_at_zero(saved):
     values = np.array([[0.5, 0.6, 0.7], [0.1, np.nan, 0.4]])
-    figure = panels.radar(values, ["x", "y", "z"], ["first", "second"], np.array([4, 0]))
+    figure = profiles.radar(values, ["x", "y", "z"], ["first", "second"], np.array([4, 0]))
     axes = figure.axes[0]
     np.testing.assert_array_equal(axes.get_lines()[0].get_ydata(), [0.5, 0.6, 0.7, 0.5])
     assert axes.get_lines()[1].get_color() == "#000000"
