@@ -13,10 +13,11 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.projects import _project_spec
 
-from imbalance_study.cli import compare, train
+from imbalance_study.cli import compare, study, train
 from imbalance_study.cli.options import given
 from imbalance_study.config import Config, resolve
 from imbalance_study.recipes import RECIPES
+from imbalance_study.studies.settings import Settings
 from imbalance_study.studies.vary import Comparing
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +46,7 @@ SETTINGS = {
 ENTRIES = {
     "main": ("train", train.command, (Config,)),
     "compare": ("compare", compare.command, (Comparing, Config)),
+    "study": ("study", study.command, (Config, Settings)),
 }
 
 
@@ -102,6 +104,13 @@ def test_the_command_passes_exactly_the_declared_parameters(name):
     entry = PROJECT["entry_points"][name]
     passed = re.findall(r"--(\w+) \{(\w+)\}", entry["command"])
     assert passed == [(parameter, parameter) for parameter in entry["parameters"]]
+
+
+def test_what_is_typed_behind_the_entry_point_study_reaches_the_command():
+    typed = {"search": "loss|sampler", "model": "resnet20|resnet32", "workers": "2", "lr": "1e-2"}
+    reached = _through_mlproject(typed, "study")
+    assert {name: reached[name] for name in typed} == typed
+    assert reached["trials"] == str(Settings.trials)
 
 
 def test_a_recipe_sets_nothing_that_mlflow_run_always_passes():

@@ -16,7 +16,11 @@ import imbalance_study
 COMMANDS = {
     "train": "Train and evaluate one configuration, and record it in MLflow.",
     "compare": "Compare configurations over seeds, with statistics.",
+    "study": "Search for the best settings, over many runs.",
+    "resume": "Go on with a run that was killed, from its last whole epoch.",
     "explain": "Show what a model looks at in photographs.",
+    "sync": "Upload what MLflow was not told yet: runs made offline, or whose server was down.",
+    "reap": "Mark runs FAILED that say RUNNING and whose process is gone.",
     "recipes": "List the named sets of knobs, or print the command line of one.",
 }
 
