@@ -7,10 +7,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-import branches  # noqa: E402
-import tuned  # noqa: E402
+import branches
+import tuned
 
-from imbalance_study.studies import space  # noqa: E402
+from imbalance_study.studies import space
 
 
 def _rows(**values):
