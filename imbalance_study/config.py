@@ -43,7 +43,8 @@ class Config:
     cache_dir: str = knob(
         "auto",
         "Data",
-        "Folder of the decoded images; auto: ~/.cache/imbalance_study.",
+        "Folder of the decoded images, and of checkpoints and journal of each run that is not "
+        "finished (runs/<id>); auto: ~/.cache/imbalance_study.",
         changes_result=False,
     )
     workers: int = knob(
@@ -256,7 +257,7 @@ class Config:
     output_dir: str = knob(
         "auto",
         "Tracking",
-        "Folder for checkpoints; auto: a temporary one, kept in MLflow only.",
+        "Folder for the kept and the last weights; auto: a temporary one, kept in MLflow only.",
         changes_result=False,
     )
     system_metrics: bool = knob(

@@ -67,7 +67,8 @@ def _through_mlproject(settings, entry="main"):
 
 
 def test_every_entry_point_is_held_to_its_command():
-    assert set(PROJECT["entry_points"]) == set(ENTRIES)
+    held_below = {"distributed"}
+    assert set(PROJECT["entry_points"]) == set(ENTRIES) | held_below
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,16 @@ def test_what_is_typed_behind_the_entry_point_study_reaches_the_command():
     reached = _through_mlproject(typed, "study")
     assert {name: reached[name] for name in typed} == typed
     assert reached["trials"] == str(Settings.trials)
+
+
+def test_several_processes_get_what_one_gets():
+    main, several = (PROJECT["entry_points"][name] for name in ("main", "distributed"))
+    parameters = dict(several["parameters"])
+    assert parameters.pop("nproc") == {"type": "int", "default": 2}
+    assert parameters == main["parameters"]
+    start, passed = several["command"].split("-m imbalance_study")
+    assert passed == main["command"].split("-m imbalance_study")[1]
+    assert start == "python -m torch.distributed.run --standalone --nproc_per_node {nproc} "
 
 
 def test_a_recipe_sets_nothing_that_mlflow_run_always_passes():

@@ -21,6 +21,7 @@ from imbalance_study import atomic
 # Share of an epoch that writing its checkpoint may take before it is done beside the training.
 _SHARE = 0.01
 _KEPT = 2
+WRITER = "checkpoint"  # name of the thread that writes beside the training
 _NAME = re.compile(r"epoch-(\d+)\.pt")
 
 
@@ -123,7 +124,7 @@ class Keeper:
         if beside:
             self._then = then
             copies = _copy(whole)
-            self._writer = threading.Thread(target=self._write, args=(epoch, copies))
+            self._writer = threading.Thread(target=self._write, args=(epoch, copies), name=WRITER)
             self._writer.start()
         else:
             self._write(epoch, whole)
