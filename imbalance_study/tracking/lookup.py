@@ -28,15 +28,7 @@ def checkpoint_of(run_id: str, folder: Path, tracking_uri: str = "auto") -> Path
         ValueError: There is no such store, run, or checkpoint.
     """
     run_id = run_id.removeprefix("runs:/").strip("/")
-    if tracking_uri != "auto":
-        mlflow.set_tracking_uri(tracking_uri)
-    address = mlflow.get_tracking_uri()
-    file = Path(address.removeprefix("sqlite:///"))
-    if address.startswith("sqlite:///") and not file.exists():
-        raise ValueError(
-            f"there is no store {file.absolute()} to find the run in; go to the folder of its "
-            "mlflow.db, or set tracking_uri"
-        )
+    store.find(tracking_uri)
     address = store.without_password(store.connect(tracking_uri))
     client = mlflow.MlflowClient()
     try:

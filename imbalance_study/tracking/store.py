@@ -59,6 +59,21 @@ def exists(tracking_uri: str) -> bool:
     return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
+def find(tracking_uri: str) -> None:
+    """Refuse a store of files that is not there, before MLflow makes an empty one.
+
+    Raises:
+        ValueError: Says where it was looked for.
+    """
+    if not exists(tracking_uri):
+        uri = mlflow.get_tracking_uri() if tracking_uri == "auto" else tracking_uri
+        file = Path(uri.removeprefix("sqlite:///"))
+        raise ValueError(
+            f"there is no store {file.absolute()}; go to the folder of its mlflow.db, or set "
+            "tracking_uri"
+        )
+
+
 def without_password(uri: str) -> str:
     """The address without user and password, for people's eyes."""
     parts = urlsplit(uri)

@@ -12,7 +12,7 @@ from imbalance_study.recipes import RECIPES
 from imbalance_study.tracking import view
 
 _LOCAL = "http://127.0.0.1:5000"
-_HEADLINES = {
+HEADLINES = {
     "test/balanced_accuracy": "balanced accuracy",
     "test/accuracy": "accuracy",
     "test/macro_f1": "macro F1",
@@ -56,7 +56,7 @@ def description(result: RunResult, resolved: Resolved) -> str:
         "|---|---|---|",
         *(
             f"| {text} | {found[name]:.4f} | {_interval(result, name)} |"
-            for name, text in _HEADLINES.items()
+            for name, text in HEADLINES.items()
         ),
         "",
         *(f"{note[:1].upper()}{note[1:]}.\n" for note in result.analysis.notes),
@@ -103,9 +103,9 @@ def _chosen(result: RunResult) -> str:
 
 def closing(result: RunResult, uri: str, run: mlflow.ActiveRun) -> str:
     """The last lines on the terminal: headline figures, and where to look."""
-    width = max(map(len, _HEADLINES.values()))
+    width = max(map(len, HEADLINES.values()))
     lines = ["", f"Result on {result.facts['images']['test']:,} test images"]
-    lines += [f"  {text:{width}}  {result.metrics[name]:7.2%}" for name, text in _HEADLINES.items()]
+    lines += [f"  {text:{width}}  {result.metrics[name]:7.2%}" for name, text in HEADLINES.items()]
     lines.append(f"  {_chosen(result)}; {result.fit.seconds:.0f} s of training")
     skipped = result.facts["skipped_images"]
     if skipped:
