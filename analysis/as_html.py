@@ -16,31 +16,32 @@ body { margin: 0 auto; padding: 1rem 1rem 4rem; max-width: 62rem; background: #f
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 1rem 0; }
 h2 { font-size: 1.3rem; margin: 2.2rem 0 .6rem; padding-top: .6rem; border-top: 1px solid #ddd; }
 h3 { font-size: 1.1rem; margin: 1.6rem 0 .4rem; }
-h1, h2, h3, p, li, td, th { overflow-wrap: anywhere; }
+h1, h2, h3, p, li, figcaption { overflow-wrap: anywhere; }
 p, li { max-width: 46rem; }
 .remark { border-left: 3px solid #b8860b; padding-left: .8rem; color: #444; }
 nav { font-size: .9rem; margin-bottom: 1rem; }
-nav a { margin-right: 1rem; color: #1a5490; white-space: nowrap; }
+nav a { display: inline-block; margin-right: .8rem; color: #1a5490; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; line-height: 1.35; }
-caption, figcaption { text-align: left; caption-side: top; color: #555; font-size: .85rem;
-  padding: .3rem 0; max-width: 46rem; }
+figcaption { color: #555; font-size: .85rem; padding: .3rem 0; max-width: 46rem; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #e4e4e4; text-align: left;
-  vertical-align: top; min-width: 3.2rem; max-width: 24rem; }
+  vertical-align: top; max-width: 24rem; overflow-wrap: break-word; }
 thead th { border-bottom: 2px solid #999; vertical-align: bottom; }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.number { white-space: nowrap; }
 figure { margin: 1.2rem 0; }
 img { max-width: 100%; height: auto; display: block; }
 pre { background: #f5f5f5; padding: .7rem; white-space: pre-wrap; overflow-wrap: anywhere;
   font-size: .85rem; }
+@media screen and (max-width: 40rem) { figure .scroll img { max-width: none; width: 40rem; } }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
   nav { display: none; }
   .scroll { overflow: visible; }
   table { font-size: 7.5pt; }
-  th, td { padding: .15rem .3rem; min-width: 0; }
+  th, td { padding: .15rem .3rem; }
   figure, tr { break-inside: avoid; }
-  h2, h3, caption { break-after: avoid; }
+  h2, h3, figcaption { break-after: avoid; }
   img { max-height: 22cm; }
 }
 """
@@ -48,7 +49,7 @@ pre { background: #f5f5f5; padding: .7rem; white-space: pre-wrap; overflow-wrap:
 
 def page(report: Report) -> str:
     """The whole page."""
-    links = "".join(
+    links = " ".join(
         f'<a href="#s{number}">{_text(one.title)}</a>'
         for number, one in enumerate(report.sections)
         if one.level == 2
@@ -82,7 +83,8 @@ def _block(block: Block) -> str:
         case Figure(_, caption, content):
             data = base64.b64encode(content).decode()
             return (
-                f'<figure><img alt="{_text(caption)}" src="data:image/png;base64,{data}">'
+                f'<figure><div class="scroll"><img alt="{_text(caption)}" '
+                f'src="data:image/png;base64,{data}"></div>'
                 f"<figcaption>{_text(caption)}</figcaption></figure>"
             )
         case Table():
@@ -102,6 +104,6 @@ def _table(table: Table) -> str:
         for row in table.body
     )
     return (
-        f'<div class="scroll"><table><caption>{_text(table.note)}</caption>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
+        f'<figure><figcaption>{_text(table.note)}</figcaption>\n<div class="scroll"><table>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div></figure>"
     )

@@ -42,6 +42,7 @@ class Table:
     columns: Mapping[str, Sequence[Any]]
     full: Mapping[str, Sequence[Any]]  # with the columns that are not shown
     limit: int = ROWS
+    raw: bool = False  # the columns are names, to be shown as they are
 
     @property
     def rows(self) -> int:
@@ -51,7 +52,7 @@ class Table:
     @property
     def head(self) -> list[str]:
         """The names of the columns, as one reads them."""
-        return [words(name) for name in self.columns]
+        return [_WORDS.get(name, name) if self.raw else words(name) for name in self.columns]
 
     @property
     def body(self) -> list[list[str]]:
@@ -110,7 +111,12 @@ class Report:
 
 
 def table(
-    name: str, caption: str, columns: Mapping[str, Sequence[Any]], *, only: Iterable[str] = ()
+    name: str,
+    caption: str,
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    only: Iterable[str] = (),
+    raw: bool = False,
 ) -> list[Block]:
     """A table as a list of blocks: none where it has no row.
 
@@ -119,15 +125,11 @@ def table(
         caption: What it shows.
         columns: Name to values.
         only: Columns to show, those that are there; all when empty. Empty ones are left out.
+        raw: The names of the columns are shown as they are.
     """
     chosen = {key: columns[key] for key in only if key in columns} if only else dict(columns)
     filled = {key: values for key, values in chosen.items() if any(map(cell, values))}
-    return [Table(name, caption, filled, columns)] if filled else []
-
-
-def unlimited(block: Block) -> Block:
-    """A table with all its rows; any other block as it is."""
-    return dataclasses.replace(block, limit=block.rows) if isinstance(block, Table) else block
+    return [Table(name, caption, filled, columns, raw=raw)] if filled else []
 
 
 def cell(value: Any) -> str:
@@ -168,7 +170,11 @@ _WORDS = {
     "difference": "to baseline",
     "difference_low_95": "95 % from",
     "difference_high_95": "to",
+    "bootstrap_low_95": "95 % from",
+    "bootstrap_high_95": "to",
+    "mcnemar_p": "McNemar p",
     "p_holm": "p (Holm)",
+    "ece": "ECE",
     "macro_f1": "macro F1",
     "train_count": "training images",
     "test_count": "test images",

@@ -44,6 +44,18 @@ _COSTS = (
     *("configuration", "{metric}", "parameters", "macs", "latency_ms_b1", "train_seconds"),
     *("times_baseline_seconds", "epochs", "updates", "images_seen"),
 )
+_CHOSEN = (
+    *("metric", "chosen_by", "configuration", "test_mean", "test_sd"),
+    *("best_on_test", "best_on_test_mean"),
+)
+_PAIRED = (
+    *("configuration", "seed", "images", "only_it_is_right", "only_baseline_is_right"),
+    *("mcnemar_p", "balanced_accuracy_difference", "bootstrap_low_95", "bootstrap_high_95"),
+)
+_ENSEMBLES = (
+    *("ensemble", "of", "members", "balanced_accuracy", "members_mean", "gain"),
+    *("accuracy", "macro_f1", "tail_recall"),
+)
 
 
 class Entry(NamedTuple):
@@ -228,6 +240,7 @@ def _which(found: Comparison, grouped: Grouped, several: bool) -> list[Block]:
             "best_by_metric",
             "Which configuration each metric chooses on validation, and what it has on the test "
             "set; beside it the best on the test set, which is too good.",
+            _CHOSEN,
         ),
     ]
 
@@ -264,6 +277,7 @@ def _sure(found: Comparison, several: bool) -> list[Block]:
             "trained_models",
             "Pairs of runs on the test images: these speak of the two trained models only, not of "
             "the next training.",
+            _PAIRED,
         ),
         *_table(
             found,
@@ -299,11 +313,12 @@ def _failures(found: Comparison, grouped: Grouped, best: Group, how: str) -> lis
     shown |= dict.fromkeys(named)
     return [
         Paragraph(f"{best.name}: {how}."),
-        *_table(
-            found,
+        *document.table(
             "recall_by_class",
             "Recall of each class on the test set, mean over seeds.",
-            ["class", "train_count", *list(shown)[:_COLUMNS]] if named else (),
+            recalls,
+            only=["class", "train_count", *list(shown)[:_COLUMNS]] if named else (),
+            raw=True,
         ),
         *_confused(best),
         *_figures(found, "recall_by_frequency", "confusion_matrices", "feature_clusters"),
@@ -333,7 +348,7 @@ def _more(found: Comparison) -> list[Block]:
     caption = "Ensembles: the mean of the probabilities of several runs."
     return [
         *_figures(found, *(name for name in names if name not in shown)),
-        *_table(found, "ensembles", caption),
+        *_table(found, "ensembles", caption, _ENSEMBLES),
     ]
 
 

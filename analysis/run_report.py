@@ -10,9 +10,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from analysis import document, repeat
-from analysis.document import Block, Figure, Paragraph, Report, Section
+from analysis.document import Block, Code, Figure, Paragraph, Report, Section
 from analysis.runs import history
 from analysis.stored import Stored
+from imbalance_study.config import AXES
 from imbalance_study.tracking import artifacts, summary
 
 # Section -> its figures with captions. What is not listed stands in the last section.
@@ -63,8 +64,7 @@ def report(client: MlflowClient, run: Run) -> Report:
         "Where it fails": _tables_of_errors(stored),
         "Calibration": _metrics(run, "test_calibration/", "Calibration on the test set."),
         "Corrections free of charge": _corrections(stored),
-        "Costs": _metrics(run, "cost/", "What the model costs.")
-        + _metrics(run, "time/", "Seconds."),
+        "Costs": _metrics(run, "cost/", "What the model costs.") + _metrics(run, "time/", "Time."),
         "More pictures": [],
         "How to repeat it": repeat.blocks([content], [content["command"]]),
     }
@@ -121,24 +121,20 @@ def _selection(metrics: Mapping[str, float]) -> str:
 
 
 def _configuration(content: Mapping[str, Any]) -> list[Block]:
-    """First what somebody decided, then the defaults."""
-    origins = content["origins"]
-    made: list[Block] = []
-    for name, caption, wanted in (
-        ("configuration", "What was decided, and by whom.", False),
-        ("defaults", "Everything else is at its default.", True),
-    ):
-        chosen = [key for key in origins if (origins[key] == "default") == wanted]
-        columns = {
-            "knob": chosen,
-            "value": [_typed(content["config"][key]) for key in chosen],
-            "decided by": [origins[key] for key in chosen],
-        }
-        only = ("knob", "value") if wanted else ()
-        made += [
-            document.unlimited(one) for one in document.table(name, caption, columns, only=only)
-        ]
-    return made
+    """The axes and what somebody decided as a table, all else in a few lines."""
+    config, origins = content["config"], content["origins"]
+    chosen = [name for name in origins if name in (*AXES, "seed") or origins[name] != "default"]
+    columns = {
+        "knob": chosen,
+        "value": [_typed(config[name]) for name in chosen],
+        "decided by": [origins[name] for name in chosen],
+    }
+    rest = [f"{name}={_typed(config[name])}" for name in origins if name not in chosen]
+    return [
+        *document.table("configuration", "The knobs, and who decided each.", columns),
+        Paragraph("All others are at their defaults:"),
+        Code(" ".join(rest)),
+    ]
 
 
 def _typed(value: Any) -> str:
