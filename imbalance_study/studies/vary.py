@@ -97,7 +97,7 @@ def configurations(comparing: Comparing) -> list[Configuration]:
     else:
         axes = parse_vary(comparing.vary)
         found = [
-            Configuration(_label(combination), combination)
+            Configuration(label(combination), combination)
             for values in itertools.product(*axes.values())
             for combination in [dict(zip(axes, values, strict=True))]
         ]
@@ -140,8 +140,8 @@ def _values(name: str, text: str) -> list[str]:
     return values
 
 
-def _label(combination: Mapping[str, str]) -> str:
-    """The values; with their knob's name where they are no names themselves."""
+def label(combination: Mapping[str, str]) -> str:
+    """What a configuration is called: values, with the knob's name where they do not speak."""
     return ", ".join(
         value if _speaks(name, value) else f"{name}={value}" for name, value in combination.items()
     )

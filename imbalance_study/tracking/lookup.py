@@ -47,15 +47,7 @@ def connect(tracking_uri: str = "auto") -> mlflow.MlflowClient:
     Raises:
         ValueError: There is no such store, or it does not answer.
     """
-    if tracking_uri != "auto":
-        mlflow.set_tracking_uri(tracking_uri)
-    address = mlflow.get_tracking_uri()
-    file = Path(address.removeprefix("sqlite:///"))
-    if address.startswith("sqlite:///") and not file.exists():
-        raise ValueError(
-            f"there is no store {file.absolute()} to find the run in; go to the folder of its "
-            "mlflow.db, or set tracking_uri"
-        )
+    store.find(tracking_uri)
     store.connect(tracking_uri)
     return mlflow.MlflowClient()
 
