@@ -18,7 +18,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from imbalance_study import analyses, corrections, pictures, prepare, stages, watching
+from imbalance_study import (
+    analyses,
+    corrections,
+    learning_rates,
+    pictures,
+    prepare,
+    reconstructions,
+    stages,
+    watching,
+)
 from imbalance_study.config import Config
 from imbalance_study.data import longtail
 from imbalance_study.data.batches import Batches
@@ -30,6 +39,7 @@ from imbalance_study.training import checkpoint
 from imbalance_study.training.loop import EpochResult, Fit, Procedure, fit
 from imbalance_study.training.predict import Predictions, predict, summary
 from imbalance_study.training.progress import Progress
+from imbalance_study.training.selection import State
 
 OnEpoch = Callable[[EpochResult], None]
 
@@ -98,14 +108,24 @@ def run(
     data = prepare.load_data(config, choices)
     devices = [where.device] if where.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
-        model = prepare.build_model(config, data, where)
+        model, loaded = prepare.build(config, data, where)
         procedure = stages.first(config, choices, data, model, where)
         parts = _parts(config, data, where)
         facts = _facts(config, data, model, where)
+        if loaded:
+            facts["weights"] = loaded
+        if choices.freeze is not None:
+            facts["trainable_from_epoch"] = stages.trainable_over_epochs(config, choices, model)
         analyses.get_ready(config.analyses, config.gradcam_layers, model)
         watch = _watch(config, data, procedure, parts)
         procedure = dataclasses.replace(procedure, watch=watch)
         figures = pictures.of_data(data, procedure)
+        tested = None
+        if config.lr == "auto":
+            tested = learning_rates.range_test(config, choices, data, model, where, parts.train)
+            procedure = dataclasses.replace(procedure, lr=tested.suggestion)
+            facts["lr"] = tested.suggestion
+            figures["lr_range_test"] = learning_rates.figure(tested)
         images = watch(model, 0, procedure.probabilities)
         on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
         seeds = prepare.seeds(config.seed)
@@ -116,7 +136,7 @@ def run(
             )
             fitted = train(model, procedure=procedure, seeds=seeds)
             trained = [Trained(model, procedure, fitted)]
-            if choices.stage2 is not None:
+            if stages.has_second(choices):
                 trained.append(_second_stage(config, choices, trained[0], train))
     return _evaluate(config, data, where, parts, trained, facts, output_dir)
 
@@ -164,7 +184,7 @@ def _facts(
     config: Config, data: prepare.Data, model: Classifier, where: prepare.Machine
 ) -> dict[str, Any]:
     """What was found out and decided before training, for the record."""
-    parameters = complexity.count_parameters(model)
+    parameters = complexity.count_parameters(model, without="decoder")
     return {
         "fingerprint": longtail.fingerprint(data.image_set, data.split, config.data_seed),
         "class_names": list(data.image_set.class_names),
@@ -176,6 +196,8 @@ def _facts(
         "std": data.std.tolist(),
         "parameters": parameters.total,
         "trainable_parameters": parameters.trainable,
+        "frozen_parameters": parameters.total - parameters.trainable,
+        "stem": model.stem,
         "device": where.device.type,
         "precision": where.precision,
         "memory_format": "channels_last" if where.channels_last else "contiguous",
@@ -194,16 +216,17 @@ def _evaluate(
 ) -> RunResult:
     """Show the test set to the last epoch and to the kept ones, each once."""
     model, procedure, fitted = trained[-1]
-    model.load_state_dict(fitted.last)
+    drawn = _decoded(config, data, parts, trained)
     last = None
     if fitted.best_epoch != len(fitted.history):
+        model.load_state_dict(_deployed(fitted.last))
         last = _predict(model, parts.test, procedure)
-    model.load_state_dict(fitted.best)
+    model.load_state_dict(_deployed(fitted.best))
     model.eval()
     test = _predict(model, parts.test, procedure)
     found = metrics.prefixed(_metrics(test, procedure, data.class_counts), "test")
     found |= _few(test if last is None else last, procedure, data, "test_last")
-    if len(trained) > 1:
+    if len(trained) > 1 and trained[0].procedure.classify:
         first = trained[0]
         before = _predict(first.model, parts.test, first.procedure)
         found |= _few(before, first.procedure, data, "stage1_test")
@@ -211,7 +234,7 @@ def _evaluate(
     if val is not None:
         found |= _selected(val, procedure, data, fitted)
     free = corrections.after_training(config, model, parts.test, procedure, data, val, test)
-    found |= free.metrics | _costs(fitted)
+    found |= free.metrics | _costs(fitted) | drawn[0]
     checkpoints = _save(trained, config, facts, output_dir)
     analysis = analyses.analyse(
         config.analyses,
@@ -233,7 +256,7 @@ def _evaluate(
         history=fitted.history,
         facts=facts,
         tables=analysis.tables | free.tables,
-        figures=pictures.of_training(fitted, data) | free.figures | analysis.figures,
+        figures=pictures.of_training(fitted, data) | free.figures | analysis.figures | drawn[1],
         model=model,
         fit=fitted,
         test=test,
@@ -243,6 +266,27 @@ def _evaluate(
         checkpoints=checkpoints,
         analysis=analysis,
     )
+
+
+def _decoded(
+    config: Config, data: prepare.Data, parts: Parts, trained: list[Trained]
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """What the decoder makes of the test images; then it is taken off, as it stays in the lab."""
+    first = trained[0]
+    drawn: tuple[dict[str, float], dict[str, Any]] = {}, {}
+    if first.procedure.reconstruct:
+        first.model.load_state_dict(first.fitted.best)
+        drawn = reconstructions.after_training(
+            first.model, first.procedure, parts.test, data, config.seed
+        )
+    for stage in trained:
+        stage.model.decoder = None
+    return drawn
+
+
+def _deployed(state: State) -> State:
+    """Weights without those of the decoder."""
+    return {name: value for name, value in state.items() if not name.startswith("decoder.")}
 
 
 def _predict(model: Classifier, batches: Batches, procedure: Procedure) -> Predictions:
@@ -291,7 +335,7 @@ def _save(
     """Write the kept weights and the last ones, loadable without pickle."""
     fitted = trained[-1].fitted
     states = {
-        "best": (fitted.best, fitted.best_epoch),
+        "best": (_deployed(fitted.best), fitted.best_epoch),
         "last": (fitted.last, len(fitted.history)),
     }
     if len(trained) > 1:

@@ -15,6 +15,7 @@ import imbalance_study
 # Command to module: a help page then imports nothing but its own module.
 COMMANDS = {
     "train": "Train and evaluate one configuration, and record it in MLflow.",
+    "find_lr": "Find a learning rate by a range test.",
     "explain": "Show what a model looks at in photographs.",
     "recipes": "List the named sets of knobs, or print the command line of one.",
 }

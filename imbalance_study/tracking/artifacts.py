@@ -20,6 +20,7 @@ GRID = {
     "misclassified": "images/misclassified",
     "gradcam_errors": "images/gradcam",
     "features": "images/features",
+    "reconstructions": "images/reconstructions",
 }
 
 

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.exceptions import MlflowException
 
+from imbalance_study.config import Config
 from imbalance_study.tracking import store
 
 CHECKPOINT = "checkpoints/best.pt"
 
 
-def checkpoint_of(run_id: str, folder: Path, tracking_uri: str = "auto") -> Path:
+@contextlib.contextmanager
+def local_weights(config: Config) -> Iterator[Config]:
+    """A configuration whose weights are a file, while inside: ``runs:/ID`` is fetched.
+
+    Raises:
+        ValueError: The run is not there, did not finish, or has no checkpoint.
+    """
+    if not config.weights.startswith("runs:/"):
+        yield config
+        return
+    with tempfile.TemporaryDirectory(prefix="imbalance_study_weights_") as name:
+        folder = Path(name) / config.weights.replace(":", "").replace("/", "_")
+        folder.mkdir()
+        path = checkpoint_of(config.weights, folder, config.tracking_uri, finished=True)
+        yield dataclasses.replace(config, weights=str(path))
+
+
+def checkpoint_of(
+    run_id: str, folder: Path, tracking_uri: str = "auto", *, finished: bool = False
+) -> Path:
     """Bring the kept checkpoint of a run to a local folder.
 
     Args:
         run_id: The run, or ``runs:/<id>``.
         folder: Where to put the file.
         tracking_uri: The store; see `store.connect`.
+        finished: Refuse a run that has not finished.
 
     Returns:
         The file.
@@ -43,6 +68,11 @@ def checkpoint_of(run_id: str, folder: Path, tracking_uri: str = "auto") -> Path
         run = client.get_run(run_id)
     except MlflowException as error:
         raise ValueError(f"unknown run {run_id!r} in {address}") from error
+    if finished and run.info.status != "FINISHED":
+        raise ValueError(
+            f"run {run_id} has not finished: its status is {run.info.status}, so that its weights "
+            "are not to be trusted; choose a finished run, or give its checkpoint as a file"
+        )
     parent, _, _ = CHECKPOINT.rpartition("/")
     there = [file.path for file in client.list_artifacts(run_id, parent)]
     if CHECKPOINT not in there:

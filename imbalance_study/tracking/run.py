@@ -23,10 +23,10 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import RunStatus
 
-from imbalance_study import __version__, experiment, prepare
+from imbalance_study import __version__, experiment, prepare, pretrained
 from imbalance_study.config import AXES, Config, Resolved
 from imbalance_study.recipes import RECIPES
-from imbalance_study.tracking import artifacts, model, store, summary, view
+from imbalance_study.tracking import artifacts, lookup, model, store, summary, view
 from imbalance_study.training.loop import EpochResult
 
 # Seconds between two samples of processor, memory and GPU.
@@ -61,16 +61,19 @@ def train(
     prepare.machine(config)
     uri = store.connect(config.tracking_uri)
     with contextlib.ExitStack() as stack:
+        local = stack.enter_context(lookup.local_weights(config))
         run = stack.enter_context(session(config, tags))
         folder = stack.enter_context(_output_folder(config))
         recorder = Recorder(run.info.run_id, resolved, started)
         recorder.log_params()
 
         def record(epoch: EpochResult) -> None:
+            if "weights" in epoch.facts:  # a run by its name, not by the file that it became
+                epoch.facts["weights"]["from"] = config.weights
             recorder.on_epoch(epoch)
             on_epoch(epoch)
 
-        result = experiment.run(config, record, output_dir=folder, show_progress=show_progress)
+        result = experiment.run(local, record, output_dir=folder, show_progress=show_progress)
         recorder.finish(result, folder)
     if show_progress:
         print(summary.closing(result, store.without_password(uri), run), flush=True)
@@ -270,6 +273,10 @@ def _tags(config: Config, facts: dict[str, Any]) -> dict[str, str]:
     commit = git_commit()
     if commit:
         tags["git_commit"] = commit
+    if "weights" in facts:
+        tags["weights"] = pretrained.in_words(facts["weights"])
+    if "lr" in facts:
+        tags["lr"] = f"{facts['lr']:g}, found by a range test"
     if config.recipe != "none":
         tags["recipe_source"] = RECIPES[config.recipe].source
     return tags

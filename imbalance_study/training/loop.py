@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from imbalance_study import spec
 from imbalance_study.data.batches import Batch, Batches
+from imbalance_study.models.autoencoder import encode_decode
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import optim, reduction
 from imbalance_study.training.contrastive import supcon
@@ -78,7 +79,11 @@ class Procedure:
     stop_metric: str = ""
     max_seconds: float = math.inf
     precision: Precision = "fp32"
-    train_mode: Callable[[Classifier], object] = nn.Module.train  # called before each epoch
+    train_mode: Callable[[Classifier, float], object] = (
+        lambda model, progress: model.train()  # called before each epoch; progress in [0, 1)
+    )
+    classify: bool = True  # False: the decoder trains, the head does not
+    reconstruct: float = 0.0  # weight of the decoder's squared error in the loss
     stage: int = 0  # 1 or 2 of a training in two stages, else 0
     watch: Callable[[Classifier, int, Callable[[Tensor], Tensor]], dict[str, Any]] = (
         lambda model, epoch, probabilities: {}
@@ -129,6 +134,8 @@ def fit(
     Raises:
         ValueError: The loss is not finite, or the sampler drew no image.
     """
+    if not procedure.classify:
+        val, procedure = None, dataclasses.replace(procedure, early_stopping=None)
     trainer = _Trainer(model, train, procedure, seeds, after)
     history: list[EpochResult] = []
     watched: list[float] = []
@@ -215,7 +222,7 @@ class _Trainer:
         weights = reduction.active_class_weights(p.class_weights, done, p.defer)
         exact = torch.float32 if self.train.device.type == "mps" else torch.float64
         sums = torch.zeros(2, device=self.train.device, dtype=exact)
-        p.train_mode(self.model)
+        p.train_mode(self.model, epoch / p.epochs)
         progress.start_epoch(number, len(indices))
         steps = math.ceil(len(indices) / p.batch_size)
         seen = 0
@@ -298,9 +305,22 @@ class _Trainer:
     ) -> tuple[Tensor, Tensor]:
         p = self.procedure
         with autocast(inputs.device, p.precision):
-            features = self.model.forward_features(inputs)
+            if p.reconstruct:
+                features, drawn = encode_decode(self.model, inputs)
+            else:
+                features = self.model.forward_features(inputs)
             logits = self.model.forward_head(features)
         logits = logits.float()
+        loss = self._classification(features, logits, targets, mixed, weights)
+        if p.reconstruct:
+            error = p.reconstruct * nn.functional.mse_loss(drawn.float(), inputs)
+            loss = loss + error if p.classify else error
+        return loss, logits
+
+    def _classification(
+        self, features: Tensor, logits: Tensor, targets: Tensor, mixed: Any, weights: Tensor
+    ) -> Tensor:
+        p = self.procedure
         if mixed is None:
             values = p.loss(logits, targets, p.class_counts)
             loss = reduction.batch_loss(values, weights[targets], p.hard_fraction)
@@ -316,7 +336,7 @@ class _Trainer:
             )
         if p.supcon > 0:
             loss = loss + p.supcon * supcon(features.float(), targets).mean()
-        return loss, logits
+        return loss
 
     def _update(self, loss: Tensor, again: Callable[[], Tensor]) -> None:
         p = self.procedure

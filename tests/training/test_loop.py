@@ -605,7 +605,7 @@ def test_the_last_epoch_of_a_training_that_continues_another_has_its_number():
 
 
 def test_the_train_mode_of_the_procedure_is_set_before_each_epoch():
-    def frozen(model):
+    def frozen(model, progress):
         model.eval()
 
     model = _model()
