@@ -156,7 +156,12 @@ class Config:
     )
 
     epochs: int = knob(30, "Training", "Passes over the training set.", minimum=1)
-    batch_size: int = knob(128, "Training", "Images an update.", minimum=1)
+    batch_size: int | Auto = knob(
+        128,
+        "Training",
+        "Images an update; auto: the data set's, halved until it fits into a GPU's memory.",
+        minimum=1,
+    )
     steps_per_epoch: int = knob(
         0, "Training", "Updates an epoch; 0: as many as the sampler fills.", minimum=0
     )
@@ -243,6 +248,11 @@ class Config:
         "Tracking",
         "MLflow store or server; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
     )
+    tracking: Literal["online", "offline"] = knob(
+        "online",
+        "Tracking",
+        "offline: record on this machine alone; imbalance-study sync uploads it later.",
+    )
     experiment: str = knob("imbalance_study", "Tracking", "MLflow experiment.")
     run_name: str = knob("auto", "Tracking", "Name of the run; auto: model, loss, sampler, seed.")
     output_dir: str = knob(
@@ -292,7 +302,7 @@ USUAL: dict[str, dict[str, Any]] = {
 }
 
 # Where auto is no absence of a decision, but a way to find the value.
-_AUTO_IS_A_WAY = frozenset({"lr"})
+_AUTO_IS_A_WAY = frozenset({"lr", "batch_size"})
 
 # The axes that runs are compared by: always logged as params.
 AXES = (
@@ -326,7 +336,8 @@ def resolve(given: Mapping[str, Any]) -> Resolved:
     """Decide every knob: given > recipe > the data set's default > Config's default.
 
     Args:
-        given: Knob to text or value, as typed; ``auto`` counts as not given, but for `lr`.
+        given: Knob to text or value, as typed; ``auto`` counts as not given, but for `lr` and
+            `batch_size`.
 
     Raises:
         ValueError: An unknown knob, a value of the wrong type or range, a combination that makes
@@ -358,6 +369,14 @@ def resolve(given: Mapping[str, Any]) -> Resolved:
     if dataset in OWN_TEST_SET and "test_fraction" in values:
         raise ValueError(f"test_fraction has no effect with dataset={dataset}: it has a test set")
     return Resolved(Config(**values), origins)
+
+
+def usual_batch_size(config: Config) -> int:
+    """The batch size where nobody gives one: the recipe's, the data set's, or the default."""
+    levels: list[Mapping[str, Any]] = [DATASET_DEFAULTS.get(config.dataset, {})]
+    if config.recipe != "none":
+        levels.insert(0, RECIPES[config.recipe].knobs)
+    return next((int(level["batch_size"]) for level in levels if "batch_size" in level), 128)
 
 
 def make(**given: Any) -> Config:

@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext as nothing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +21,13 @@ import torch
 
 from imbalance_study import (
     analyses,
+    batch_size,
     corrections,
     learning_rates,
     pictures,
     prepare,
     reconstructions,
+    resume,
     stages,
     watching,
 )
@@ -35,8 +38,9 @@ from imbalance_study.evaluation import intervals, metrics
 from imbalance_study.models import complexity
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.subject import Analysis, Subject
-from imbalance_study.training import checkpoint
-from imbalance_study.training.loop import EpochResult, Fit, Procedure, fit
+from imbalance_study.training import checkpoint, distributed
+from imbalance_study.training.checkpoint import Keeper
+from imbalance_study.training.loop import EpochResult, Fit, Keep, Procedure, fit
 from imbalance_study.training.predict import Predictions, predict, summary
 from imbalance_study.training.progress import Progress
 from imbalance_study.training.selection import State
@@ -90,6 +94,8 @@ def run(
     *,
     output_dir: Path,
     show_progress: bool = True,
+    keeper: Keeper | None = None,
+    state: dict[str, Any] | None = None,
 ) -> RunResult:
     """Train and evaluate one configuration.
 
@@ -97,8 +103,12 @@ def run(
         config: As `config.make` or `config.resolve` give it.
         on_epoch: Called before the first epoch (epoch 0, with the facts and pictures of the data)
             and after each one; what it raises ends the run.
-        output_dir: Gets the checkpoints.
+        output_dir: Gets the kept weights and the last ones.
         show_progress: Show a bar or a line an epoch.
+        keeper: Keeps a checkpoint after each epoch. Then `on_epoch` is called once it is on the
+            disk, which may be an epoch later.
+        state: A checkpoint of the run to go on from: there is no epoch 0 then, and the last epoch
+            of the checkpoint is told of once more.
 
     Raises:
         ValueError: Something in the configuration or the data is wrong; the message says what.
@@ -106,43 +116,74 @@ def run(
     choices = prepare.bind(config)
     where = prepare.machine(config)
     data = prepare.load_data(config, choices)
+    parts = _parts(config, data, where)
     devices = [where.device] if where.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    with torch.random.fork_rng(devices), resume.same_threads(state):
+        setting = batch_size.Setting(config, choices, data, where, parts.train)
+        config = batch_size.settle(setting)
         model, loaded = prepare.build(config, data, where)
         procedure = stages.first(config, choices, data, model, where)
-        parts = _parts(config, data, where)
         facts = _facts(config, data, model, where)
-        if loaded:
-            facts["weights"] = loaded
-        if choices.freeze is not None:
-            facts["trainable_from_epoch"] = stages.trainable_over_epochs(config, choices, model)
+        facts |= stages.facts(config, choices, model, loaded)
+        resume.check(state, facts)
         analyses.get_ready(config.analyses, config.gradcam_layers, model)
         watch = _watch(config, data, procedure, parts)
-        procedure = dataclasses.replace(procedure, watch=watch)
-        figures = pictures.of_data(data, procedure)
-        tested = None
+        found = None if state is None else state["facts"].get("lr")
+        drawn: dict[str, Any] = {}
         if config.lr == "auto":
-            tested = learning_rates.range_test(config, choices, data, model, where, parts.train)
-            procedure = dataclasses.replace(procedure, lr=tested.suggestion)
-            facts["lr"] = tested.suggestion
-            figures["lr_range_test"] = learning_rates.figure(tested)
-        images = watch(model, 0, procedure.probabilities)
-        on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
-        seeds = prepare.seeds(config.seed)
-        torch.manual_seed(seeds("dropout"))
-        with Progress(stages.all_epochs(config, choices), enabled=show_progress) as progress:
+            if found is None:
+                tested = learning_rates.range_test(config, choices, data, model, where, parts.train)
+                drawn, found = {"lr_range_test": learning_rates.figure(tested)}, tested.suggestion
+            facts["lr"] = found
+            procedure = dataclasses.replace(procedure, lr=found)
+        procedure = dataclasses.replace(procedure, watch=watch)
+        if state is None:
+            figures = pictures.of_data(data, procedure) | drawn
+            images = watch(model, 0, procedure.probabilities)
+            on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
+        keep = resume.keeping(keeper, config, facts)
+        epochs = stages.all_epochs(config, choices)
+        with Progress(epochs, enabled=show_progress) as progress, keeper or nothing():
             train = functools.partial(
                 fit, train=parts.train, val=parts.val, on_epoch=on_epoch, progress=progress
             )
-            fitted = train(model, procedure=procedure, seeds=seeds)
-            trained = [Trained(model, procedure, fitted)]
-            if stages.has_second(choices):
-                trained.append(_second_stage(config, choices, trained[0], train))
+            try:
+                trained = _train(config, choices, model, procedure, train, keep, state)
+            except torch.OutOfMemoryError as error:
+                problem = batch_size.too_large(setting._replace(config=config), error)
+                raise problem from None
     return _evaluate(config, data, where, parts, trained, facts, output_dir)
 
 
+def _train(
+    config: Config,
+    choices: prepare.Choices,
+    model: Classifier,
+    procedure: Procedure,
+    train: Callable[..., Fit],
+    keep: Callable[[Fit | None], Keep],
+    state: dict[str, Any] | None,
+) -> list[Trained]:
+    """Train the one stage or both, from the start or from a checkpoint of either."""
+    seeds = prepare.seeds(config.seed)
+    torch.manual_seed(seeds(distributed.group().own("dropout")))
+    begun, fitted = (None, None) if state is None else resume.begun(state)
+    if fitted is None:
+        fitted = train(model, procedure=procedure, seeds=seeds, keep=keep(None), state=begun)
+        begun = None
+    first = Trained(model, procedure, fitted)
+    if not stages.has_second(choices):
+        return [first]
+    return [first, _second_stage(config, choices, first, train, keep(fitted), begun)]
+
+
 def _second_stage(
-    config: Config, choices: prepare.Choices, first: Trained, train: Callable[..., Fit]
+    config: Config,
+    choices: prepare.Choices,
+    first: Trained,
+    train: Callable[..., Fit],
+    keep: Keep,
+    begun: dict[str, Any] | None,
 ) -> Trained:
     """Train a copy's head on the kept weights of the first stage; `first` is left with these."""
 
@@ -153,8 +194,10 @@ def _second_stage(
     model = copy.deepcopy(first.model)
     torch.manual_seed(seeds("weights"))
     procedure = stages.second(config, choices, first.procedure, model, first.fitted.seconds)
-    torch.manual_seed(seeds("dropout"))
-    fitted = train(model, procedure=procedure, seeds=seeds, after=first.fitted)
+    torch.manual_seed(seeds(distributed.group().own("dropout")))
+    fitted = train(
+        model, procedure=procedure, seeds=seeds, after=first.fitted, keep=keep, state=begun
+    )
     return Trained(model, procedure, fitted)
 
 
@@ -198,6 +241,7 @@ def _facts(
         "trainable_parameters": parameters.trainable,
         "frozen_parameters": parameters.total - parameters.trainable,
         "stem": model.stem,
+        "batch_size": config.batch_size,
         "device": where.device.type,
         "precision": where.precision,
         "memory_format": "channels_last" if where.channels_last else "contiguous",

@@ -332,5 +332,5 @@ def _check_frozen(config: Config, model: Classifier, loaded: transfer.Loaded) ->
 
 
 def as_dict(config: Config) -> dict[str, Any]:
-    """All knobs, for config.json."""
-    return dataclasses.asdict(config)
+    """All knobs, for checkpoints; where the run is recorded may hold a password."""
+    return dataclasses.asdict(config) | {"tracking_uri": "auto"}

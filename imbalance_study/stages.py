@@ -7,6 +7,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ def first(
         schedule=choices.schedule,
         lr=1.0 if config.lr == "auto" else config.lr,  # then it comes from a range test
         epochs=config.epochs,
-        batch_size=config.batch_size,
+        batch_size=int(config.batch_size),
         tail_augment=choices.tail_augment,
         mix=choices.mix,
         defer=config.defer,
@@ -144,7 +145,17 @@ def has_second(choices: prepare.Choices) -> bool:
     return choices.stage2 is not None or choices.separate
 
 
-def trainable_over_epochs(
+def facts(
+    config: Config, choices: prepare.Choices, model: Classifier, loaded: dict[str, Any]
+) -> dict[str, Any]:
+    """What was loaded into the model, and what of it trains when; nothing without weights."""
+    found: dict[str, Any] = {"weights": loaded} if loaded else {}
+    if choices.freeze is not None:
+        found["trainable_from_epoch"] = _trainable_over_epochs(config, choices, model)
+    return found
+
+
+def _trainable_over_epochs(
     config: Config, choices: prepare.Choices, model: Classifier
 ) -> dict[str, int]:
     """Epoch, counted from 1, to the number of weights that train from then on."""

@@ -17,6 +17,8 @@ COMMANDS = {
     "train": "Train and evaluate one configuration, and record it in MLflow.",
     "find_lr": "Find a learning rate by a range test.",
     "explain": "Show what a model looks at in photographs.",
+    "sync": "Upload what MLflow was not told yet: runs made offline, or whose server was down.",
+    "reap": "Mark runs FAILED that say RUNNING and whose process is gone.",
     "recipes": "List the named sets of knobs, or print the command line of one.",
 }
 

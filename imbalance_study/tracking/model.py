@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -41,15 +42,13 @@ class RawImageClassifier(nn.Module):
         return self.probabilities(self.network(inputs).float())
 
 
-def log_model(result: RunResult, example: np.ndarray[Any, Any]) -> str:
-    """Log the kept model in MLflow's pt2 form, which is loaded without pickle.
+def save_model(result: RunResult, example: np.ndarray[Any, Any], folder: Path) -> None:
+    """Save the kept model in MLflow's pt2 form, which is loaded without pickle.
 
     Args:
         result: The finished run.
         example: Raw images uint8 (2, H, W, 3).
-
-    Returns:
-        The model's URI.
+        folder: Is made.
     """
     network = result.model.to("cpu").to(memory_format=torch.contiguous_format).eval()
     model = RawImageClassifier(
@@ -62,16 +61,15 @@ def log_model(result: RunResult, example: np.ndarray[Any, Any]) -> str:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        info = mlflow.pytorch.log_model(
+        mlflow.pytorch.save_model(
             model,
-            name="model",
+            str(folder),
             signature=signature,
             input_example=example,
             serialization_format="pt2",
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in _REQUIREMENTS],
             metadata={"class_names": list(result.data.image_set.class_names)},
         )
-    return str(info.model_uri)
 
 
 _REQUIREMENTS = ("mlflow", "torch", "numpy")

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import platform
-import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import mlflow
 import numpy as np
-from mlflow import MlflowClient
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import RunStatus
 
 from imbalance_study import __version__, experiment, prepare, pretrained
 from imbalance_study.config import AXES, Config, Resolved
 from imbalance_study.recipes import RECIPES
-from imbalance_study.tracking import artifacts, lookup, model, store, summary, view
+from imbalance_study.tracking import artifacts, journal, lookup, model, store, summary
+from imbalance_study.tracking.session import session as session
+from imbalance_study.tracking.summary import run_name as run_name
 from imbalance_study.training.loop import EpochResult
-
-# Seconds between two samples of processor, memory and GPU.
-_SYSTEM_INTERVAL = 5
 
 
 def train(
@@ -40,6 +34,7 @@ def train(
     tags: Mapping[str, str] | None = None,
     on_epoch: experiment.OnEpoch = lambda result: None,
     show_progress: bool = True,
+    run_id: str = "",
 ) -> experiment.RunResult:
     """Run one configuration and record it in MLflow.
 
@@ -52,6 +47,7 @@ def train(
         tags: Of the run, beside its own; there from its start on.
         on_epoch: Called after each epoch is recorded; what it raises ends the run.
         show_progress: Show progress and, at the end, results and links.
+        run_id: A run of before that goes on, instead of a new one.
 
     Raises:
         ValueError: Something in the configuration, the data or the store is wrong.
@@ -59,10 +55,9 @@ def train(
     config = resolved.config
     prepare.bind(config)
     prepare.machine(config)
-    uri = store.connect(config.tracking_uri)
     with contextlib.ExitStack() as stack:
         local = stack.enter_context(lookup.local_weights(config))
-        run = stack.enter_context(session(config, tags))
+        run = stack.enter_context(session(config, tags, run_id=run_id))
         folder = stack.enter_context(_output_folder(config))
         recorder = Recorder(run.info.run_id, resolved, started)
         recorder.log_params()
@@ -76,59 +71,11 @@ def train(
         result = experiment.run(local, record, output_dir=folder, show_progress=show_progress)
         recorder.finish(result, folder)
     if show_progress:
-        print(summary.closing(result, store.without_password(uri), run), flush=True)
-    return result
-
-
-@contextlib.contextmanager
-def session(config: Config, tags: Mapping[str, str] | None = None) -> Iterator[mlflow.ActiveRun]:
-    """Start a run or join that of ``mlflow run``; its status afterwards tells what happened.
-
-    Where a run is active already, the new one becomes its child, in the same experiment.
-
-    A signal to terminate becomes SystemExit, so that the status is written; it and Ctrl-C leave
-    the run KILLED, every other error FAILED.
-    """
-    parent = mlflow.active_run()
-    if "MLFLOW_RUN_ID" not in os.environ and parent is None:
-        mlflow.set_experiment(config.experiment)
-    if config.system_metrics:
-        mlflow.set_system_metrics_sampling_interval(_SYSTEM_INTERVAL)
-    name = None if config.run_name == "auto" and "MLFLOW_RUN_ID" in os.environ else run_name(config)
-    with _terminate_as_exit():
-        run = mlflow.start_run(
-            run_name=name,
-            nested=parent is not None,
-            experiment_id=parent.info.experiment_id if parent else None,
-            tags=dict(tags or {}),
-            log_system_metrics=config.system_metrics,
+        print(
+            summary.closing(result, store.without_password(mlflow.get_tracking_uri()), run),
+            flush=True,
         )
-        status = RunStatus.FAILED
-        try:
-            yield run
-            status = RunStatus.FINISHED
-        except (KeyboardInterrupt, SystemExit):
-            status = RunStatus.KILLED
-            raise
-        except Exception as error:
-            with contextlib.suppress(Exception):  # the error itself matters more
-                mlflow.set_tag("mlflow.note.content", f"**Failed**: {error}")
-            raise store.problem(error) or error from error
-        finally:
-            mlflow.flush_async_logging()
-            mlflow.end_run(RunStatus.to_string(status))
-
-
-@contextlib.contextmanager
-def _terminate_as_exit() -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return result
 
 
 @contextlib.contextmanager
@@ -140,18 +87,6 @@ def _output_folder(config: Config) -> Iterator[Path]:
     else:
         with tempfile.TemporaryDirectory(prefix="imbalance_study_") as name:
             yield Path(name)
-
-
-def run_name(config: Config) -> str:
-    """The name of a run: what sets it apart from its neighbours."""
-    if config.run_name != "auto":
-        return config.run_name
-    parts = [] if config.recipe == "none" else [config.recipe]
-    for name in ("loss", "class_weights", "sampler", "mix", "stage2"):
-        value = getattr(config, name)
-        if name == "loss" or value != getattr(Config, name):
-            parts.append(value)
-    return " ".join([*parts, config.model, config.dataset, f"seed {config.seed}"])
 
 
 def git_commit() -> str:
@@ -176,63 +111,71 @@ class Recorder:
         self.run_id = run_id
         self.resolved = resolved
         self._started = started
-        self._client = MlflowClient()
+        self._journal = journal.current()
 
     def on_epoch(self, result: EpochResult) -> None:
         """Record the start (epoch 0) or a finished epoch."""
         if result.epoch == 0:
             self._start(result)
         else:
-            mlflow.log_metrics(result.metrics, step=result.epoch, synchronous=False)
+            self._journal.metrics(result.metrics, result.epoch)
         artifacts.log_grid(result.images, result.epoch)
 
     def _start(self, result: EpochResult) -> None:
         config = self.resolved.config
         facts = result.facts
-        mlflow.set_tags(_tags(config, facts))
+        self._journal.tags(_tags(config, facts))
         content = {
-            "config": dataclasses.asdict(config),
+            "config": dataclasses.asdict(config)
+            | {"tracking_uri": store.without_password(config.tracking_uri)},
             "origins": self.resolved.origins,
             "resolved": facts,
             "environment": environment(),
             "command": summary.command(self.resolved),
         }
-        mlflow.log_dict(content, "config.json")
+        self._journal.dict(content, "config.json")
         place = {"dataset": config.dataset, "data_dir": str(Path(config.data_dir).absolute())}
         images = _ImageSet(
             CodeDatasetSource(place), config.dataset, facts["fingerprint"]["fingerprint"]
         )
-        mlflow.log_input(images, context="training")
+        entity = images._to_mlflow_entity()
+        self._journal.append("input", {"dataset": dict(entity), "context": "training"})
         artifacts.log_figures(result.figures)
         if self._started is not None:
-            mlflow.log_metric("time/start_seconds", time.perf_counter() - self._started)
+            self._journal.metrics({"time/start_seconds": time.perf_counter() - self._started}, 0)
 
     def log_params(self) -> None:
         """Log what ``mlflow run`` did not log already, as typed, itself."""
-        there = self._client.get_run(self.run_id).data.params
-        params = _params(self.resolved)
-        mlflow.log_params({name: value for name, value in params.items() if name not in there})
+        self._journal.params(_params(self.resolved))
 
     def finish(self, result: experiment.RunResult, folder: Path) -> None:
         """Record the final metrics, tables, figures, checkpoints, the model and a summary."""
         # At step 0 the UI compares runs by bars, at any other by lines of one point each.
         curves = result.history[-1].metrics.keys()
         final = {name: value for name, value in result.metrics.items() if name not in curves}
-        mlflow.log_metrics(final, step=0)
-        mlflow.log_dict(result.metrics | _ends(result.analysis.intervals), "metrics.json")
+        book = self._journal
+        book.strict = True
+        recorded = book.metrics(final, 0)
+        book.dict(result.metrics | _ends(result.analysis.intervals), "metrics.json")
         for name, columns in result.tables.items():
             if any(map(len, columns.values())):
-                mlflow.log_table(columns, f"{name}.json")
+                book.table(columns, f"{name}.json")
         artifacts.log_final_grid(artifacts.log_figures(result.figures))
         artifacts.log_overlays(result.analysis.overlays)
         artifacts.log_frames(result.analysis.frames)
-        for path in result.checkpoints.values():
-            mlflow.log_artifact(str(path), "checkpoints")
+        book.files({f"checkpoints/{path.name}": path for path in result.checkpoints.values()})
+        self._save_model(result, {"time": recorded, "values": final}, folder)
+        book.tags({"mlflow.note.content": summary.description(result, self.resolved)})
+        book.append("view", {})
+
+    def _save_model(
+        self, result: experiment.RunResult, metrics: Mapping[str, Any], folder: Path
+    ) -> None:
         example = result.data.image_set.images[result.data.split.test[:2]]
-        model.log_model(result, np.ascontiguousarray(example))
-        mlflow.set_tag("mlflow.note.content", summary.description(result, self.resolved))
-        run = self._client.get_run(self.run_id)
-        view.prepare(self._client, run.info.experiment_id)
+        with tempfile.TemporaryDirectory(prefix="model_", dir=folder) as place:
+            saved = Path(place, "model")
+            model.save_model(result, np.ascontiguousarray(example), saved)
+            self._journal.append("model", {"name": "model", **metrics}, {"model": saved})
 
 
 class _ImageSet(MetaDataset):
@@ -256,7 +199,8 @@ def _params(resolved: Resolved) -> dict[str, Any]:
     """The axes, and whatever else was given or set by a recipe."""
     config, origins = resolved
     decided = [name for name, origin in origins.items() if origin in ("given", "recipe")]
-    hidden = {"tracking_uri", "experiment", "run_name", "output_dir", "cache_dir", "system_metrics"}
+    hidden = {"tracking_uri", "tracking", "experiment", "run_name", "output_dir", "cache_dir"}
+    hidden |= {"system_metrics"}
     hidden |= {"analyses", "gradcam_layers", "colormap", "figure_every"}
     names = dict.fromkeys([*AXES, *(name for name in decided if name not in hidden)])
     return {name: getattr(config, name) for name in names}
@@ -267,8 +211,6 @@ def _tags(config: Config, facts: dict[str, Any]) -> dict[str, str]:
         "imbalance_study.version": __version__,
         "data_fingerprint": facts["fingerprint"]["fingerprint"],
         "device": facts["device"],
-        "host": platform.node(),
-        "pid": str(os.getpid()),
     }
     commit = git_commit()
     if commit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
@@ -11,17 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from imbalance_study.data.batches import Batches
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import loop
-from imbalance_study.training.progress import Progress
+from imbalance_study.training import optim
+from imbalance_study.training.procedure import Procedure
+from imbalance_study.training.trainer import Trainer
 
 LOWEST, HIGHEST = 1e-6, 10.0
 STEPS = 140  # 20 a decade
 SMOOTHING = 0.9
 DIVERGED = 4.0  # times the smallest smoothed loss
+FEWEST = 10  # steps that make a curve
 
 
 class RangeTest(NamedTuple):
@@ -37,7 +37,7 @@ class RangeTest(NamedTuple):
 def range_test(
     model: Classifier,
     train: Batches,
-    procedure: loop.Procedure,
+    procedure: Procedure,
     *,
     seeds: Callable[[str], int],
     lowest: float = LOWEST,
@@ -46,9 +46,9 @@ def range_test(
 ) -> RangeTest:
     """Train for a few steps while the learning rate rises exponentially, and suggest one.
 
-    Smith 2017 (arXiv:1506.01186), with an exponential rise and a smoothed loss. It is `loop.fit`
-    for one epoch, so that loss, mixing and augmentation are those of the training; class weights
-    and sampler that are deferred are left out, as at the beginning of the training.
+    Smith 2017 (arXiv:1506.01186), with an exponential rise and a smoothed loss. The
+    steps are those of the training, with its loss, mixing and augmentation; class weights and a
+    sampler that are deferred are left out, as at the beginning of the training.
 
     Args:
         model: A copy: its weights are of no use afterwards.
@@ -62,75 +62,37 @@ def range_test(
     Raises:
         ValueError: The loss exploded at once, so that there is no curve to read.
     """
-    if not 0 < lowest < highest or steps < 10:
+    if not 0 < lowest < highest or steps < FEWEST:
         raise ValueError(
-            f"a range test needs 0 < lowest < highest and 10 steps, got {lowest:g}, {highest:g}, "
-            f"{steps}"
+            f"a range test needs 0 < lowest < highest and {FEWEST} steps, got {lowest:g}, "
+            f"{highest:g}, {steps}"
         )
-    recorder = _Recorder()
-    trial = dataclasses.replace(
-        procedure,
-        schedule=lambda epoch, epochs, history: _rise(epoch, lowest, highest),
-        lr=1.0,
-        epochs=1,
-        steps_per_epoch=steps,
-        select_by="last",
-        early_stopping=None,
-        ema_decay=0.0,
-        max_seconds=math.inf,
-        watch=lambda model, epoch, probabilities: {},
-    )
-    if procedure.defer > 0:
-        ones = torch.ones_like(procedure.class_weights)
-        trial = dataclasses.replace(trial, class_weights=ones, sampler=loop.shuffle)
+    waits = procedure.defer > 0
+    trial = dataclasses.replace(procedure, steps_per_epoch=steps, ema_decay=0.0)
+    weights = torch.ones_like(trial.class_weights) if waits else trial.class_weights
+    lrs, losses, exploded = [], [], False
     devices = [train.device] if train.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seeds("dropout"))
-        with contextlib.suppress(_Exploded):
-            loop.fit(
-                model,
-                train,
-                None,
-                trial,
-                seeds=seeds,
-                on_epoch=lambda result: None,
-                progress=recorder,
-            )
-    losses = np.array(recorder.losses)
-    middle = (np.arange(len(losses)) + 0.5) / steps
-    lrs = np.array([_rise(one, lowest, highest) for one in middle])
-    smoothed = smooth(losses)
-    return RangeTest(lrs, losses, smoothed, suggest(lrs, smoothed), recorder.exploded)
-
-
-def _rise(done: float, lowest: float, highest: float) -> float:
-    return float(lowest * (highest / lowest) ** done)
-
-
-class _Exploded(Exception):
-    """The loss has grown so much that higher rates say nothing."""
-
-
-class _Recorder(Progress):
-    """Notes the loss of every step, and ends the training when it explodes."""
-
-    def __init__(self) -> None:
-        super().__init__(1, enabled=False)
-        self.losses: list[float] = []
-        self.exploded = False
-
-    def step(self, images: int, loss: Tensor) -> None:
-        """Note the loss; it is read at once."""
-        value = float(loss)
-        if math.isfinite(value):
-            self.losses.append(value)
-        if not math.isfinite(value) or _has_exploded(self.losses):
-            self.exploded = True
-            raise _Exploded
+        trainer = Trainer(model, train, trial, seeds)
+        trial.train_mode(model, 0.0)
+        indices = trainer.indices(0, not waits, None)
+        for step, batch in enumerate(train.epoch(indices, trial.batch_size)):
+            lrs.append(lowest * (highest / lowest) ** ((step + 0.5) / steps))
+            optim.set_lr(trial.optimizer, lrs[-1])
+            loss = float(trainer.group.sum(trainer.step(batch, weights)[0]))
+            losses.append(loss)
+            exploded = not math.isfinite(loss) or _has_exploded(losses)
+            if exploded:
+                break
+    seen = len(losses) if math.isfinite(losses[-1]) else len(losses) - 1
+    rates, values = np.array(lrs[:seen]), np.array(losses[:seen])
+    smoothed = smooth(values)
+    return RangeTest(rates, values, smoothed, suggest(rates, smoothed), exploded)
 
 
 def _has_exploded(losses: Sequence[float]) -> bool:
-    if len(losses) < 10:
+    if len(losses) < FEWEST:
         return False
     smoothed = smooth(losses)
     return bool(smoothed[-1] > DIVERGED * smoothed.min())
@@ -154,7 +116,7 @@ def suggest(lrs: npt.NDArray[np.floating[Any]], smoothed: npt.NDArray[np.floatin
     Raises:
         ValueError: Too few steps to read anything.
     """
-    if len(smoothed) < 10:
+    if len(smoothed) < FEWEST:
         raise ValueError(
             f"the range test ended after {len(smoothed)} steps, at lr "
             f"{lrs[-1] if len(lrs) else 0:.2g}: the loss is not finite; set lr yourself"

@@ -560,7 +560,7 @@ def test_a_loss_that_is_not_finite_is_an_error_that_says_what_to_try():
         return logits.sum(1) * math.nan
 
     model = _model()
-    message = r"not finite in epoch 1 \(step 4, lr 0.05\); try a smaller lr"
+    message = r"not finite in epoch 1 \(step 1, lr 0.05\); try a smaller lr"
     with pytest.raises(ValueError, match=message):
         _fit(model, _procedure(model, loss=loss))
 
