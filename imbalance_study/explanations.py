@@ -173,7 +173,7 @@ def gradcam(subject: Subject) -> Analysis:
     if not layers:
         found.notes.append("Grad-CAM left out: no layer of this model gives maps")
     for layer in layers:
-        suffix = f"_{file_name(layer)}" if len(layers) > 1 else ""
+        suffix = "" if layer == layers[-1] else f"_{file_name(layer)}"
         found.add(_gradcam_errors(subject, layer, suffix))
         found.add(_gradcam_correct(subject, layer, suffix))
     return found
@@ -272,7 +272,7 @@ def feature_map_figures(subject: Subject) -> Analysis:
         found.notes.append("feature maps left out: no layer of this model gives maps")
     images = subject.images(_sample(subject, MAPPED))
     for layer in layers:
-        suffix = f"_{file_name(layer)}" if len(layers) > 1 else ""
+        suffix = "" if layer == layers[-1] else f"_{file_name(layer)}"
         found.figures[f"feature_maps{suffix}"] = feature_maps(view_of(subject), images, layer)
     return found
 

@@ -25,8 +25,8 @@ def describe(resolved: Resolved) -> str:
     Raises:
         ValueError: What training would raise before its first step.
     """
-    with lookup.local_weights(resolved.config) as config:
-        return _describe(resolved, config)
+    with lookup.local_weights(resolved.config.weights, resolved.config.tracking_uri):
+        return _describe(resolved, resolved.config)
 
 
 def _describe(resolved: Resolved, config: Config) -> str:

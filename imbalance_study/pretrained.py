@@ -14,6 +14,10 @@ from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import checkpoint
 
 
+# ``runs:/ID`` to the file that tracking has brought here, while it is needed.
+FETCHED: dict[str, Path] = {}
+
+
 class Source(NamedTuple):
     """A file of weights and what is known of it; what is not known is empty."""
 
@@ -55,28 +59,28 @@ def find(weights: str, model: str) -> Source | None:
             found.std,
             found.class_names,
         )
-    if weights.startswith("runs:/"):
+    if weights.startswith("runs:/") and weights not in FETCHED:
         raise ValueError(f"weights={weights} must be brought to a file first, which tracking does")
-    path = Path(weights).expanduser()
+    path = FETCHED.get(weights, Path(weights).expanduser())
     if not path.is_file():
         raise ValueError(f"weights must be none, imagenet, runs:/ID or a file, got {weights!r}")
     content = checkpoint.load(path)
     if "config" in content and "facts" in content:
-        return _of_run(path, content, name)
+        return _of_run(weights, path, content, name)
     if name in zoo.SMALL_BY_NATURE or ":" in name:
         return Source(str(path), path)
     mean, std = transfer.imagenet_preprocessing()
     return Source(str(path), path, "", "imagenet", 224, mean, std)
 
 
-def _of_run(path: Path, content: Mapping[str, Any], name: str) -> Source:
+def _of_run(origin: str, path: Path, content: Mapping[str, Any], name: str) -> Source:
     config, facts = content["config"], content["facts"]
     theirs = spec.parse(config["model"]).name
     related = {one.removesuffix("_autoencoder") for one in (theirs, name)}
     if len(related) > 1:
-        raise ValueError(f"{path} holds {theirs}, not model={name}")
+        raise ValueError(f"{origin} holds {theirs}, not model={name}")
     return Source(
-        str(path),
+        origin,
         path,
         theirs,
         stem_of(config, facts),

@@ -282,6 +282,7 @@ def test_several_layers_have_a_figure_each(tmp_path):
     assert len(layers) > 1
     for name in ("gradcam_errors", "gradcam_correct", "feature_maps"):
         assert sum(figure.startswith(name) for figure in found.figures) == len(layers)
+        assert name in found.figures  # the deepest, for the image grid
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ def command(figure: str, debug: str, **values: Any) -> None:
     from imbalance_study import learning_rates
     from imbalance_study.tracking import lookup
 
-    with lookup.local_weights(config) as local:
-        found = learning_rates.find(local)
+    with lookup.local_weights(config.weights, config.tracking_uri):
+        found = learning_rates.find(config)
     place = Path(figure).expanduser()
     place.parent.mkdir(parents=True, exist_ok=True)
     learning_rates.figure(found).savefig(place)

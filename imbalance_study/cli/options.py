@@ -33,7 +33,8 @@ class GroupedCommand(click.Command):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             name = error.option_name.lstrip("-").split("=")[0].replace("-", "_")
-            known = [p.name for p in self.get_params(ctx) if p.name]
+            options = [p for p in self.params if isinstance(p, click.Option)]
+            known = [p.opts[0].lstrip("-") for p in options]
             hint = f"; see imbalance-study {ctx.info_name} --help"
             raise click.UsageError(knobs.unknown(name, known, "knob") + hint) from None
 

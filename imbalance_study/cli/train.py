@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import click
 
 from imbalance_study.cli.options import GroupedCommand, given, options
 from imbalance_study.config import Config, resolve
-
-_STARTED = time.perf_counter()
 
 
 @click.command(
@@ -48,7 +45,7 @@ def command(dry_run: str, debug: str, **values: Any) -> None:
         return
     from imbalance_study.tracking import run
 
-    run.train(resolved, started=_STARTED)
+    run.train(resolved, started=run.process_start())
 
 
 options(Config)(command)

@@ -133,6 +133,8 @@ def training_curves(
     rate = np.asarray(history[rates[0]], dtype=float) if rates else np.zeros(0)
     if len(rate) and (rate > 0).all() and rate.max() > 20 * rate.min():
         panels[2].set_yscale("log")
+        # A cosine ends next to 0: decades of nothing.
+        panels[2].set_ylim(bottom=max(0.5 * rate.min(), 5e-4 * rate.max()))
     return figure
 
 
@@ -293,6 +295,6 @@ def sampled_classes(train_counts: Ints, sampled: Ints, class_names: Sequence[str
     axes.axhline(100 / num_classes, color=style.GREY, linestyle=":", label="equal shares")
     axes.set(ylabel="share in %", title="What the sampler draws", xlim=(-0.6, num_classes - 0.4))
     axes.grid(axis="y")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3)
     style.class_ticks(axes, class_names, width - 0.8)
     return figure

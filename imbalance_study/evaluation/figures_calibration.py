@@ -35,22 +35,19 @@ def calibration(targets: Ints, probs: Floats) -> Figure:
 
 
 def _reliability(axes: Axes, targets: Ints, probs: Floats) -> None:
-    """Bars of accuracy over confidence, the gap to the diagonal in red, counts at the bottom."""
+    """Bars of accuracy over confidence, and the gap between the two by its direction."""
     bins = measures.reliability(probs.max(1), probs.argmax(1) == targets)
     width = np.diff(bins.edges)
     look: dict[str, Any] = {"width": width, "align": "edge", "edgecolor": "white", "linewidth": 0.6}
     accuracy = np.nan_to_num(bins.accuracy)
-    gap = np.nan_to_num(bins.confidence) - accuracy
+    confidence = np.nan_to_num(bins.confidence)
     axes.bar(bins.edges[:-1], accuracy, color=style.BLUE, label="accuracy", **look)
-    axes.bar(
-        bins.edges[:-1],
-        gap,
-        bottom=accuracy,
-        color=style.RED,
-        alpha=0.45,
-        label="gap to the mean confidence",
-        **look,
-    )
+    for name, low, high, color in (
+        ("too sure: confidence above accuracy", accuracy, confidence, style.RED),
+        ("not sure enough", confidence, accuracy, style.SKY),
+    ):
+        height = np.maximum(high - low, 0)
+        axes.bar(bins.edges[:-1], height, bottom=low, color=color, alpha=0.6, label=name, **look)
     axes.plot([0, 1], [0, 1], ":", color=style.BLACK, linewidth=1)
     error = measures.gap(bins)
     axes.set(title=f"Reliability: calibration error {error:.3f}", xlim=(0, 1), ylim=(0, 1.02))

@@ -268,18 +268,20 @@ def occlusion(
         caption_lines=1,
         title=title,
         group=3,
-        right=0.85,
+        right=1.05,
     )
     room = grids.letters(grid.cell)
+    low, high = float(probability.min()), float(probability.max())
+    low, high = (low, high) if high - low > 0.02 else (low - 0.01, low + 0.01)
     for index, image in enumerate(images):
         row, pair = divmod(index, pairs)
         name = style.shown(class_names[explained[index]], room - 4)
         grids.put(grid, row, 3 * pair, image, f"{name} {100 * whole[index]:.0f}%")
         grids.put(grid, row, 3 * pair + 1, overlay(image, drop[index], colormap))
         caption = f"{probability[index].min():.2f} to {probability[index].max():.2f}"
-        look = {"cmap": colormap, "vmin": 0, "vmax": 1}
+        look = {"cmap": colormap, "vmin": low, "vmax": high}
         grids.put(grid, row, 3 * pair + 2, probability[index], caption, **look)
-    grids.color_bar(grid, colormap, "probability of the class")
+    grids.color_bar(grid, colormap, "probability of the class", low, high)
     return grid.figure
 
 

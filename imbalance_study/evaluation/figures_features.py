@@ -56,10 +56,15 @@ def embedding(
                 linewidths=0,
                 label=f"{label}  {name}" if small else name,
             )
-        _name_centres(axes, points, targets, class_names, PANEL_INCHES)
+        low, high = frame(points, cut_off=method == "pca")
+        _name_centres(axes, points, targets, class_names, PANEL_INCHES, (low, high))
         axes.spines[:].set_visible(True)
         axes.set(title=TITLES.get(method, method), xticks=[], yticks=[])
-        axes.margins(0.06)
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+        outside = int(((points < low) | (points > high)).any(1).sum())
+        if outside:
+            text = f"{outside:,} of {len(points):,} points lie outside"
+            axes.text(0.02, 0.02, text, transform=axes.transAxes, fontsize=7.5, color=style.BLACK)
         if method == "pca":
             axes.set(xlabel=f"{explained[0]:.1%} of the variance", ylabel=f"{explained[1]:.1%}")
     figure.legend(
@@ -74,13 +79,35 @@ def embedding(
     return figure
 
 
+def frame(points: Floats, *, cut_off: bool) -> tuple[Floats, Floats]:
+    """Lower and upper limits (2,) that show the points (N, 2), with a margin.
+
+    Args:
+        points: The points.
+        cut_off: Show no more than half the spread of the middle 90 % beyond these: a few far points
+            would squeeze all others into a spot.
+    """
+    low, high = points.min(0), points.max(0)
+    if cut_off:
+        inner_low, inner_high = np.percentile(points, [5, 95], axis=0)
+        reach = np.maximum(0.5 * (inner_high - inner_low), 1e-12)
+        low, high = np.maximum(low, inner_low - reach), np.minimum(high, inner_high + reach)
+    margin = np.maximum(0.06 * (high - low), 1e-6)
+    return low - margin, high + margin
+
+
 def _marker(label: int, num_classes: int) -> str:
     """One shape for few classes; for many, whose colours are alike, neighbours differ."""
     return "o" if num_classes <= len(style.PETROFF) else MARKERS[label % len(MARKERS)]
 
 
 def _name_centres(
-    axes: Axes, points: Floats, targets: Ints, class_names: Sequence[str], inches: float
+    axes: Axes,
+    points: Floats,
+    targets: Ints,
+    class_names: Sequence[str],
+    inches: float,
+    limits: tuple[Floats, Floats],
 ) -> None:
     """Write each class's name at the median of its points, moved apart where two would overlap.
 
@@ -90,10 +117,10 @@ def _name_centres(
     size = 5.0 if many else 8.5
     labels = np.unique(targets)
     centres = np.array([np.median(points[targets == label], axis=0) for label in labels])
-    low, span = points.min(0), np.maximum(np.ptp(points, axis=0), 1e-12)
-    places = (centres - low) / span * inches
+    low, span = limits[0], limits[1] - limits[0]
     names = [style.shown(class_names[label], 14) for label in labels]
     room = np.array([(style.text_inches([name], size), 1.3 * size / 72) for name in names])
+    places: Floats = np.clip((centres - low) / span * inches, room / 2, inches - room / 2)
     if many:
         free = _that_fit(places, room)
         names = [

@@ -137,13 +137,15 @@ def letters(cell: float) -> int:
     return max(4, int((cell + 0.05) * 72 / (7.5 * 0.6)))
 
 
-def color_bar(grid: Grid, colormap: str, label: str) -> None:
-    """A colour bar from 0 to 1 in the space at the right."""
+def color_bar(grid: Grid, colormap: str, label: str, low: float, high: float) -> None:
+    """A colour bar in the space at the right."""
     from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
 
     width, height = grid.figure.get_size_inches()
     inches = float(np.clip(height - 0.9, 0.4, 3.0))
     axes = grid.figure.add_axes(
-        ((width - 0.62) / width, (height - 0.45 - inches) / height, 0.12 / width, inches / height)
+        ((width - 0.85) / width, (height - 0.45 - inches) / height, 0.12 / width, inches / height)
     )
-    grid.figure.colorbar(ScalarMappable(cmap=colormap), cax=axes, label=label)
+    scale = ScalarMappable(Normalize(low, high), colormap)
+    grid.figure.colorbar(scale, cax=axes, label=label)

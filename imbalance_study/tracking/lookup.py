@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,27 +11,29 @@ import mlflow
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.exceptions import MlflowException
 
-from imbalance_study.config import Config
+from imbalance_study import pretrained
 from imbalance_study.tracking import store
 
 CHECKPOINT = "checkpoints/best.pt"
 
 
 @contextlib.contextmanager
-def local_weights(config: Config) -> Iterator[Config]:
-    """A configuration whose weights are a file, while inside: ``runs:/ID`` is fetched.
+def local_weights(weights: str, tracking_uri: str = "auto") -> Iterator[None]:
+    """Inside, weights that are ``runs:/ID`` have a local file; see `pretrained.FETCHED`.
 
     Raises:
         ValueError: The run is not there, did not finish, or has no checkpoint.
     """
-    if not config.weights.startswith("runs:/"):
-        yield config
+    if not weights.startswith("runs:/") or weights in pretrained.FETCHED:
+        yield
         return
     with tempfile.TemporaryDirectory(prefix="imbalance_study_weights_") as name:
-        folder = Path(name) / config.weights.replace(":", "").replace("/", "_")
-        folder.mkdir()
-        path = checkpoint_of(config.weights, folder, config.tracking_uri, finished=True)
-        yield dataclasses.replace(config, weights=str(path))
+        path = checkpoint_of(weights, Path(name), tracking_uri, finished=True)
+        pretrained.FETCHED[weights] = path
+        try:
+            yield
+        finally:
+            del pretrained.FETCHED[weights]
 
 
 def checkpoint_of(

@@ -56,19 +56,17 @@ def train(
     prepare.bind(config)
     prepare.machine(config)
     with contextlib.ExitStack() as stack:
-        local = stack.enter_context(lookup.local_weights(config))
+        stack.enter_context(lookup.local_weights(config.weights, config.tracking_uri))
         run = stack.enter_context(session(config, tags, run_id=run_id))
         folder = stack.enter_context(_output_folder(config))
         recorder = Recorder(run.info.run_id, resolved, started)
         recorder.log_params()
 
         def record(epoch: EpochResult) -> None:
-            if "weights" in epoch.facts:  # a run by its name, not by the file that it became
-                epoch.facts["weights"]["from"] = config.weights
             recorder.on_epoch(epoch)
             on_epoch(epoch)
 
-        result = experiment.run(local, record, output_dir=folder, show_progress=show_progress)
+        result = experiment.run(config, record, output_dir=folder, show_progress=show_progress)
         recorder.finish(result, folder)
     if show_progress:
         print(
@@ -87,6 +85,13 @@ def _output_folder(config: Config) -> Iterator[Path]:
     else:
         with tempfile.TemporaryDirectory(prefix="imbalance_study_") as name:
             yield Path(name)
+
+
+def process_start() -> float:
+    """When this process started, on the clock of `time.perf_counter`."""
+    import psutil
+
+    return time.perf_counter() - (time.time() - psutil.Process().create_time())
 
 
 def git_commit() -> str:

@@ -14,8 +14,12 @@ def test_calibration_shows_reliability_confidence_and_coverage(count, saved):
     bins = calibration.reliability(probs.max(1), probs.argmax(1) == targets)
     heights = [bar.get_height() for bar in reliability.containers[0]]
     np.testing.assert_allclose(heights, np.nan_to_num(bins.accuracy))
-    tops = [bar.get_y() + bar.get_height() for bar in reliability.containers[1]]
-    np.testing.assert_allclose(tops, np.nan_to_num(bins.confidence))
+    too_sure, unsure = (
+        np.array([bar.get_height() for bar in container])
+        for container in reliability.containers[1:]
+    )
+    np.testing.assert_allclose(too_sure - unsure, np.nan_to_num(bins.confidence - bins.accuracy))
+    assert not (too_sure * unsure).any()
     right = int((probs.argmax(1) == targets).sum())
     labels = [text.get_text() for text in histogram.get_legend().get_texts()]
     assert labels == [f"right ({right})", f"wrong ({400 - right})"]

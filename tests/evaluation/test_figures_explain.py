@@ -116,7 +116,7 @@ def test_constant_feature_maps_are_drawn(saved):
 
 
 @pytest.mark.parametrize("count", [1, 7])
-def test_occlusion_shows_the_plain_probability_with_a_colour_bar_from_0_to_1(count, saved):
+def test_occlusion_shows_the_plain_probability_with_one_colour_bar_for_all(count, saved):
     generator = np.random.default_rng(0)
     probability = generator.random((count, 9, 12)) * 0.5
     figure = figures_explain.occlusion(
@@ -130,10 +130,22 @@ def test_occlusion_shows_the_plain_probability_with_a_colour_bar_from_0_to_1(cou
     axes, bar = figure.axes
     plain = axes.images[2]
     np.testing.assert_array_equal(plain.get_array(), probability[0])
-    assert plain.get_clim() == (0, 1)
+    ends = (probability.min(), probability.max())
+    assert plain.get_clim() == ends
     assert bar.get_ylabel() == "probability of the class"
-    assert bar.get_ylim() == (0, 1)
+    assert bar.get_ylim() == ends
     assert "cat 70%" in texts_of(figure)
+    saved(figure)
+
+
+def test_an_occlusion_that_changes_nothing_is_one_colour(saved):
+    constant = np.full((1, 9, 12), 0.25)
+    zero = np.zeros(1, int)
+    figure = figures_explain.occlusion(
+        some_images(1), 0 * constant, constant, zero, np.full(1, 0.25), ["cat"]
+    )
+    low, high = figure.axes[1].get_ylim()
+    assert low < 0.25 < high
     saved(figure)
 
 

@@ -58,3 +58,18 @@ def test_points_in_one_place_and_a_class_without_points_are_drawn(saved):
     figure = draw(np.zeros((4, 2)), np.array([0, 0, 2, 2]), ["a", "b", "c"])
     assert [text.get_text() for text in figure.axes[0].texts] == ["a", "c"]
     saved(figure)
+
+
+def test_a_far_point_is_cut_off_only_where_that_is_wanted():
+    generator = np.random.default_rng(0)
+    points = np.concatenate([generator.normal(size=(500, 2)), [[1e4, 0.0]]])
+    low, high = figures_features.frame(points, cut_off=True)
+    assert high[0] < 10
+    assert (low < np.percentile(points, 5, axis=0)).all()
+    _, high = figures_features.frame(points, cut_off=False)
+    assert high[0] > 1e4
+
+
+def test_the_frame_of_equal_points_is_not_empty():
+    low, high = figures_features.frame(np.ones((5, 2)), cut_off=True)
+    assert (high > low).all()

@@ -1,0 +1,75 @@
+"""The speed benchmark works; how fast anything is, no test says."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import ours  # noqa: E402
+import run  # noqa: E402
+import speed  # noqa: E402
+
+
+def bench(tmp_path):
+    return speed.Bench("", 1, 1, tmp_path)
+
+
+@pytest.mark.slow
+def test_rows_are_measured_on_noise_and_written(tmp_path, capsys):
+    out = tmp_path / "performance.json"
+    words = f"--full --windows 1 --steps 1 --only P4,P9,P10,P3 --out {out}".split()
+    assert run.main(words) == 0
+    rows = {row["figure"]: row for row in json.loads(out.read_text())["rows"]}
+    assert set(rows) == {"P3", "P4", "P9", "P10"}
+    assert rows["P4"]["median"] > 0
+    assert 0 < rows["P9"]["median"] < 1
+    assert rows["P3"]["verdict"] == "not measured: no folder flowers in data_dir"
+    if rows["P10"]["device"] == "cpu":
+        assert rows["P10"]["verdict"] == "not measured: needs a GPU"
+    assert "median (range)" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_our_loop_and_the_naive_one_lose_alike_on_the_same_images(tmp_path):
+    assert speed.first_losses(bench(tmp_path), updates=5)[0] < 1e-4
+
+
+@pytest.mark.slow
+def test_another_order_of_images_is_seen_in_the_losses(tmp_path, monkeypatch):
+    class Backwards(speed.naive.Naive):
+        def __init__(self, *arguments, order, **options):
+            super().__init__(*arguments, order=order[::-1], **options)
+
+    monkeypatch.setattr(speed.naive, "Naive", Backwards)
+    assert speed.first_losses(bench(tmp_path), updates=5)[0] > 1e-3
+
+
+def test_windows_take_turns_and_the_first_is_left_out(tmp_path):
+    knobs = bench(tmp_path).cifar(model="resnet20", batch_size=16)
+    found = ours.windows(ours.ready(**knobs), 2, 1, lambda steps: 0.5)
+    assert found.others == [32.0, 32.0]
+    assert len(found.ours) == 2
+    assert found.each[0] == pytest.approx(found.ours[0] / 32)
+
+
+@pytest.mark.parametrize(
+    ("value", "target", "verdict"),
+    [
+        (4.1, run.Target(3, 4), "aim reached"),
+        (3.5, run.Target(3, 4), "floor reached"),
+        (2.9, run.Target(3, 4), "BELOW THE FLOOR"),
+        (5.0, run.Target(8, 5, at_most=True), "aim reached"),
+        (8.1, run.Target(8, 5, at_most=True), "BELOW THE FLOOR"),
+    ],
+)
+def test_a_verdict_knows_which_way_is_better(value, target, verdict):
+    assert run.verdict(value, target) == verdict
+
+
+def test_an_unknown_row_is_named(tmp_path):
+    with pytest.raises(ValueError, match="unknown figure 'P99'; known: P1"):
+        run.main(["--full", "--only", "P99", "--out", str(tmp_path / "x.json")])
