@@ -13,7 +13,6 @@ from imbalance_study.models import stems, transfer, zoo
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import checkpoint
 
-
 # ``runs:/ID`` to the file that tracking has brought here, while it is needed.
 FETCHED: dict[str, Path] = {}
 
