@@ -65,8 +65,8 @@ def names_in(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def get_ready(text: str, gradcam_layers: str, model: Classifier) -> None:
-    """Before the training: refuse what could not be done after it, and warm UMAP up beside it.
+def check(text: str, gradcam_layers: str, model: Classifier) -> frozenset[str]:
+    """The analyses that a chain asks for; refuses before a training what could not be done after.
 
     Raises:
         ValueError: An unknown analysis or layer.
@@ -74,7 +74,16 @@ def get_ready(text: str, gradcam_layers: str, model: Classifier) -> None:
     wanted = names_in(text)
     if wanted & {"gradcam", "feature_maps", "deletion"}:
         explanations.layers_of(model, gradcam_layers)
-    if "umap" in wanted and _warming_up() is None:
+    return wanted
+
+
+def get_ready(text: str, gradcam_layers: str, model: Classifier) -> None:
+    """Before the training: check, and warm UMAP up beside it.
+
+    Raises:
+        ValueError: An unknown analysis or layer.
+    """
+    if "umap" in check(text, gradcam_layers, model) and _warming_up() is None:
         embedding.warm_up_umap()
 
 
@@ -241,12 +250,15 @@ def reliability(subject: Subject) -> Analysis:
 
 
 def features(subject: Subject) -> Analysis:
-    """Penultimate features of 1,000 test images in two dimensions, and how the classes separate."""
+    """Penultimate features of 1,000 test images in two dimensions, and how the classes separate.
+
+    The images are the same for all runs on the same data, so that their pictures compare.
+    """
     methods = [name for name in embedding.METHODS if name in subject.wanted]
     thread = _warming_up()
     if "umap" in methods and thread is not None:
         thread.join()
-    generator = subject.generator("features")
+    generator = subject.generator("features", by_data=True)
     chosen = embedding.balanced_sample(subject.test.targets, generator, FEATURE_SAMPLE)
     vectors, targets = subject.test.features[chosen], subject.test.targets[chosen]
     points, explained = embedding.project(vectors, subject.seed % 2**32, methods)

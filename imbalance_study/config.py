@@ -26,7 +26,9 @@ class Config:
     """
 
     dataset: str = knob("cifar10", "Data", "The image set.", choices=choices.DATASETS)
-    data_dir: str = knob("data", "Data", "Folder that holds the data, or gets the download.")
+    data_dir: str = knob(
+        "data", "Data", "Folder that holds the data, or gets the download.", changes_result=False
+    )
     image_size: int | Auto = knob(
         "auto",
         "Data",
@@ -39,9 +41,14 @@ class Config:
         "error", "Data", "What to do with a file that is no readable image."
     )
     cache_dir: str = knob(
-        "auto", "Data", "Folder of the decoded images; auto: ~/.cache/imbalance_study."
+        "auto",
+        "Data",
+        "Folder of the decoded images; auto: ~/.cache/imbalance_study.",
+        changes_result=False,
     )
-    workers: int = knob(0, "Data", "Cores to decode images with; 0: all.", minimum=0)
+    workers: int = knob(
+        0, "Data", "Cores to decode images with; 0: all.", minimum=0, changes_result=False
+    )
 
     imbalance: str = knob(
         "auto",
@@ -225,15 +232,17 @@ class Config:
         "What is looked at after the training, joined by +.",
         choices=choices.ANALYSES,
         chain=True,
+        changes_result=False,
     )
     gradcam_layers: str = knob(
         "auto",
         "Evaluation",
         "Layers that Grad-CAM and feature maps look at, joined by +; auto: the last one with a map "
         "of 4x4 or more, all: the last one of each resolution.",
+        changes_result=False,
     )
     colormap: Literal["inferno", "viridis", "magma", "plasma", "cividis", "turbo", "jet"] = knob(
-        "inferno", "Evaluation", "Colours of the maps that explain."
+        "inferno", "Evaluation", "Colours of the maps that explain.", changes_result=False
     )
     figure_every: int = knob(
         0,
@@ -241,29 +250,45 @@ class Config:
         "Epochs between two looks at fixed validation images, from before the first epoch on "
         "(training images where there is no validation); 0: none.",
         minimum=0,
+        changes_result=False,
     )
 
     tracking_uri: str = knob(
         "auto",
         "Tracking",
         "MLflow store or server; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
+        changes_result=False,
+    )
+    experiment: str = knob(
+        "imbalance_study", "Tracking", "MLflow experiment.", changes_result=False
+    )
+    run_name: str = knob(
+        "auto",
+        "Tracking",
+        "Name of the run; auto: model, loss, sampler, seed.",
+        changes_result=False,
     )
     tracking: Literal["online", "offline"] = knob(
         "online",
         "Tracking",
         "offline: record on this machine alone; imbalance-study sync uploads it later.",
+        changes_result=False,
     )
-    experiment: str = knob("imbalance_study", "Tracking", "MLflow experiment.")
-    run_name: str = knob("auto", "Tracking", "Name of the run; auto: model, loss, sampler, seed.")
     output_dir: str = knob(
-        "auto", "Tracking", "Folder for checkpoints; auto: a temporary one, kept in MLflow only."
+        "auto",
+        "Tracking",
+        "Folder for checkpoints; auto: a temporary one, kept in MLflow only.",
+        changes_result=False,
     )
-    system_metrics: bool = knob(True, "Tracking", "Log use of processor, memory and GPU.")
+    system_metrics: bool = knob(
+        True, "Tracking", "Log use of processor, memory and GPU.", changes_result=False
+    )
     recipe: str = knob(
         "none",
         "Tracking",
         "A named set of knobs; see imbalance-study recipes.",
         choices={"none": "no recipe"} | {name: recipe.about for name, recipe in RECIPES.items()},
+        changes_result=False,
     )
 
     def __post_init__(self) -> None:

@@ -58,6 +58,8 @@ def after_training(
     data: prepare.Data,
     val: Predictions | None,
     test: Predictions,
+    *,
+    draw: bool = True,
 ) -> Corrections:
     """Correct the predictions of a finished run in every way that applies to it.
 
@@ -77,6 +79,7 @@ def after_training(
         data: Whose training counts are the prior.
         val: What the kept weights predict for validation, None where there is none.
         test: The same for the test set.
+        draw: Draw the figure.
     """
     probs = _probabilities(test, procedure)
     found = {"plain": _Corrected(probs, None if val is None else _probabilities(val, procedure))}
@@ -95,7 +98,7 @@ def after_training(
         mirrored = _probabilities(_mirrored(model, test_images, procedure), procedure)
         found["flip"] = _Corrected((probs + mirrored) / 2, None)
     table = _table(found, test.targets, None if val is None else val.targets)
-    figures = {"posthoc_tau": _figure(searches, over_tau, test)} if searches else {}
+    figures = {"posthoc_tau": _figure(searches, over_tau, test)} if searches and draw else {}
     return Corrections(_metrics(table, found), {"posthoc": table}, figures)
 
 

@@ -32,7 +32,6 @@ from imbalance_study import (
     watching,
 )
 from imbalance_study.config import Config
-from imbalance_study.data import longtail
 from imbalance_study.data.batches import Batches
 from imbalance_study.evaluation import intervals, metrics
 from imbalance_study.models import complexity
@@ -64,7 +63,7 @@ class RunResult:
     figures: dict[str, Any]  # name -> matplotlib Figure
     model: Classifier  # with the weights of the kept epoch, in evaluation mode
     fit: Fit
-    test: Predictions
+    test: Predictions | None  # None where the test set was left unseen
     data: prepare.Data
     machine: prepare.Machine
     procedure: Procedure  # of the last stage
@@ -73,11 +72,21 @@ class RunResult:
 
 
 class Parts(NamedTuple):
-    """The batches of each part; validation may be missing."""
+    """The batches of each part; validation may be missing, and the test part left out."""
 
     train: Batches
     val: Batches | None
-    test: Batches
+    test: Batches | None
+
+
+class Prepared(NamedTuple):
+    """What a training was given."""
+
+    config: Config  # with the batch size that was found
+    data: prepare.Data
+    where: prepare.Machine
+    parts: Parts
+    facts: dict[str, Any]
 
 
 class Trained(NamedTuple):
@@ -94,6 +103,8 @@ def run(
     *,
     output_dir: Path,
     show_progress: bool = True,
+    draw: bool = True,
+    test: bool = True,
     keeper: Keeper | None = None,
     state: dict[str, Any] | None = None,
 ) -> RunResult:
@@ -105,6 +116,9 @@ def run(
             and after each one; what it raises ends the run.
         output_dir: Gets the kept weights and the last ones.
         show_progress: Show a bar or a line an epoch.
+        draw: Draw the figures of data, training and corrections; analyses draw theirs in any case.
+        test: Without it, as in a search, the test set stays unseen: validation alone is predicted,
+            nothing is drawn, corrected, analysed or saved.
         keeper: Keeps a checkpoint after each epoch. Then `on_epoch` is called once it is on the
             disk, which may be an epoch later.
         state: A checkpoint of the run to go on from: there is no epoch 0 then, and the last epoch
@@ -113,10 +127,38 @@ def run(
     Raises:
         ValueError: Something in the configuration or the data is wrong; the message says what.
     """
+    prepared, trained = _until_trained(
+        config, on_epoch, show_progress, keeper, state, draw=draw, test=test
+    )
+    if not test:
+        return _validated(*prepared, trained)
+    return _evaluate(*prepared, trained, output_dir, draw)
+
+
+def assist(config: Config, state: dict[str, Any] | None = None) -> None:
+    """Take part in the training of a run that another process of the same ``torchrun`` leads.
+
+    Raises:
+        ValueError: As `run`.
+    """
+    _until_trained(config, lambda result: None, False, None, state)
+
+
+def _until_trained(
+    config: Config,
+    on_epoch: OnEpoch,
+    show_progress: bool,
+    keeper: Keeper | None,
+    state: dict[str, Any] | None,
+    *,
+    draw: bool = True,
+    test: bool = True,
+) -> tuple[Prepared, list[Trained]]:
     choices = prepare.bind(config)
     where = prepare.machine(config)
     data = prepare.load_data(config, choices)
-    parts = _parts(config, data, where)
+    parts = _parts(config, data, where, test)
+    leads = distributed.group().rank == 0
     devices = [where.device] if where.device.type == "cuda" else []
     with torch.random.fork_rng(devices), resume.same_threads(state):
         setting = batch_size.Setting(config, choices, data, where, parts.train)
@@ -126,20 +168,18 @@ def run(
         facts = _facts(config, data, model, where)
         facts |= stages.facts(config, choices, model, loaded)
         resume.check(state, facts)
-        analyses.get_ready(config.analyses, config.gradcam_layers, model)
-        watch = _watch(config, data, procedure, parts)
-        found = None if state is None else state["facts"].get("lr")
-        drawn: dict[str, Any] = {}
+        lr, drawn = _learning_rate(config, choices, data, model, where, parts.train, state)
+        procedure = dataclasses.replace(procedure, lr=lr)
         if config.lr == "auto":
-            if found is None:
-                tested = learning_rates.range_test(config, choices, data, model, where, parts.train)
-                drawn, found = {"lr_range_test": learning_rates.figure(tested)}, tested.suggestion
-            facts["lr"] = found
-            procedure = dataclasses.replace(procedure, lr=found)
-        procedure = dataclasses.replace(procedure, watch=watch)
-        if state is None:
-            figures = pictures.of_data(data, procedure) | drawn
-            images = watch(model, 0, procedure.probabilities)
+            facts["lr"] = lr
+        if leads:
+            if test:
+                analyses.get_ready(config.analyses, config.gradcam_layers, model)
+            watch = _watch(config, data, procedure, parts)
+            procedure = dataclasses.replace(procedure, watch=watch)
+        if leads and state is None:
+            figures = pictures.of_data(data, procedure) | drawn if draw and test else drawn
+            images = procedure.watch(model, 0, procedure.probabilities)
             on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
         keep = resume.keeping(keeper, config, facts)
         epochs = stages.all_epochs(config, choices)
@@ -152,7 +192,8 @@ def run(
             except torch.OutOfMemoryError as error:
                 problem = batch_size.too_large(setting._replace(config=config), error)
                 raise problem from None
-    return _evaluate(config, data, where, parts, trained, facts, output_dir)
+    distributed.leave()
+    return Prepared(config, data, where, parts, facts), trained
 
 
 def _train(
@@ -216,11 +257,17 @@ def _watch(
     )
 
 
-def _parts(config: Config, data: prepare.Data, where: prepare.Machine) -> Parts:
+def _parts(config: Config, data: prepare.Data, where: prepare.Machine, test: bool) -> Parts:
     def part(name: str) -> Batches:
         return prepare.part(data, name, config, where.device)
 
-    return Parts(part("train"), part("val") if len(data.split.val) else None, part("test"))
+    if not test and not len(data.split.val):
+        raise ValueError(
+            "without the test set a run needs validation images, "
+            f"got validation={config.validation}"
+        )
+    val = part("val") if len(data.split.val) else None
+    return Parts(part("train"), val, part("test") if test else None)
 
 
 def _facts(
@@ -229,7 +276,7 @@ def _facts(
     """What was found out and decided before training, for the record."""
     parameters = complexity.count_parameters(model, without="decoder")
     return {
-        "fingerprint": longtail.fingerprint(data.image_set, data.split, config.data_seed),
+        "fingerprint": data.fingerprint,
         "class_names": list(data.image_set.class_names),
         "train_counts": data.class_counts.tolist(),
         "images": {name: len(rows) for name, rows in data.split._asdict().items()},
@@ -242,6 +289,7 @@ def _facts(
         "frozen_parameters": parameters.total - parameters.trainable,
         "stem": model.stem,
         "batch_size": config.batch_size,
+        "processes": distributed.group().size,
         "device": where.device.type,
         "precision": where.precision,
         "memory_format": "channels_last" if where.channels_last else "contiguous",
@@ -249,14 +297,46 @@ def _facts(
     }
 
 
+def _validated(
+    config: Config,
+    data: prepare.Data,
+    where: prepare.Machine,
+    parts: Parts,
+    facts: dict[str, Any],
+    trained: list[Trained],
+) -> RunResult:
+    """The kept epoch on validation, and nothing else."""
+    model, procedure, fitted = trained[-1]
+    model.load_state_dict(fitted.best)
+    model.eval()
+    val = _predict(model, parts.val, procedure)
+    return RunResult(
+        config=config,
+        metrics=_selected(val, procedure, data, fitted) | _costs(fitted),
+        history=fitted.history,
+        facts=facts,
+        tables={},
+        figures={},
+        model=model,
+        fit=fitted,
+        test=None,
+        data=data,
+        machine=where,
+        procedure=procedure,
+        checkpoints={},
+        analysis=Analysis(),
+    )
+
+
 def _evaluate(
     config: Config,
     data: prepare.Data,
     where: prepare.Machine,
     parts: Parts,
-    trained: list[Trained],
     facts: dict[str, Any],
+    trained: list[Trained],
     output_dir: Path,
+    draw: bool,
 ) -> RunResult:
     """Show the test set to the last epoch and to the kept ones, each once."""
     model, procedure, fitted = trained[-1]
@@ -277,7 +357,11 @@ def _evaluate(
     val = None if parts.val is None else _predict(model, parts.val, procedure)
     if val is not None:
         found |= _selected(val, procedure, data, fitted)
-    free = corrections.after_training(config, model, parts.test, procedure, data, val, test)
+    assert parts.test is not None
+    free = corrections.after_training(
+        config, model, parts.test, procedure, data, val, test, draw=draw
+    )
+    figures = pictures.of_training(fitted, data) if draw else {}
     found |= free.metrics | _costs(fitted) | drawn[0]
     checkpoints = _save(trained, config, facts, output_dir)
     analysis = analyses.analyse(
@@ -290,6 +374,7 @@ def _evaluate(
             fitted,
             test,
             seed=config.seed,
+            data_seed=config.data_seed,
             gradcam_layers=config.gradcam_layers,
             colormap=config.colormap,
         ),
@@ -300,7 +385,7 @@ def _evaluate(
         history=fitted.history,
         facts=facts,
         tables=analysis.tables | free.tables,
-        figures=pictures.of_training(fitted, data) | free.figures | analysis.figures | drawn[1],
+        figures=figures | free.figures | analysis.figures | drawn[1],
         model=model,
         fit=fitted,
         test=test,
@@ -312,6 +397,24 @@ def _evaluate(
     )
 
 
+def _learning_rate(
+    config: Config,
+    choices: prepare.Choices,
+    data: prepare.Data,
+    model: Classifier,
+    where: prepare.Machine,
+    train: Batches,
+    state: dict[str, Any] | None,
+) -> tuple[float, dict[str, Any]]:
+    """The learning rate, and where it comes from a range test the figure of that."""
+    if config.lr != "auto":
+        return config.lr, {}
+    if state is not None:
+        return float(state["facts"]["lr"]), {}
+    tested = learning_rates.range_test(config, choices, data, model, where, train)
+    return tested.suggestion, {"lr_range_test": learning_rates.figure(tested)}
+
+
 def _decoded(
     config: Config, data: prepare.Data, parts: Parts, trained: list[Trained]
 ) -> tuple[dict[str, float], dict[str, Any]]:
@@ -319,6 +422,7 @@ def _decoded(
     first = trained[0]
     drawn: tuple[dict[str, float], dict[str, Any]] = {}, {}
     if first.procedure.reconstruct:
+        assert parts.test is not None
         first.model.load_state_dict(first.fitted.best)
         drawn = reconstructions.after_training(
             first.model, first.procedure, parts.test, data, config.seed
@@ -333,7 +437,8 @@ def _deployed(state: State) -> State:
     return {name: value for name, value in state.items() if not name.startswith("decoder.")}
 
 
-def _predict(model: Classifier, batches: Batches, procedure: Procedure) -> Predictions:
+def _predict(model: Classifier, batches: Batches | None, procedure: Procedure) -> Predictions:
+    assert batches is not None
     return predict(model, batches, procedure.normalise, procedure.precision, features=True)
 
 

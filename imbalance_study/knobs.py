@@ -31,6 +31,7 @@ def knob(
     maximum: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    changes_result: bool = True,
 ) -> Any:
     """A dataclass field with what the check, the help page and the option need.
 
@@ -45,6 +46,8 @@ def knob(
         maximum: Largest value that is allowed.
         above: The value must be larger than this; `below` likewise.
         below: The value must be smaller than this.
+        changes_result: Whether a run comes out differently with another value; not so for where
+            it is recorded, say.
     """
     metadata = {
         "group": group,
@@ -53,13 +56,19 @@ def knob(
         "chain": chain,
         "open_choice": open_choice,
         "bounds": {"minimum": minimum, "maximum": maximum, "above": above, "below": below},
+        "changes_result": changes_result,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
 
+_HINTS: dict[type, dict[str, Any]] = {}  # resolved once: it is slow
+
+
 def types_of(settings: type) -> dict[str, Any]:
     """The annotated type of each knob."""
-    return typing.get_type_hints(settings)
+    if settings not in _HINTS:
+        _HINTS[settings] = typing.get_type_hints(settings)
+    return _HINTS[settings]
 
 
 def parse_values(settings: type, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,6 @@ def keeping(
                 "config": prepare.as_dict(config),
                 "facts": facts,
                 "versions": versions(),
-                "processes": group().size,
                 "fit": taken,
                 "stage1": stage1,
             }
@@ -90,10 +89,10 @@ def check(state: dict[str, Any] | None, facts: dict[str, Any]) -> None:
                 f"the run began with {name}={state['facts'][name]}, and here it would be {found}; "
                 "go on where it began, or train it again"
             )
-    if state["processes"] != group().size:
+    if state["facts"]["processes"] != facts["processes"]:
         raise ValueError(
-            f"the run began with {state['processes']} processes, here are {group().size}; start "
-            "as many by torchrun"
+            f"the run began with {state['facts']['processes']} processes, here are "
+            f"{facts['processes']}; start as many by torchrun"
         )
 
 

@@ -28,7 +28,8 @@ class Subject:
     procedure: Procedure
     fitted: Fit
     test: Predictions  # with features
-    seed: int = 0  # of samples, bootstrap and projections
+    seed: int = 0  # of bootstrap, projections and most samples
+    data_seed: int = 0  # of what is to be the same for all runs on the same images
     gradcam_layers: str = "auto"
     colormap: str = "inferno"
     wanted: frozenset[str] = frozenset()  # names in ANALYSES
@@ -66,9 +67,10 @@ class Subject:
         """File names of test images (K,)."""
         return [self.data.image_set.files[row] for row in self.rows(positions)]
 
-    def generator(self, purpose: str) -> np.random.Generator:
-        """Source of draws, the same for the same seed and purpose."""
-        return np.random.default_rng(prepare.seeds(self.seed)(f"analyses/{purpose}"))
+    def generator(self, purpose: str, *, by_data: bool = False) -> np.random.Generator:
+        """Source of draws, the same for the same seed (of the run, or of its data) and purpose."""
+        seed = self.data_seed if by_data else self.seed
+        return np.random.default_rng(prepare.seeds(seed)(f"analyses/{purpose}"))
 
 
 @dataclasses.dataclass

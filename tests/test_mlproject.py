@@ -13,10 +13,12 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.projects import _project_spec
 
+from imbalance_study.cli import compare, study, train
 from imbalance_study.cli.options import given
-from imbalance_study.cli.train import command
 from imbalance_study.config import Config, resolve
 from imbalance_study.recipes import RECIPES
+from imbalance_study.studies.settings import Settings
+from imbalance_study.studies.vary import Comparing
 
 ROOT = Path(__file__).parents[1]
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
@@ -40,19 +42,47 @@ SETTINGS = {
 } | {f"recipe {name}": {"recipe": name} for name in RECIPES}
 
 
-def _through_mlproject(settings):
+# Entry point -> its command, and the dataclasses that its knobs come from.
+ENTRIES = {
+    "main": ("train", train.command, (Config,)),
+    "compare": ("compare", compare.command, (Comparing, Config)),
+    "study": ("study", study.command, (Config, Settings)),
+}
+
+
+def _through_mlproject(settings, entry="main"):
     """The knobs that reach the program, by the command that MLflow makes of the MLproject."""
     project = _project_spec.load_project(str(ROOT))
-    line = project.get_entry_point("main").compute_command(dict(settings), None)
+    line = project.get_entry_point(entry).compute_command(dict(settings), None)
     words = shlex.split(line)
-    assert words[:4] == ["python", "-m", "imbalance_study", "train"]
+    name, command, _ = ENTRIES[entry]
+    assert words[:4] == ["python", "-m", "imbalance_study", name]
     return given(
         {
             name: value
-            for name, value in command.make_context("train", words[4:]).params.items()
+            for name, value in command.make_context(name, words[4:]).params.items()
             if name not in ("dry_run", "debug")
         }
     )
+
+
+def test_every_entry_point_is_held_to_its_command():
+    assert set(PROJECT["entry_points"]) == set(ENTRIES)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"suite": "losses", "dataset": "digits"},
+        {"vary": "model=resnet18|vgg16; loss=cross_entropy|focal:gamma=1,tau=2"},
+        {"recipes": "paper_ce|paper_ldam_drw", "seeds": "5", "epochs": "3"},
+        {"vary": "lr=0.1|0.2", "data_dir": "it's here", "parallel": "2", "metric": "test/macro_f1"},
+    ],
+)
+def test_what_is_typed_behind_a_comparison_reaches_it(settings):
+    entry = PROJECT["entry_points"]["compare"]
+    defaults = {name: str(one["default"]) for name, one in entry["parameters"].items()}
+    assert _through_mlproject(settings, "compare") == defaults | settings
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -61,17 +91,26 @@ def test_what_is_typed_behind_mlflow_run_is_what_is_resolved(name):
     assert resolve(_through_mlproject(settings)).config == resolve(settings).config
 
 
-def test_declared_parameters_have_the_defaults_of_config():
-    fields = {field.name: field.default for field in dataclasses.fields(Config)}
-    declared = PROJECT["entry_points"]["main"]["parameters"]
-    for name, parameter in declared.items():
-        assert parameter["default"] == fields[name], name
+@pytest.mark.parametrize("name", ENTRIES)
+def test_declared_parameters_have_the_defaults_of_their_dataclass(name):
+    *_, settings = ENTRIES[name]
+    fields = {field.name: field.default for one in settings for field in dataclasses.fields(one)}
+    for parameter, declared in PROJECT["entry_points"][name]["parameters"].items():
+        assert declared["default"] == fields[parameter], parameter
 
 
-def test_the_command_passes_exactly_the_declared_parameters():
-    entry = PROJECT["entry_points"]["main"]
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_command_passes_exactly_the_declared_parameters(name):
+    entry = PROJECT["entry_points"][name]
     passed = re.findall(r"--(\w+) \{(\w+)\}", entry["command"])
-    assert passed == [(name, name) for name in entry["parameters"]]
+    assert passed == [(parameter, parameter) for parameter in entry["parameters"]]
+
+
+def test_what_is_typed_behind_the_entry_point_study_reaches_the_command():
+    typed = {"search": "loss|sampler", "model": "resnet20|resnet32", "workers": "2", "lr": "1e-2"}
+    reached = _through_mlproject(typed, "study")
+    assert {name: reached[name] for name in typed} == typed
+    assert reached["trials"] == str(Settings.trials)
 
 
 def test_a_recipe_sets_nothing_that_mlflow_run_always_passes():

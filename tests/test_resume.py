@@ -1,9 +1,11 @@
 """A run that was broken off and goes on from its checkpoint is the run that never was."""
 
+import copy
+
 import pytest
 import torch
 
-from imbalance_study import experiment
+from imbalance_study import experiment, resume
 from imbalance_study.config import Config, make
 from imbalance_study.training import checkpoint
 from imbalance_study.training.checkpoint import Keeper
@@ -115,3 +117,45 @@ def test_broken_off_after_every_epoch_it_ends_bit_by_bit_as_if_it_never_was(tmp_
     epochs = len(whole.history)
     assert sorted(set(told)) == list(range(epochs + 1))
     assert told.count(0) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("versions", "imbalance_study"), "began with imbalance_study 0.0, here is"),
+        (("versions", "torch"), "began with torch 0.0, here is"),
+        (("facts", "fingerprint", "fingerprint"), "data have changed since the run began"),
+        (("facts", "device"), "began with device=0.0, and here it would be cpu"),
+        (("facts", "precision"), "began with precision=0.0, and here it would be fp32"),
+        (("facts", "processes"), "began with 0.0 processes, here are 1"),
+    ],
+)
+def test_a_run_does_not_go_on_with_anything_else_than_it_began_with(change, message):
+    facts = {"fingerprint": {"fingerprint": "ab"}, "device": "cpu", "precision": "fp32"}
+    facts["processes"] = 1
+    state = {"versions": resume.versions(), "facts": copy.deepcopy(facts)}
+    resume.check(state, facts)
+    part = state
+    for name in change[:-1]:
+        part = part[name]
+    part[change[-1]] = "0.0"
+    with pytest.raises(ValueError, match=message):
+        resume.check(state, facts)
+
+
+def test_the_time_before_counts(tmp_path):
+    config = make(**SMALL | {"max_minutes": 100, "epochs": 9})
+
+    def stop(result):
+        if result.epoch == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        _run(tmp_path, config, _keeper(tmp_path), None, stop)
+    state = _load(tmp_path)
+    done = len(state["fit"]["history"])
+    state["fit"]["seconds"] = 6000.1
+    result = _run(tmp_path, config, None, state)
+    assert len(result.history) == done
+    assert result.fit.stopped == "max_minutes reached"
+    assert result.fit.seconds > 6000

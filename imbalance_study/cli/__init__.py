@@ -15,6 +15,9 @@ import imbalance_study
 # Command to module: a help page then imports nothing but its own module.
 COMMANDS = {
     "train": "Train and evaluate one configuration, and record it in MLflow.",
+    "compare": "Compare configurations over seeds, with statistics.",
+    "study": "Search for the best settings, over many runs.",
+    "resume": "Go on with a run that was killed, from its last whole epoch.",
     "find_lr": "Find a learning rate by a range test.",
     "explain": "Show what a model looks at in photographs.",
     "sync": "Upload what MLflow was not told yet: runs made offline, or whose server was down.",

@@ -50,7 +50,7 @@ def embedding(
                 members[:, 0],
                 members[:, 1],
                 s=10,
-                marker=_marker(int(label), num_classes),
+                marker=class_marker(int(label), num_classes),
                 color=colors[label],
                 alpha=0.75,
                 linewidths=0,
@@ -96,7 +96,7 @@ def frame(points: Floats, *, cut_off: bool) -> tuple[Floats, Floats]:
     return low - margin, high + margin
 
 
-def _marker(label: int, num_classes: int) -> str:
+def class_marker(label: int, num_classes: int) -> str:
     """One shape for few classes; for many, whose colours are alike, neighbours differ."""
     return "o" if num_classes <= len(style.PETROFF) else MARKERS[label % len(MARKERS)]
 

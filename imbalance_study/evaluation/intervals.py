@@ -27,6 +27,14 @@ class Interval(NamedTuple):
     high: float
 
 
+def p_text(p_value: float) -> str:
+    """A p value as one writes it; one below 5 % never reads as 5 %."""
+    if p_value < 0.001:
+        return "p < 0.001"
+    text = f"{p_value:.3f}" if p_value < 0.1 else f"{p_value:.2f}"
+    return f"p < {text}" if p_value < 0.05 <= float(text) else f"p = {text}"
+
+
 def standard_error_of_balanced_accuracy(
     targets: Ints, predictions: Ints, num_classes: int
 ) -> float:

@@ -60,6 +60,12 @@ def log_final_grid(drawn: Mapping[str, bytes]) -> None:
             _log_image(key, drawn[name], 0)
 
 
+def log_first_images(drawn: Mapping[str, bytes], count: int) -> None:
+    """Show the first few figures in the image grid, at step 0, where its slider begins."""
+    for name in list(drawn)[:count]:
+        _log_image(f"images/{name.rpartition('/')[2]}", drawn[name], 0)
+
+
 def _log_image(key: str, content: bytes, step: int) -> None:
     """Name the files as `mlflow.log_image` does: the image grid reads key, step and time there."""
     if not re.fullmatch(r"[\w\-./ ]+", key, re.ASCII):

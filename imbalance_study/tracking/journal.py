@@ -30,7 +30,7 @@ _EVENTS, _STATE, _FILES = "events.jsonl", "state.json", "files"
 class Entry(NamedTuple):
     """One line of a journal."""
 
-    number: int  # of the line, from 0
+    number: int  # from 0
     op: str
     content: dict[str, Any]
 
@@ -61,13 +61,15 @@ class Journal:
         self._file.truncate(length)
         self._length = length
         self._unwritten = b""
-        self._next = len(entries)
         self._synced = time.monotonic()
         self.changed = threading.Condition(threading.RLock())
-        self.state["position"] = min(self.state["position"], len(entries))
-        self._pending = deque(entries[self.state["position"] :])
-        self.begun = next((e.content for e in entries if e.op == "start"), {})
-        self.ended = next((e.content["status"] for e in reversed(entries) if e.op == "end"), "")
+        self._next = entries[-1].number + 1 if entries else 0
+        self.state["position"] = min(self.state["position"], self._next)
+        self._pending = deque(e for e in entries if e.number >= self.state["position"])
+        self.begun: dict[str, Any] = {}
+        for entry in entries:
+            self._note_start(entry)
+        self.ended = entries[-1].content["status"] if entries and entries[-1].op == "end" else ""
 
     @property
     def id(self) -> str:
@@ -94,14 +96,19 @@ class Journal:
             entry = Entry(self._next, op, dict(content))
             if files and not self._keep(entry.number, files):
                 return
-            line = json.dumps({"op": op, **entry.content}, ensure_ascii=True) + "\n"
+            self._next += 1  # first: a signal may come between any two of these lines
+            line = json.dumps({"n": entry.number, "op": op, **entry.content}) + "\n"
             self._write(line.encode("ascii"))
-            self._next += 1
             self._pending.append(entry)
-            if op == "start":
-                self.begun = entry.content
+            self._note_start(entry)
             self.ended = str(content["status"]) if op == "end" else ""
             self.changed.notify_all()
+
+    def _note_start(self, entry: Entry) -> None:
+        """A run that goes on keeps its time, but has another process."""
+        if entry.op == "start":
+            earlier = {"time": self.begun["time"]} if self.begun else {}
+            self.begun = entry.content | earlier
 
     def metrics(self, values: Mapping[str, float], step: int) -> int:
         """Record metrics at a step; returns their time."""
@@ -156,7 +163,7 @@ class Journal:
         """Note that so many more entries are uploaded, and drop their files."""
         with self.changed:
             done = [self._pending.popleft() for _ in range(entries)]
-            self.state["position"] += entries
+            self.state["position"] = done[-1].number + 1
             self.changed.notify_all()
         self.save_state()
         for entry in done:
@@ -176,6 +183,20 @@ class Journal:
     def entries(self) -> list[Entry]:
         """All entries that are on the disk."""
         return _read(self.folder / _EVENTS)[0]
+
+    def recorded(self) -> set[tuple[int, str]]:
+        """Step and name of every metric so far."""
+        return {
+            (entry.content["step"], name)
+            for entry in self.entries()
+            if entry.op == "metrics"
+            for name in entry.content["values"]
+        }
+
+    def has_tag(self, name: str) -> bool:
+        """Whether a tag was set."""
+        tags = [entry.content["values"] for entry in self.entries() if entry.op == "tags"]
+        return any(name in values for values in tags)
 
     def last_step(self, metric: str) -> int:
         """The last step at which a metric was recorded; -1 for none."""
@@ -214,10 +235,11 @@ class Journal:
                     shutil.copytree(content, target, dirs_exist_ok=True, copy_function=_take)
                 else:
                     _take(str(content), str(target))
-        except OSError:
+        except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             if self.strict:
-                raise
+                reason = error.strerror or str(error)
+                raise OSError(error.errno, reason, str(self.folder)) from error
             self.lost_files += len(files)
             return False
         return True
@@ -233,6 +255,7 @@ class Journal:
             with contextlib.suppress(OSError):
                 self._file.truncate(self._length)
             if self.strict:
+                self._unwritten = self._unwritten.removesuffix(line)
                 raise
             return
         self._length += len(self._unwritten)
@@ -268,7 +291,7 @@ def _read(path: Path) -> tuple[list[Entry], int]:
                 break
             if not line.endswith(b"\n"):
                 break
-            entries.append(Entry(len(entries), content.pop("op"), content))
+            entries.append(Entry(content.pop("n"), content.pop("op"), content))
             length += len(line)
     return entries, length
 
@@ -281,7 +304,7 @@ def _lock(path: Path) -> IO[bytes] | None:
 
     file = path.open("wb")
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         raise ValueError(

@@ -21,10 +21,14 @@ from mlflow.data.meta_dataset import MetaDataset
 from imbalance_study import __version__, experiment, prepare, pretrained
 from imbalance_study.config import AXES, Config, Resolved
 from imbalance_study.recipes import RECIPES
-from imbalance_study.tracking import artifacts, journal, lookup, model, store, summary
+from imbalance_study.tracking import artifacts, journal, lookup, model, place, store, summary
+from imbalance_study.tracking.session import EndedEarly as EndedEarly
 from imbalance_study.tracking.session import session as session
 from imbalance_study.tracking.summary import run_name as run_name
+from imbalance_study.training import checkpoint, distributed
 from imbalance_study.training.loop import EpochResult
+
+NOTE = "mlflow.note.content"  # the tag that the UI shows as a run's description
 
 
 def train(
@@ -32,32 +36,46 @@ def train(
     *,
     started: float | None = None,
     tags: Mapping[str, str] | None = None,
+    parent: str = "",
     on_epoch: experiment.OnEpoch = lambda result: None,
     show_progress: bool = True,
+    brief: bool = False,
+    test: bool = True,
     run_id: str = "",
+    state: dict[str, Any] | None = None,
 ) -> experiment.RunResult:
     """Run one configuration and record it in MLflow.
 
     Inside ``mlflow run`` (MLFLOW_RUN_ID is set) that run is joined, else one is started: a child
-    where another run is active.
+    where another run is active. Of the processes of ``torchrun`` the first records the run; the
+    others exit once the model is trained.
 
     Args:
         resolved: The configuration and who decided what.
         started: `time.perf_counter` when the program started, to log the time to the first step.
         tags: Of the run, beside its own; there from its start on.
+        parent: Id of the run that it becomes a child of, where none is active in this process.
         on_epoch: Called after each epoch is recorded; what it raises ends the run.
         show_progress: Show progress and, at the end, results and links.
+        brief: Leave out what takes seconds and looks the same for every seed: the figures of data
+            and training, and the model in the form that serves. Metrics, tables, checkpoints and
+            what `analyses` names are recorded in any case.
+        test: Without it, as in a search, the test set stays unseen, and no model is kept.
         run_id: A run of before that goes on, instead of a new one.
+        state: The checkpoint that it goes on from.
 
     Raises:
         ValueError: Something in the configuration, the data or the store is wrong.
     """
     config = resolved.config
     prepare.bind(config)
-    prepare.machine(config)
     with contextlib.ExitStack() as stack:
         stack.enter_context(lookup.local_weights(config.weights, config.tracking_uri))
-        run = stack.enter_context(session(config, tags, run_id=run_id))
+        group = stack.enter_context(distributed.joined(prepare.machine(config).device.type))
+        if group.rank:
+            experiment.assist(config, state)
+            raise SystemExit(0)
+        run = stack.enter_context(session(config, tags, parent=parent, run_id=run_id))
         folder = stack.enter_context(_output_folder(config))
         recorder = Recorder(run.info.run_id, resolved, started)
         recorder.log_params()
@@ -66,14 +84,35 @@ def train(
             recorder.on_epoch(epoch)
             on_epoch(epoch)
 
-        result = experiment.run(config, record, output_dir=folder, show_progress=show_progress)
-        recorder.finish(result, folder)
+        child = bool(parent or run.parent)
+        keeper = None if child else _keeper(run.info.run_id, resolved)
+        stack.enter_context(distributed.blamed())
+        result = experiment.run(
+            config,
+            record,
+            output_dir=folder,
+            show_progress=show_progress,
+            draw=not brief,
+            test=test,
+            keeper=keeper,
+            state=state,
+        )
+        recorder.finish(result, folder, keep_model=not brief)
+    if keeper is not None:
+        keeper.discard()
     if show_progress:
         print(
             summary.closing(result, store.without_password(mlflow.get_tracking_uri()), run),
             flush=True,
         )
     return result
+
+
+def _keeper(run_id: str, resolved: Resolved) -> checkpoint.Keeper:
+    """Of a run of its own; a child of a comparison or study is simply trained again."""
+    folder = place.folder_of(run_id, resolved.config.cache_dir) / place.CHECKPOINTS
+    about = {"origins": resolved.origins, "started_in": str(Path.cwd())}
+    return checkpoint.Keeper(folder, about)
 
 
 @contextlib.contextmanager
@@ -117,19 +156,25 @@ class Recorder:
         self.resolved = resolved
         self._started = started
         self._journal = journal.current()
+        self._before = (
+            self._journal.recorded()
+        )  # by the processes before this one, of a resumed run
 
     def on_epoch(self, result: EpochResult) -> None:
-        """Record the start (epoch 0) or a finished epoch."""
+        """Record the start (epoch 0) or a finished epoch; one that is there already is left."""
         if result.epoch == 0:
             self._start(result)
-        else:
+        elif self._before.isdisjoint((result.epoch, name) for name in result.metrics):
             self._journal.metrics(result.metrics, result.epoch)
+        else:
+            return
         artifacts.log_grid(result.images, result.epoch)
 
     def _start(self, result: EpochResult) -> None:
         config = self.resolved.config
         facts = result.facts
         self._journal.tags(_tags(config, facts))
+        self._journal.params({"batch_size": facts["batch_size"]})  # where it was auto
         content = {
             "config": dataclasses.asdict(config)
             | {"tracking_uri": store.without_password(config.tracking_uri)},
@@ -153,15 +198,18 @@ class Recorder:
         """Log what ``mlflow run`` did not log already, as typed, itself."""
         self._journal.params(_params(self.resolved))
 
-    def finish(self, result: experiment.RunResult, folder: Path) -> None:
+    def finish(self, result: experiment.RunResult, folder: Path, *, keep_model: bool) -> None:
         """Record the final metrics, tables, figures, checkpoints, the model and a summary."""
         # At step 0 the UI compares runs by bars, at any other by lines of one point each.
         curves = result.history[-1].metrics.keys()
         final = {name: value for name, value in result.metrics.items() if name not in curves}
         book = self._journal
         book.strict = True
-        recorded = book.metrics(final, 0)
+        missing = {name: final[name] for name in final if (0, name) not in self._before}
+        recorded = book.metrics(missing, 0)
         book.dict(result.metrics | _ends(result.analysis.intervals), "metrics.json")
+        if result.test is None:
+            return
         for name, columns in result.tables.items():
             if any(map(len, columns.values())):
                 book.table(columns, f"{name}.json")
@@ -169,13 +217,16 @@ class Recorder:
         artifacts.log_overlays(result.analysis.overlays)
         artifacts.log_frames(result.analysis.frames)
         book.files({f"checkpoints/{path.name}": path for path in result.checkpoints.values()})
-        self._save_model(result, {"time": recorded, "values": final}, folder)
-        book.tags({"mlflow.note.content": summary.description(result, self.resolved)})
+        if keep_model:
+            self._save_model(result, {"time": recorded, "values": final}, folder)
+        book.tags({NOTE: summary.description(result, self.resolved)})
         book.append("view", {})
 
     def _save_model(
         self, result: experiment.RunResult, metrics: Mapping[str, Any], folder: Path
     ) -> None:
+        if any(entry.op == "model" for entry in self._journal.entries()):
+            return  # of a process that was killed right after
         example = result.data.image_set.images[result.data.split.test[:2]]
         with tempfile.TemporaryDirectory(prefix="model_", dir=folder) as place:
             saved = Path(place, "model")
@@ -208,7 +259,7 @@ def _params(resolved: Resolved) -> dict[str, Any]:
     hidden |= {"system_metrics"}
     hidden |= {"analyses", "gradcam_layers", "colormap", "figure_every"}
     names = dict.fromkeys([*AXES, *(name for name in decided if name not in hidden)])
-    return {name: getattr(config, name) for name in names}
+    return {name: getattr(config, name) for name in names if getattr(config, name) != "auto"}
 
 
 def _tags(config: Config, facts: dict[str, Any]) -> dict[str, str]:

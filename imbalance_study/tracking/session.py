@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from types import FrameType
@@ -28,6 +29,7 @@ from imbalance_study.tracking.uploader import Uploader
 # the sender may not wait long.
 PATIENCE = 20.0
 _HURRY = 5.0
+_NOTE = "mlflow.note.content"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +50,17 @@ class Session:
     parent: Journal | None
 
 
+class EndedEarly(Exception):
+    """What a hook raises to end a run that is finished all the same: a pruned trial."""
+
+
 @contextlib.contextmanager
 def session(
-    config: Config, tags: Mapping[str, str] | None = None, *, run_id: str = ""
+    config: Config,
+    tags: Mapping[str, str] | None = None,
+    *,
+    parent: str = "",
+    run_id: str = "",
 ) -> Iterator[Session]:
     """Start a run or join that of ``mlflow run``; its status afterwards tells what happened.
 
@@ -63,6 +73,7 @@ def session(
     Args:
         config: Its knobs of tracking count; the store is connected to.
         tags: Of the run, there from its start on.
+        parent: Id of the run that it becomes a child of, where none is active in this process.
         run_id: A run of before that goes on, instead of a new one.
 
     Raises:
@@ -70,7 +81,7 @@ def session(
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_signals_as_exit())
-        begun = _begin(config, tags or {}, run_id)
+        begun = _begin(config, tags or {}, parent, run_id)
         stack.enter_context(journals.activated(begun.journal))
         sampling = SystemMetrics(begun.journal) if config.system_metrics else None
         status, patience = "FAILED", PATIENCE
@@ -78,25 +89,31 @@ def session(
             with sampling or contextlib.nullcontext():
                 yield begun
             status = "FINISHED"
+        except EndedEarly:
+            status = "FINISHED"
+            raise
         except (KeyboardInterrupt, SystemExit):
             status, patience = "KILLED", _HURRY
             raise
         except Exception as error:
-            begun.journal.tags({"mlflow.note.content": summary.failure(store.scrub(str(error)))})
+            begun.journal.strict = False
+            if not begun.journal.has_tag(_NOTE):  # what was found out matters more
+                begun.journal.tags({_NOTE: summary.failure(store.scrub(str(error)))})
             raise store.problem(error) or error from error
         finally:
             _end(begun, status, patience)
 
 
-def _begin(config: Config, tags: Mapping[str, str], run_id: str) -> Session:
+def _begin(config: Config, tags: Mapping[str, str], above: str, run_id: str) -> Session:
     parent = journals.active()
+    above = parent.id if parent else above
     found = registry.resolve_tags(process.tags() | dict(tags))
     own = {name: store.scrub(str(text)) for name, text in found.items()}
     run = None
     if config.tracking == "online" and not run_id.startswith(place.OFFLINE):
         try:
             store.connect(config.tracking_uri)
-            run = _mlflow_run(config, own, run_id)
+            run = _mlflow_run(config, own, above, run_id)
         except Exception as error:
             if parent is None:
                 raise store.problem(error) or error from error
@@ -104,10 +121,12 @@ def _begin(config: Config, tags: Mapping[str, str], run_id: str) -> Session:
         info = Info(run.info.run_id, run.info.experiment_id)
     else:
         info = Info(run_id or f"{place.OFFLINE}{uuid.uuid4().hex[:20]}", "")
-    journal = Journal(place.folder_of(info.run_id, config.cache_dir))
-    journal.strict = True
-    journal.append("start", _start(config, own, parent))
-    journal.strict = False
+    try:
+        journal = _journal(config, info, _start(config, own, parent, above), joins=bool(run_id))
+    except BaseException:
+        if run is not None:
+            mlflow.end_run("FAILED")
+        raise
     offline = config.tracking == "offline"
     uri = "" if offline else mlflow.get_tracking_uri()
     journal.state["store"] = store.without_password(uri)
@@ -121,20 +140,43 @@ def _begin(config: Config, tags: Mapping[str, str], run_id: str) -> Session:
     return Session(info, journal, uploader, parent)
 
 
-def _start(config: Config, tags: Mapping[str, str], parent: Journal | None) -> dict[str, Any]:
+def _journal(config: Config, info: Info, start: dict[str, Any], *, joins: bool) -> Journal:
+    folder = place.folder_of(info.run_id, config.cache_dir)
+    try:
+        journal = Journal(folder)
+        journal.strict = True
+        journal.append("start", start)
+    except OSError as error:
+        raise OSError(
+            f"the journal of the run goes to {folder}, which cannot be written "
+            f"({error.strerror or error}); choose another place with cache_dir=FOLDER or the "
+            "variable IMBALANCE_STUDY_CACHE"
+        ) from error
+    if joins:
+        journal.tags(start["tags"])
+    journal.strict = False
+    return journal
+
+
+def _start(
+    config: Config, tags: Mapping[str, str], parent: Journal | None, above: str
+) -> dict[str, Any]:
     experiment = parent.begun["experiment"] if parent else config.experiment
     return {
         "experiment": experiment,
         "name": summary.run_name(config),
         "time": journals.now(),
         "tags": dict(tags),
-        "parent": parent.id if parent else "",
+        "parent": above,
     }
 
 
-def _mlflow_run(config: Config, tags: Mapping[str, str], run_id: str) -> mlflow.ActiveRun:
+def _mlflow_run(
+    config: Config, tags: Mapping[str, str], above: str, run_id: str
+) -> mlflow.ActiveRun:
     """Start the run, or join it; MLflow's own functions then know it as the active one."""
-    parent = mlflow.active_run()
+    active = mlflow.active_run()
+    parent = active or (mlflow.get_run(above) if above else None)
     joins = "MLFLOW_RUN_ID" in os.environ
     name = None if run_id or (config.run_name == "auto" and joins) else summary.run_name(config)
 
@@ -144,7 +186,8 @@ def _mlflow_run(config: Config, tags: Mapping[str, str], run_id: str) -> mlflow.
         return mlflow.start_run(
             run_id=run_id or None,
             run_name=name,
-            nested=parent is not None,
+            nested=active is not None,
+            parent_run_id=parent.info.run_id if parent and not run_id else None,
             experiment_id=parent.info.experiment_id if parent and not run_id else None,
             tags=dict(tags),
             log_system_metrics=False,
@@ -161,10 +204,11 @@ def _end(begun: Session, status: str, patience: float) -> None:
     _leave(begun.info.run_id)
     if parent is not None and parent.waiting:
         patience = min(patience, _HURRY / 5)  # the store did not answer the last child either
+    until = time.monotonic() + patience
     try:
-        for child in journal.waiting:
-            child.finish(patience)
         uploaded = uploader is not None and uploader.finish(patience, nested=parent is not None)
+        for child in journal.waiting:
+            child.finish(max(0.5, until - time.monotonic()))
         if uploader is not None and parent is not None and not uploaded:
             parent.waiting.append(uploader)
     finally:

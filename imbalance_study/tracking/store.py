@@ -82,6 +82,12 @@ def connect(tracking_uri: str) -> str:
     return uri
 
 
+def exists(tracking_uri: str) -> bool:
+    """Whether a store of files is there; True for a server, which only an answer could tell."""
+    uri = mlflow.get_tracking_uri() if tracking_uri == "auto" else tracking_uri
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+
+
 def without_password(uri: str) -> str:
     """The address without user and password, for people's eyes."""
     parts = urlsplit(uri)

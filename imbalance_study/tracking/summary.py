@@ -144,14 +144,12 @@ def closing(result: RunResult, uri: str, run: Session) -> str:
         lines.append(f"  {len(skipped)} unreadable files were skipped; config.json names them")
     if run.uploader is None:
         return "\n".join(lines)
-    server = uri.rstrip("/") if uri.startswith("http") else _LOCAL
-    if server == _LOCAL and not uri.startswith("http"):
-        lines += ["Open the UI:", f"  mlflow ui --backend-store-uri {shlex.quote(uri)}"]
+    lines += how_to_open(uri)
     ids = run.journal.state["experiment_id"], run.journal.state["run_id"]
     if all(ids):
         lines += [
-            f"This run:  {view.run_address(server, *ids)}",
-            f"All runs:  {view.address(server, ids[0])}",
+            f"This run:  {view.run_address(server(uri), *ids)}",
+            f"All runs:  {view.address(server(uri), ids[0])}",
         ]
     return "\n".join(lines)
 
@@ -166,7 +164,7 @@ def of_upload(run: Session, uploaded: bool) -> list[str]:
         lines.append(f"Recorded offline in {journal.folder}")
     elif not uploaded:
         lines.append(
-            f"MLflow does not answer ({uploader.problem}); the rest of the run lies in "
+            f"MLflow does not take the run ({str(uploader.problem)[:150]}); the rest of it lies in "
             f"{journal.folder}"
         )
     if uploader is None or not uploaded:
@@ -174,3 +172,15 @@ def of_upload(run: Session, uploaded: bool) -> list[str]:
     elif uploader.refused:
         lines.append(f"MLflow refused {len(uploader.refused)} records: {uploader.refused[0]}")
     return [" ".join(line.split())[:500] for line in lines]
+
+
+def server(uri: str) -> str:
+    """The address of the UI: the server's own, or that of a local one."""
+    return uri.rstrip("/") if uri.startswith("http") else _LOCAL
+
+
+def how_to_open(uri: str) -> list[str]:
+    """The command that starts the UI of a local store; nothing for a server."""
+    if uri.startswith("http"):
+        return []
+    return ["Open the UI:", f"  mlflow ui --backend-store-uri {shlex.quote(uri)}"]

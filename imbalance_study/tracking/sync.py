@@ -77,7 +77,7 @@ def _upload(journal: Journal, tracking_uri: str) -> Outcome:
     if not journal.pending(1) and journal.ended:
         journal.close()
         return Outcome(journal.id, "is uploaded already", True)
-    uri = store.connect(_meant(journal, tracking_uri))
+    uri = store.connect(meant(journal, tracking_uri))
     if not journal.ended and process.gone(journal.begun["tags"]) is not False:
         note = "**Failed**: its process ended without a word."
         journal.tags({"mlflow.note.content": note})
@@ -94,7 +94,7 @@ def _upload(journal: Journal, tracking_uri: str) -> Outcome:
     return Outcome(journal.id, f"{count} records uploaded to {where}{refused}", True)
 
 
-def _meant(journal: Journal, tracking_uri: str) -> str:
+def meant(journal: Journal, tracking_uri: str) -> str:
     """The store of a run; with the credentials that the environment has for it."""
     meant = str(journal.state["store"])
     if tracking_uri != "auto" or not meant:

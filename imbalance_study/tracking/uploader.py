@@ -97,7 +97,7 @@ class Uploader(threading.Thread):
                 self.refused.append(f"{entries[0].op}: {error}")
             self.journal.advance(done)
             entries = entries[done:]
-            self._went_well = time.monotonic()
+            self._failing_since, self._went_well = 0.0, time.monotonic()
         if time.monotonic() - self._beat > _HEARTBEAT and not self.journal.ended:
             client.set_tag(self.journal.state["run_id"], process.HEARTBEAT, f"{time.time():.0f}")
             self._beat = time.monotonic()

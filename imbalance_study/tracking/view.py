@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 _PREFIX = "mlflow.sharedViewState."
 KEY = "imbalance-study"
@@ -37,6 +38,7 @@ METRICS = (
 CURVES = ("val/balanced_accuracy", "train/loss", "val/loss")
 # Keys of the image grid; their part before the slash is the section of the charts they stand in.
 IMAGES = ("confusion_matrix", "misclassified", "gradcam", "features")
+_SIZES = (10, 20, 50, 100)  # numbers of runs that the charts can be set to
 # Sections of the charts in their order; those that the view does not open show their names alone.
 _OPEN = ("result", "images", "curves")
 _CLOSED = (
@@ -54,6 +56,9 @@ def prepare(
     params: Sequence[str] = PARAMS,
     metrics: Sequence[str] = METRICS,
     search: str = "",
+    count: int = 10,
+    images: Sequence[str] = IMAGES,
+    group_by: str = "",
 ) -> None:
     """Write the view into the experiment, unless it stands there already.
 
@@ -64,8 +69,11 @@ def prepare(
         params: Columns.
         metrics: Columns; the runs are sorted by the first, the best on top.
         search: A filter in MLflow's search syntax.
+        count: Runs that the charts show.
+        images: Keys of the image grid.
+        group_by: A tag; table and bars show the mean of the runs that have the same value.
     """
-    state = {
+    state: dict[str, Any] = {
         "searchFilter": search,
         "orderByKey": f"metrics.`{metrics[0]}`",
         "orderByAsc": False,
@@ -78,15 +86,24 @@ def prepare(
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
-    } | _charts(metrics)
+    } | _charts(metrics, images, count)
+    if group_by:
+        one = {"mode": "tag", "groupByData": group_by}
+        state["groupBy"] = {"aggregateFunction": "average", "groupByKeys": [one]}
     text = json.dumps(state)
-    if client.get_experiment(experiment_id).tags.get(_PREFIX + key) != text:
+    if client.get_experiment(experiment_id).tags.get(_PREFIX + key) == text:
+        return
+    try:
         client.set_experiment_tag(experiment_id, _PREFIX + key, text)
+    except MlflowException:  # another process may have written it at the same moment
+        if client.get_experiment(experiment_id).tags.get(_PREFIX + key) != text:
+            raise
 
 
-def _charts(metrics: Sequence[str]) -> dict[str, Any]:
+def _charts(metrics: Sequence[str], images: Sequence[str], count: int) -> dict[str, Any]:
     """Bars of the metrics in the columns, the images, the curves; all other sections folded."""
-    common = {"deleted": False, "isGenerated": True, "runsCountToCompare": 10}
+    shown = next((size for size in _SIZES if size >= count), _SIZES[-1])
+    common = {"deleted": False, "isGenerated": True, "runsCountToCompare": shown}
     cards: list[dict[str, Any]] = [
         {"type": "BAR", "metricSectionId": "result", "metricKey": name, "displayName": name}
         for name in metrics
@@ -94,7 +111,7 @@ def _charts(metrics: Sequence[str]) -> dict[str, Any]:
     cards += [
         {"type": "IMAGE", "metricSectionId": "images", "imageKeys": [f"images/{key}"]}
         | {"step": 0, "showRunParams": False}
-        for key in IMAGES
+        for key in images
     ]
     line = {
         "type": "LINE",

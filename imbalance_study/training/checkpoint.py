@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import threading
 import time
 import zipfile
@@ -152,6 +153,12 @@ class Keeper:
             raise error
         if then is not None:
             then()
+
+    def discard(self) -> None:
+        """Remove all of them, once the run has ended well, and the folder of the run if empty."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder.parent.rmdir()
 
     def _write(self, epoch: int, content: Mapping[str, Any]) -> None:
         begun = time.perf_counter()

@@ -10,12 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import signal
+import threading
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+# Where the processes find each other and leave word, one for each time that they join.
+_stores: list[Any] = []
+_FAILED = "failed"
+# How gloo and NCCL say that another process is gone.
+_LOST = re.compile(r"gloo|NCCL|connection|peer|process group", re.IGNORECASE)
 
 
 class Group(NamedTuple):
@@ -115,6 +124,46 @@ def joined(device: str) -> Iterator[Group]:
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         yield group()
         return
+    _choose_device(device)
+    from torch._C._distributed_c10d import PrefixStore  # not in every build of torch
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, size = next(iter(rendezvous("env://")))
+    _stores.append(PrefixStore(f"imbalance_study/{len(_stores)}", store))
+    backend = "nccl" if device == "cuda" else "gloo"
+    dist.init_process_group(backend, store=_stores[-1], rank=rank, world_size=size)
+    try:
+        yield group()
+    except Exception as error:
+        if rank:
+            _stores[-1].set(_FAILED, f"process {rank}: {error}")
+        raise
+    finally:
+        leave()
+
+
+@contextlib.contextmanager
+def blamed() -> Iterator[None]:
+    """Around what the first process does: say so where it ends because another one failed.
+
+    ``torchrun`` then stops this one too; that is put off until the status of the run is written.
+
+    Raises:
+        ValueError: Another process failed, and what it said.
+    """
+    if group().size == 1:
+        yield
+        return
+    store = _stores[-1]
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise _of_another(store, error) or error from None
+
+
+def _choose_device(device: str) -> None:
     if device not in ("cuda", "cpu"):
         raise ValueError(f"torchrun needs device=cuda or cpu, got device={device}")
     if device == "cuda":
@@ -125,11 +174,19 @@ def joined(device: str) -> Iterator[Group]:
                 f"{torch.cuda.device_count()} GPUs; start one for each GPU"
             )
         torch.cuda.set_device(local)
-    dist.init_process_group("nccl" if device == "cuda" else "gloo")
-    try:
-        yield group()
-    finally:
-        leave()
+
+
+def _of_another(store: Any, error: BaseException) -> ValueError | None:
+    """What another process failed of, where `error` may only be what came of that."""
+    lost = isinstance(error, RuntimeError) and _LOST.search(str(error))
+    if not lost and not isinstance(error, SystemExit):
+        return None
+    told = ""
+    with contextlib.suppress(Exception):  # its keeper may be gone as well
+        told = store.get(_FAILED).decode() if store.check([_FAILED]) else ""
+    if lost and not told:
+        told = "it was killed, or lost its connection"
+    return ValueError(f"another process of torchrun failed ({told})") if told else None
 
 
 def leave() -> None:

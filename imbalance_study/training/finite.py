@@ -14,6 +14,10 @@ from imbalance_study.training.distributed import Group
 EVERY = 16
 
 
+class Diverged(ValueError):
+    """The loss is not finite."""
+
+
 class _Sent(NamedTuple):
     """Losses on their way to the host."""
 
@@ -44,7 +48,7 @@ class FiniteWatch:
         """Note the loss () of a step, counted from 1.
 
         Raises:
-            ValueError: A loss was not finite, of this step or of one of the last 32.
+            Diverged: A loss was not finite, of this step or of one of the last 32.
         """
         self._losses.append(loss.detach())
         self._lrs.append(lr)
@@ -58,7 +62,7 @@ class FiniteWatch:
         """Look at all that is left, at the end of an epoch.
 
         Raises:
-            ValueError: As `add`.
+            Diverged: As `add`.
         """
         self._look(epoch)
         if self._losses:
@@ -85,7 +89,7 @@ class FiniteWatch:
             ready.synchronize()
         for index, loss in enumerate(losses.tolist()):
             if not math.isfinite(loss):
-                raise ValueError(
+                raise Diverged(
                     f"the loss is not finite in epoch {epoch} (step {first_step + index}, "
                     f"lr {lrs[index]:.3g}); try a smaller lr, a longer warm-up, grad_clip=1 or "
                     "precision=fp32"

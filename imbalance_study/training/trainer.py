@@ -92,7 +92,8 @@ class Trainer:
             progress: Where a person follows.
 
         Raises:
-            ValueError: The loss is not finite, or the sampler drew no image.
+            Diverged: The loss is not finite.
+            ValueError: The sampler drew no image.
         """
         p = self.procedure
         number = self.epochs_before + epoch + 1

@@ -1,0 +1,54 @@
+"""``imbalance-study compare``: configurations x seeds, and what they say together."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import click
+
+from imbalance_study import knobs
+from imbalance_study.cli.options import GroupedCommand, given, options
+from imbalance_study.config import Config
+from imbalance_study.studies.vary import Comparing
+
+
+@click.command(
+    cls=GroupedCommand,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+@click.option(
+    "--dry_run",
+    default="false",
+    is_flag=False,
+    flag_value="true",
+    type=click.Choice(["true", "false"]),
+    help="Check every configuration and print the plan; run nothing.",
+)
+@click.option(
+    "--debug",
+    default="false",
+    is_flag=False,
+    flag_value="true",
+    type=click.Choice(["true", "false"]),
+    help="Show the traceback of an error.",
+)
+def command(dry_run: str, debug: str, **values: Any) -> None:
+    """Compare configurations over seeds, with statistics.
+
+    What is compared is a ready --suite, the combinations that --vary spans, or --recipes; every
+    other knob is shared by all runs. Finished runs are not run again: the same command goes on
+    where it was stopped.
+    """
+    typed = given(values)
+    names = {field.name for field in dataclasses.fields(Comparing)}
+    asked = {name: value for name, value in typed.items() if name in names}
+    comparing = Comparing(**knobs.parse_values(Comparing, asked))
+    common = {name: value for name, value in typed.items() if name not in names}
+    from imbalance_study.studies import compare
+
+    compare.compare(comparing, common, dry_run=dry_run == "true", say=click.echo)
+
+
+options(Comparing)(command)
+options(Config)(command)

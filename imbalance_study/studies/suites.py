@@ -1,0 +1,92 @@
+"""SUITES: ready sets of configurations to compare."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Suite(NamedTuple):
+    """A ready set of configurations; the first one is the baseline."""
+
+    about: str  # one line
+    configurations: dict[str, dict[str, Any]]  # label -> knobs
+    same_updates: bool = False  # as many updates an epoch for all as the baseline makes
+
+
+_EFFECTIVE = "effective:beta=0.9999"
+_BASIC = "crop+flip"
+
+SUITES: dict[str, Suite] = {
+    "architectures": Suite(
+        "six networks, from scratch",
+        {
+            name: {"model": name}
+            for name in (
+                *("custom_cnn", "resnet18", "efficientnet_b0"),
+                *("mobilenet_v2", "mobilenet_v3_large", "vgg16"),
+            )
+        },
+    ),
+    "losses": Suite(
+        "seven ways to weigh the errors",
+        {
+            "cross_entropy": {"loss": "cross_entropy"},
+            "weighted": {"class_weights": "balanced"},
+            "focal": {"loss": "focal:gamma=2"},
+            "class-balanced focal": {
+                "loss": "sigmoid_focal:gamma=2",
+                "class_weights": _EFFECTIVE,
+            },
+            "label smoothing": {"label_smoothing": 0.1},
+            "balanced_softmax": {"loss": "balanced_softmax"},
+            "ldam, deferred weights": {
+                "loss": "ldam:max_m=0.5,s=30",
+                "class_weights": _EFFECTIVE,
+                "defer": 0.8,
+            },
+        },
+    ),
+    "samplers": Suite(
+        "which images an epoch shows, at the same number of updates",
+        {
+            "shuffle": {"sampler": "shuffle"},
+            "class_balanced": {"sampler": "class_balanced"},
+            "class_balanced, deferred": {"sampler": "class_balanced", "defer": 0.8},
+            "square root": {"sampler": "power:q=0.5"},
+            "progressive": {"sampler": "progressive"},
+            "random_over": {"sampler": "random_over"},
+            "random_under": {"sampler": "random_under"},
+            "error_driven": {"sampler": "error_driven"},
+        },
+        same_updates=True,
+    ),
+    "optimizers": Suite(
+        "four optimizers, each at its own usual lr",
+        {
+            "sgd": {"optimizer": "sgd:momentum=0.9", "lr": 0.01},
+            "adam": {"optimizer": "adam", "lr": 0.001},
+            "adamw": {"optimizer": "adamw", "lr": 0.001},
+            "rmsprop": {"optimizer": "rmsprop", "lr": 0.001},
+        },
+    ),
+    "augmentations": Suite(
+        "from no augmentation to policies and mixtures",
+        {
+            "none": {"augment": "none"},
+            "crop": {"augment": "crop"},
+            "crop+flip": {"augment": _BASIC},
+            "cutout": {"augment": f"{_BASIC}+cutout:size=8"},
+            "trivial_augment": {"augment": f"{_BASIC}+trivial_augment"},
+            "rand_augment": {"augment": f"{_BASIC}+rand_augment"},
+            "mixup": {"augment": _BASIC, "mix": "mixup:alpha=1"},
+            "cutmix": {"augment": _BASIC, "mix": "cutmix:alpha=1"},
+        },
+    ),
+    "imbalance_ratios": Suite(
+        "the same classes, ever rarer",
+        {
+            f"ratio {ratio}": {"imbalance": f"exponential:ratio={ratio}"}
+            for ratio in (1, 10, 20, 50, 100, 200)
+        },
+    ),
+}

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from imbalance_study.config import resolve
+from imbalance_study.tracking import outcomes, run
+
+TINY = {
+    "dataset": "digits",
+    "image_size": "16",
+    "model": "resnet20",
+    "epochs": "2",
+    "steps_per_epoch": "3",
+    "system_metrics": "false",
+    "loss": "balanced_softmax",
+    "seed": "1",
+}
+
+
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    """Train and record a small run; what was computed, its client and its id."""
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+    def train(analyses):
+        given = TINY | {"tracking_uri": store, "analyses": analyses}
+        result = run.train(resolve(given), show_progress=False, brief=True)
+        client = MlflowClient(store)
+        (found,) = client.search_runs(
+            [client.get_experiment_by_name("imbalance_study").experiment_id]
+        )
+        return result, client, found.info.run_id
+
+    return train
+
+
+def test_what_is_read_back_is_what_was_computed(record):
+    result, client, run_id = record("predictions+pca+tsne")
+    found = outcomes.load(client, run_id, "a label")
+    assert (found.run_id, found.configuration, found.seed) == (run_id, "a label", 1)
+    for name, value in result.metrics.items():
+        assert found.metrics[name] == pytest.approx(value), name
+    assert found.fingerprint == result.data.fingerprint["fingerprint"]
+    assert found.class_names == result.data.image_set.class_names
+    np.testing.assert_array_equal(found.train_counts, result.data.class_counts)
+    assert found.params["loss"] == "balanced_softmax"
+    assert (found.epochs, found.steps, found.images_seen) == (2, 6, 192)
+    assert found.seconds == pytest.approx(result.fit.seconds)
+    for name in ("train/loss", "val/balanced_accuracy"):
+        curve = found.curves[name]
+        assert curve.steps.tolist() == [1, 2]
+        assert curve.values == pytest.approx([epoch.metrics[name] for epoch in result.history])
+    np.testing.assert_array_equal(found.test.indices, result.data.split.test)
+    np.testing.assert_array_equal(found.test.targets, result.test.targets)
+    hits = np.mean(found.test.probs.argmax(1) == found.test.targets)
+    assert hits == pytest.approx(result.metrics["test/accuracy"])
+    columns = result.analysis.frames["features/coordinates"]
+    np.testing.assert_array_equal(found.tsne.indices, columns["index"])
+    np.testing.assert_allclose(found.tsne.points[:, 1], columns["tsne_2"])
+
+
+def test_what_the_analyses_left_out_is_missing(record):
+    _, client, run_id = record("pca")
+    found = outcomes.load(client, run_id, "a label")
+    assert found.test is None
+    assert found.tsne is None

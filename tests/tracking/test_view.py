@@ -1,0 +1,41 @@
+"""The prepared view as the store has it; test_ui.py looks at it in a browser."""
+
+import json
+import threading
+
+from mlflow import MlflowClient
+
+from imbalance_study.tracking import view
+
+
+def test_several_processes_can_prepare_the_same_view_at_once(tmp_path):
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = MlflowClient(store)
+    experiment = client.create_experiment("x", artifact_location=str(tmp_path))
+    failed = []
+    barrier = threading.Barrier(8)
+
+    def prepare(number):
+        barrier.wait()
+        try:
+            for key in range(5):
+                view.prepare(client, experiment, key=str(key))
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=prepare, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
+def test_runs_are_grouped_by_a_tag_when_asked_to(tmp_path):
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.create_experiment("x", artifact_location=str(tmp_path))
+    view.prepare(client, experiment, key="y", group_by="configuration", images=(), count=14)
+    state = json.loads(client.get_experiment(experiment).tags["mlflow.sharedViewState.y"])
+    assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "configuration"}]
+    assert {card["type"] for card in state["compareRunCharts"]} == {"BAR", "LINE"}
+    assert {card["runsCountToCompare"] for card in state["compareRunCharts"]} == {20}
