@@ -22,6 +22,7 @@ GRID = {
     "misclassified": "images/misclassified",
     "gradcam_errors": "images/gradcam",
     "features": "images/features",
+    "reconstructions": "images/reconstructions",
 }
 
 
