@@ -43,7 +43,8 @@ class Config:
     cache_dir: str = knob(
         "auto",
         "Data",
-        "Folder of the decoded images; auto: ~/.cache/imbalance_study.",
+        "Folder of the decoded images, and of checkpoints and journal of each run that is not "
+        "finished (runs/<id>); auto: ~/.cache/imbalance_study.",
         changes_result=False,
     )
     workers: int = knob(
@@ -143,7 +144,12 @@ class Config:
     )
 
     epochs: int = knob(30, "Training", "Passes over the training set.", minimum=1)
-    batch_size: int = knob(128, "Training", "Images an update.", minimum=1)
+    batch_size: int | Auto = knob(
+        128,
+        "Training",
+        "Images an update; auto: the data set's, halved until it fits into a GPU's memory.",
+        minimum=1,
+    )
     steps_per_epoch: int = knob(
         0, "Training", "Updates an epoch; 0: as many as the sampler fills.", minimum=0
     )
@@ -242,10 +248,16 @@ class Config:
         "Name of the run; auto: model, loss, sampler, seed.",
         changes_result=False,
     )
+    tracking: Literal["online", "offline"] = knob(
+        "online",
+        "Tracking",
+        "offline: record on this machine alone; imbalance-study sync uploads it later.",
+        changes_result=False,
+    )
     output_dir: str = knob(
         "auto",
         "Tracking",
-        "Folder for checkpoints; auto: a temporary one, kept in MLflow only.",
+        "Folder for the kept and the last weights; auto: a temporary one, kept in MLflow only.",
         changes_result=False,
     )
     system_metrics: bool = knob(
@@ -326,14 +338,16 @@ def resolve(given: Mapping[str, Any]) -> Resolved:
     """Decide every knob: given > recipe > the data set's default > Config's default.
 
     Args:
-        given: Knob to text or value, as typed; ``auto`` counts as not given.
+        given: Knob to text or value, as typed; ``auto`` counts as not given, but for batch_size.
 
     Raises:
         ValueError: An unknown knob, a value of the wrong type or range, a combination that makes
             no sense.
     """
     typed = knobs.parse_values(Config, given)
-    decided = {name: value for name, value in typed.items() if value != "auto"}
+    decided = {
+        name: value for name, value in typed.items() if value != "auto" or name == "batch_size"
+    }
     recipe = decided.get("recipe", "none")
     if recipe != "none" and recipe not in RECIPES:
         raise ValueError(knobs.unknown(recipe, RECIPES, "recipe"))
@@ -356,6 +370,14 @@ def resolve(given: Mapping[str, Any]) -> Resolved:
     if dataset in OWN_TEST_SET and "test_fraction" in values:
         raise ValueError(f"test_fraction has no effect with dataset={dataset}: it has a test set")
     return Resolved(Config(**values), origins)
+
+
+def usual_batch_size(config: Config) -> int:
+    """The batch size where nobody gives one: the recipe's, the data set's, or the default."""
+    levels: list[Mapping[str, Any]] = [DATASET_DEFAULTS.get(config.dataset, {})]
+    if config.recipe != "none":
+        levels.insert(0, RECIPES[config.recipe].knobs)
+    return next((int(level["batch_size"]) for level in levels if "batch_size" in level), 128)
 
 
 def make(**given: Any) -> Config:

@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext as nothing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,15 +19,25 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from imbalance_study import analyses, corrections, pictures, prepare, stages, watching
+from imbalance_study import (
+    analyses,
+    batch_size,
+    corrections,
+    pictures,
+    prepare,
+    resume,
+    stages,
+    watching,
+)
 from imbalance_study.config import Config
 from imbalance_study.data.batches import Batches
 from imbalance_study.evaluation import intervals, metrics
 from imbalance_study.models import complexity
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.subject import Analysis, Subject
-from imbalance_study.training import checkpoint
-from imbalance_study.training.loop import EpochResult, Fit, Procedure, fit
+from imbalance_study.training import checkpoint, distributed
+from imbalance_study.training.checkpoint import Keeper
+from imbalance_study.training.loop import EpochResult, Fit, Keep, Procedure, fit
 from imbalance_study.training.predict import Predictions, predict, summary
 from imbalance_study.training.progress import Progress
 
@@ -49,7 +60,7 @@ class RunResult:
     figures: dict[str, Any]  # name -> matplotlib Figure
     model: Classifier  # with the weights of the kept epoch, in evaluation mode
     fit: Fit
-    test: Predictions
+    test: Predictions | None  # None where the test set was left unseen
     data: prepare.Data
     machine: prepare.Machine
     procedure: Procedure  # of the last stage
@@ -58,11 +69,21 @@ class RunResult:
 
 
 class Parts(NamedTuple):
-    """The batches of each part; validation may be missing."""
+    """The batches of each part; validation may be missing, and the test part left out."""
 
     train: Batches
     val: Batches | None
-    test: Batches
+    test: Batches | None
+
+
+class Prepared(NamedTuple):
+    """What a training was given."""
+
+    config: Config  # with the batch size that was found
+    data: prepare.Data
+    where: prepare.Machine
+    parts: Parts
+    facts: dict[str, Any]
 
 
 class Trained(NamedTuple):
@@ -80,6 +101,9 @@ def run(
     output_dir: Path,
     show_progress: bool = True,
     draw: bool = True,
+    test: bool = True,
+    keeper: Keeper | None = None,
+    state: dict[str, Any] | None = None,
 ) -> RunResult:
     """Train and evaluate one configuration.
 
@@ -87,43 +111,112 @@ def run(
         config: As `config.make` or `config.resolve` give it.
         on_epoch: Called before the first epoch (epoch 0, with the facts and pictures of the data)
             and after each one; what it raises ends the run.
-        output_dir: Gets the checkpoints.
+        output_dir: Gets the kept weights and the last ones.
         show_progress: Show a bar or a line an epoch.
         draw: Draw the figures of data, training and corrections; analyses draw theirs in any case.
+        test: Without it, as in a search, the test set stays unseen: validation alone is predicted,
+            nothing is drawn, corrected, analysed or saved.
+        keeper: Keeps a checkpoint after each epoch. Then `on_epoch` is called once it is on the
+            disk, which may be an epoch later.
+        state: A checkpoint of the run to go on from: there is no epoch 0 then, and the last epoch
+            of the checkpoint is told of once more.
 
     Raises:
         ValueError: Something in the configuration or the data is wrong; the message says what.
     """
+    prepared, trained = _until_trained(
+        config, on_epoch, show_progress, keeper, state, draw=draw, test=test
+    )
+    if not test:
+        return _validated(*prepared, trained)
+    return _evaluate(*prepared, trained, output_dir, draw)
+
+
+def assist(config: Config, state: dict[str, Any] | None = None) -> None:
+    """Take part in the training of a run that another process of the same ``torchrun`` leads.
+
+    Raises:
+        ValueError: As `run`.
+    """
+    _until_trained(config, lambda result: None, False, None, state)
+
+
+def _until_trained(
+    config: Config,
+    on_epoch: OnEpoch,
+    show_progress: bool,
+    keeper: Keeper | None,
+    state: dict[str, Any] | None,
+    *,
+    draw: bool = True,
+    test: bool = True,
+) -> tuple[Prepared, list[Trained]]:
     choices = prepare.bind(config)
     where = prepare.machine(config)
     data = prepare.load_data(config, choices)
+    parts = _parts(config, data, where, test)
+    leads = distributed.group().rank == 0
     devices = [where.device] if where.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    with torch.random.fork_rng(devices), resume.same_threads(state):
+        setting = batch_size.Setting(config, choices, data, where, parts.train)
+        config = batch_size.settle(setting)
         model = prepare.build_model(config, data, where)
         procedure = stages.first(config, choices, data, model, where)
-        parts = _parts(config, data, where)
         facts = _facts(config, data, model, where)
-        analyses.get_ready(config.analyses, config.gradcam_layers, model)
-        watch = _watch(config, data, procedure, parts)
-        procedure = dataclasses.replace(procedure, watch=watch)
-        figures = pictures.of_data(data, procedure) if draw else {}
-        images = watch(model, 0, procedure.probabilities)
-        on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
-        seeds = prepare.seeds(config.seed)
-        torch.manual_seed(seeds("dropout"))
-        with Progress(stages.all_epochs(config, choices), enabled=show_progress) as progress:
+        resume.check(state, facts)
+        if leads:
+            if test:
+                analyses.get_ready(config.analyses, config.gradcam_layers, model)
+            watch = _watch(config, data, procedure, parts)
+            procedure = dataclasses.replace(procedure, watch=watch)
+        if leads and state is None:
+            figures = pictures.of_data(data, procedure) if draw and test else {}
+            images = procedure.watch(model, 0, procedure.probabilities)
+            on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
+        keep = resume.keeping(keeper, config, facts)
+        epochs = stages.all_epochs(config, choices)
+        with Progress(epochs, enabled=show_progress) as progress, keeper or nothing():
             train = functools.partial(
                 fit, train=parts.train, val=parts.val, on_epoch=on_epoch, progress=progress
             )
-            fitted = train(model, procedure=procedure, seeds=seeds)
-            trained = [Trained(model, procedure, fitted)]
-            if choices.stage2 is not None:
-                trained.append(_second_stage(config, choices, trained[0], train))
-    return _evaluate(config, data, where, parts, trained, facts, output_dir, draw)
+            try:
+                trained = _train(config, choices, model, procedure, train, keep, state)
+            except torch.OutOfMemoryError as error:
+                problem = batch_size.too_large(setting._replace(config=config), error)
+                raise problem from None
+    distributed.leave()
+    return Prepared(config, data, where, parts, facts), trained
+
+
+def _train(
+    config: Config,
+    choices: prepare.Choices,
+    model: Classifier,
+    procedure: Procedure,
+    train: Callable[..., Fit],
+    keep: Callable[[Fit | None], Keep],
+    state: dict[str, Any] | None,
+) -> list[Trained]:
+    """Train the one stage or both, from the start or from a checkpoint of either."""
+    seeds = prepare.seeds(config.seed)
+    torch.manual_seed(seeds(distributed.group().own("dropout")))
+    begun, fitted = (None, None) if state is None else resume.begun(state)
+    if fitted is None:
+        fitted = train(model, procedure=procedure, seeds=seeds, keep=keep(None), state=begun)
+        begun = None
+    first = Trained(model, procedure, fitted)
+    if choices.stage2 is None:
+        return [first]
+    return [first, _second_stage(config, choices, first, train, keep(fitted), begun)]
 
 
 def _second_stage(
-    config: Config, choices: prepare.Choices, first: Trained, train: Callable[..., Fit]
+    config: Config,
+    choices: prepare.Choices,
+    first: Trained,
+    train: Callable[..., Fit],
+    keep: Keep,
+    begun: dict[str, Any] | None,
 ) -> Trained:
     """Train a copy's head on the kept weights of the first stage; `first` is left with these."""
 
@@ -134,8 +227,10 @@ def _second_stage(
     model = copy.deepcopy(first.model)
     torch.manual_seed(seeds("weights"))
     procedure = stages.second(config, choices, first.procedure, model, first.fitted.seconds)
-    torch.manual_seed(seeds("dropout"))
-    fitted = train(model, procedure=procedure, seeds=seeds, after=first.fitted)
+    torch.manual_seed(seeds(distributed.group().own("dropout")))
+    fitted = train(
+        model, procedure=procedure, seeds=seeds, after=first.fitted, keep=keep, state=begun
+    )
     return Trained(model, procedure, fitted)
 
 
@@ -154,11 +249,17 @@ def _watch(
     )
 
 
-def _parts(config: Config, data: prepare.Data, where: prepare.Machine) -> Parts:
+def _parts(config: Config, data: prepare.Data, where: prepare.Machine, test: bool) -> Parts:
     def part(name: str) -> Batches:
         return prepare.part(data, name, config, where.device)
 
-    return Parts(part("train"), part("val") if len(data.split.val) else None, part("test"))
+    if not test and not len(data.split.val):
+        raise ValueError(
+            "without the test set a run needs validation images, "
+            f"got validation={config.validation}"
+        )
+    val = part("val") if len(data.split.val) else None
+    return Parts(part("train"), val, part("test") if test else None)
 
 
 def _facts(
@@ -177,6 +278,8 @@ def _facts(
         "std": data.std.tolist(),
         "parameters": parameters.total,
         "trainable_parameters": parameters.trainable,
+        "batch_size": config.batch_size,
+        "processes": distributed.group().size,
         "device": where.device.type,
         "precision": where.precision,
         "memory_format": "channels_last" if where.channels_last else "contiguous",
@@ -184,13 +287,44 @@ def _facts(
     }
 
 
+def _validated(
+    config: Config,
+    data: prepare.Data,
+    where: prepare.Machine,
+    parts: Parts,
+    facts: dict[str, Any],
+    trained: list[Trained],
+) -> RunResult:
+    """The kept epoch on validation, and nothing else."""
+    model, procedure, fitted = trained[-1]
+    model.load_state_dict(fitted.best)
+    model.eval()
+    val = _predict(model, parts.val, procedure)
+    return RunResult(
+        config=config,
+        metrics=_selected(val, procedure, data, fitted) | _costs(fitted),
+        history=fitted.history,
+        facts=facts,
+        tables={},
+        figures={},
+        model=model,
+        fit=fitted,
+        test=None,
+        data=data,
+        machine=where,
+        procedure=procedure,
+        checkpoints={},
+        analysis=Analysis(),
+    )
+
+
 def _evaluate(
     config: Config,
     data: prepare.Data,
     where: prepare.Machine,
     parts: Parts,
-    trained: list[Trained],
     facts: dict[str, Any],
+    trained: list[Trained],
     output_dir: Path,
     draw: bool,
 ) -> RunResult:
@@ -212,6 +346,7 @@ def _evaluate(
     val = None if parts.val is None else _predict(model, parts.val, procedure)
     if val is not None:
         found |= _selected(val, procedure, data, fitted)
+    assert parts.test is not None
     free = corrections.after_training(
         config, model, parts.test, procedure, data, val, test, draw=draw
     )
@@ -251,7 +386,8 @@ def _evaluate(
     )
 
 
-def _predict(model: Classifier, batches: Batches, procedure: Procedure) -> Predictions:
+def _predict(model: Classifier, batches: Batches | None, procedure: Procedure) -> Predictions:
+    assert batches is not None
     return predict(model, batches, procedure.normalise, procedure.precision, features=True)
 
 

@@ -61,9 +61,14 @@ def knob(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+_HINTS: dict[type, dict[str, Any]] = {}  # resolved once: it is slow
+
+
 def types_of(settings: type) -> dict[str, Any]:
     """The annotated type of each knob."""
-    return typing.get_type_hints(settings)
+    if settings not in _HINTS:
+        _HINTS[settings] = typing.get_type_hints(settings)
+    return _HINTS[settings]
 
 
 def parse_values(settings: type, given: Mapping[str, Any]) -> dict[str, Any]:

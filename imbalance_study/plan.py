@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from imbalance_study import prepare, stages
-from imbalance_study.config import Config, Resolved
+from imbalance_study.config import Config, Resolved, usual_batch_size
 from imbalance_study.models import complexity
 from imbalance_study.tracking.summary import recipe_note
 from imbalance_study.training.loop import sampler_context
@@ -25,6 +25,9 @@ def describe(resolved: Resolved) -> str:
         ValueError: What training would raise before its first step.
     """
     config = resolved.config
+    if config.batch_size == "auto":
+        config = dataclasses.replace(config, batch_size=usual_batch_size(config))
+    batch_size = int(config.batch_size)
     choices = prepare.bind(config)
     where = prepare.machine(config)
     data = prepare.load_data(config, choices)
@@ -32,12 +35,12 @@ def describe(resolved: Resolved) -> str:
         model = prepare.build_model(config, data, where)
         procedure = stages.first(config, choices, data, model, where)
     drawn = len(_one_epoch(procedure, data))
-    steps = config.steps_per_epoch or math.ceil(drawn / config.batch_size)
-    images = steps * config.batch_size if config.steps_per_epoch else drawn
+    steps = config.steps_per_epoch or math.ceil(drawn / batch_size)
+    images = steps * batch_size if config.steps_per_epoch else drawn
     parameters = complexity.count_parameters(model)
     per_image = complexity.estimate_seconds_per_image(model, data.image_size, where.device)
     memory = complexity.estimate_training_memory(
-        model, data.image_size, config.batch_size, copies=5 if config.ema else 4
+        model, data.image_size, batch_size, copies=5 if config.ema else 4
     )
     sizes = {name: len(rows) for name, rows in data.split._asdict().items()}
     lines = [

@@ -296,5 +296,5 @@ def build_model(config: Config, data: Data, where: Machine) -> Classifier:
 
 
 def as_dict(config: Config) -> dict[str, Any]:
-    """All knobs, for config.json."""
-    return dataclasses.asdict(config)
+    """All knobs, for checkpoints; where the run is recorded may hold a password."""
+    return dataclasses.asdict(config) | {"tracking_uri": "auto"}

@@ -43,7 +43,7 @@ def first(
         schedule=choices.schedule,
         lr=config.lr,
         epochs=config.epochs,
-        batch_size=config.batch_size,
+        batch_size=int(config.batch_size),
         tail_augment=choices.tail_augment,
         mix=choices.mix,
         defer=config.defer,

@@ -8,35 +8,50 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import URLError
 
-import torch
 from torch import Tensor
 
-from imbalance_study import prepare, spec, stages
+from imbalance_study import serving, spec, stages
 from imbalance_study.config import Config
 from imbalance_study.models import zoo
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import checkpoint, losses
+from imbalance_study.training import checkpoint, losses, second_stage
 
 
 class Ready(NamedTuple):
     """A trained model and what it was made for."""
 
     model: Classifier
-    normalise: Callable[[Tensor], Tensor]
     probabilities: Callable[[Tensor], Tensor]
+    mean: Sequence[float]
+    std: Sequence[float]
     class_names: Sequence[str]
     image_size: int
+    config: Config | None = None  # of the run, where it is of one
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 (N, 3, H, W) to what the model takes."""
+        scale, shift = serving.scale_and_shift(self.mean, self.std)
+        return images.float() * scale.to(images.device) + shift.to(images.device)
+
+    def raw(self) -> serving.RawImageClassifier:
+        """The model that takes raw images and gives probabilities."""
+        return serving.RawImageClassifier(
+            self.model, self.probabilities, self.mean, self.std
+        ).eval()
 
 
-def from_checkpoint(path: Path, model: str = "") -> Ready:
+def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> Ready:
     """The model of a run, rebuilt from its checkpoint.
 
     Args:
         path: As `experiment.run` writes it: with weights, configuration and facts.
         model: The model that it should be; any when empty.
+        own_code: Import the functions ``package.module:function`` that the configuration names. To
+            be allowed for files that are trusted alone: what they name would be called.
 
     Raises:
-        ValueError: The file is no such checkpoint, or it is of another model.
+        ValueError: The file is no such checkpoint, or it is of another model, or it names a
+            function that may not be imported.
     """
     content = checkpoint.load(path)
     if not {"model", "config", "facts"} <= content.keys():
@@ -44,19 +59,36 @@ def from_checkpoint(path: Path, model: str = "") -> Ready:
     config = _config_of(content["config"])
     if model and model != config.model:
         raise ValueError(f"{path} holds {config.model}, not model={model}")
+    if not own_code:
+        _refuse_own_code(config, path, model)
     facts = content["facts"]
     names, size = facts["class_names"], facts["image_size"]
     made = zoo.create(
         config.model, len(names), image_size=size, stem=config.stem, head=_head(config)
     )
+    if config.stage2 != "none":
+        spec.bind(second_stage.STAGES, config.stage2, "stage2")(made)  # puts its head in place
     _load(made, content["model"], path)
     return Ready(
         made.eval(),
-        _normaliser(facts["mean"], facts["std"]),
         _probabilities(config),
+        facts["mean"],
+        facts["std"],
         names,
         size,
+        config,
     )
+
+
+def _refuse_own_code(config: Config, path: Path, named: str) -> None:
+    """A file must not choose what is called; what was typed beside it may."""
+    for knob in ("model", "loss", "head", "stage2"):
+        function = spec.parse(getattr(config, knob)).name
+        if ":" in function and getattr(config, knob) != named:
+            raise ValueError(
+                f"{path} names the function {function} as its {knob}, and a file does not decide "
+                "what is called; take the model from its run, with runs:/ID"
+            )
 
 
 def _config_of(values: Mapping[str, Any]) -> Config:
@@ -73,14 +105,8 @@ def _head(config: Config) -> str:
 
 def _probabilities(config: Config) -> Callable[[Tensor], Tensor]:
     if config.stage2 != "none":  # which trains a softmax
-        return lambda logits: logits.softmax(1)
-    return stages.probabilities(prepare.bind(config).loss, config)
-
-
-def _normaliser(mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:
-    scale = torch.tensor([1 / (255 * one) for one in std]).view(1, 3, 1, 1)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).view(1, 3, 1, 1)
-    return lambda images: images.float() * scale.to(images.device) + shift.to(images.device)
+        return _softmax
+    return stages.probabilities(spec.bind(losses.LOSSES, config.loss, "loss"), config)
 
 
 def from_weights(model: str, weights: str) -> Ready:
@@ -111,7 +137,7 @@ def from_weights(model: str, weights: str) -> Ready:
     made = zoo.create(model, num_classes, image_size=224, stem="auto")
     _load(made, _own_names(made, state), path)
     names = [str(label) for label in range(num_classes)]
-    return Ready(made.eval(), _normaliser(*_IMAGENET), _softmax, names, 224)
+    return Ready(made.eval(), _softmax, *_IMAGENET, names, 224)
 
 
 def _softmax(logits: Tensor) -> Tensor:
@@ -143,7 +169,7 @@ def _imagenet(model: str) -> Ready:
             f"({getattr(error, 'reason', error)}); bring the file here and give it as weights"
         ) from error
     _load(made, _own_names(made, state), Path(weights.url))
-    return Ready(made.eval(), _normaliser(how.mean, how.std), _softmax, names, size)
+    return Ready(made.eval(), _softmax, how.mean, how.std, names, size)
 
 
 def _own_names(model: Classifier, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,14 @@ two wait for each other. Torch reads the variable when it is imported, which is 
 
 import contextlib
 import os
+import pwd
 import resource
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -30,3 +37,93 @@ def small_files_only():
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limited
+
+
+class TinyRun(NamedTuple):
+    """A small tracked run, and where it is."""
+
+    result: object
+    run_id: str
+    store: str
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """A small run with a model in a store of its own, for tests of what is done with it later."""
+    import mlflow
+
+    from imbalance_study.config import resolve
+    from imbalance_study.tracking import run
+
+    folder = tmp_path_factory.mktemp("tiny_run")
+    store = f"sqlite:///{folder / 'mlflow.db'}"
+    settings = {
+        "dataset": "digits",
+        "model": "resnet20",
+        "epochs": "1",
+        "steps_per_epoch": "4",
+        "loss": "ldam",
+        "analyses": "confusion+calibration",
+        "system_metrics": "false",
+        "tracking_uri": store,
+    }
+    names = ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in names:
+            patch.delenv(name, raising=False)
+        result = run.train(resolve(settings), show_progress=False)
+    client = mlflow.MlflowClient(store)
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    (record,) = client.search_runs(ids)
+    return TinyRun(result, record.info.run_id, store)
+
+
+def _postgres_programs():
+    """The newest PostgreSQL server programs on this machine, or None."""
+    found = [folder for folder in Path("/usr/lib/postgresql").glob("*/bin") if folder.is_dir()]
+    found = [folder for folder in found if (folder / "initdb").exists()]
+    return max(found, key=lambda folder: float(folder.parent.name), default=None)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """The URL of an empty database on a PostgreSQL server of our own, which ends with the tests.
+
+    The server refuses to run as root, so that root starts it as the user that Debian's package
+    makes for it.
+    """
+    programs = _postgres_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server program under /usr/lib/postgresql/*/bin")
+    pytest.importorskip("psycopg2", reason="no PostgreSQL driver: pip install psycopg2-binary")
+    root = os.geteuid() == 0
+    if root:
+        try:
+            pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+    as_user = ["runuser", "-u", "postgres", "--"] if root else []
+    with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as folder, socket.socket() as free:
+        if root:
+            shutil.chown(folder, "postgres")
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        data = Path(folder, "data")
+
+        def call(program, *words):
+            command = [*as_user, str(programs / program), *words]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, f"{command}: {done.stdout} {done.stderr}"
+
+        call("initdb", "-D", str(data), "-U", "tester", "-A", "trust", "--no-sync")
+        free.close()
+        options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
+        call(
+            "pg_ctl", "-D", str(data), "-w", "-l", str(Path(folder, "log")), "-o", options, "start"
+        )
+        try:
+            call("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "tester", "study")
+            yield f"postgresql+psycopg2://tester@127.0.0.1:{port}/study"
+        finally:
+            call("pg_ctl", "-D", str(data), "-m", "immediate", "stop")

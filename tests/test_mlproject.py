@@ -13,10 +13,11 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.projects import _project_spec
 
-from imbalance_study.cli import compare, train
+from imbalance_study.cli import compare, study, train
 from imbalance_study.cli.options import given
 from imbalance_study.config import Config, resolve
 from imbalance_study.recipes import RECIPES
+from imbalance_study.studies.settings import Settings
 from imbalance_study.studies.vary import Comparing
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +50,7 @@ SETTINGS = {
 ENTRIES = {
     "main": ("train", train.command, (Config,)),
     "compare": ("compare", compare.command, (Comparing, Config)),
+    "study": ("study", study.command, (Config, Settings)),
     "report": ("report", None, (report.Asked,)),
 }
 
@@ -70,7 +72,8 @@ def _through_mlproject(settings, entry="main"):
 
 
 def test_every_entry_point_is_held_to_its_command():
-    assert set(PROJECT["entry_points"]) == set(ENTRIES)
+    held_below = {"distributed"}
+    assert set(PROJECT["entry_points"]) == set(ENTRIES) | held_below
 
 
 @pytest.mark.parametrize(
@@ -115,6 +118,23 @@ def test_the_command_passes_exactly_the_declared_parameters(name):
     entry = PROJECT["entry_points"][name]
     passed = re.findall(r"--(\w+) \{(\w+)\}", entry["command"])
     assert passed == [(parameter, parameter) for parameter in entry["parameters"]]
+
+
+def test_what_is_typed_behind_the_entry_point_study_reaches_the_command():
+    typed = {"search": "loss|sampler", "model": "resnet20|resnet32", "workers": "2", "lr": "1e-2"}
+    reached = _through_mlproject(typed, "study")
+    assert {name: reached[name] for name in typed} == typed
+    assert reached["trials"] == str(Settings.trials)
+
+
+def test_several_processes_get_what_one_gets():
+    main, several = (PROJECT["entry_points"][name] for name in ("main", "distributed"))
+    parameters = dict(several["parameters"])
+    assert parameters.pop("nproc") == {"type": "int", "default": 2}
+    assert parameters == main["parameters"]
+    start, passed = several["command"].split("-m imbalance_study")
+    assert passed == main["command"].split("-m imbalance_study")[1]
+    assert start == "python -m torch.distributed.run --standalone --nproc_per_node {nproc} "
 
 
 def test_a_recipe_sets_nothing_that_mlflow_run_always_passes():

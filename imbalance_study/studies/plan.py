@@ -126,6 +126,11 @@ def _settings_of_suite(
             notes.append(f"validation is {first.config.validation}: {error}")
     if SUITES[comparing.suite].same_updates and first.origins["steps_per_epoch"] == "default":
         config = dataclasses.replace(first.config, **extra)
+        if config.batch_size == "auto":
+            raise ValueError(
+                f"suite={comparing.suite} gives all runs the same updates, for which batch_size "
+                "must be a number, got auto"
+            )
         steps = math.ceil(len(_load(config).train_rows) / config.batch_size)
         extra["steps_per_epoch"] = steps
         notes.append(f"every epoch has {steps} updates, as many as {found[0].label} makes")

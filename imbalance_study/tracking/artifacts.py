@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
+import re
+import uuid
+from collections.abc import Collection, Mapping
 from typing import Any
 
-import mlflow
 import numpy as np
+from mlflow.tracking.multimedia import compress_image_size
 from PIL import Image
+
+from imbalance_study.tracking import journal
 
 # Bytes from which a PNG is reduced to 256 colours, which no eye misses in a figure.
 _LARGE = 400_000
@@ -35,14 +37,14 @@ def png(figure: Any) -> bytes:
 
 
 def log_figures(figures: Mapping[str, Any]) -> dict[str, bytes]:
-    """Write figures to ``figures/<name>.png`` of the active run; returns the files' contents."""
+    """Write figures to ``figures/<name>.png`` of the innermost run; returns the files' contents."""
     drawn = {name: png(figure) for name, figure in figures.items()}
-    _log_files({f"figures/{name}.png": content for name, content in drawn.items()})
+    journal.current().files({f"figures/{name}.png": content for name, content in drawn.items()})
     return drawn
 
 
 def log_grid(figures: Mapping[str, Any], step: int) -> None:
-    """Show figures in the image grid of the active run; the name is the key."""
+    """Show figures in the image grid of the innermost run; the name is the key."""
     for key, figure in figures.items():
         _log_image(key, png(figure), step)
 
@@ -57,29 +59,38 @@ def log_final_grid(drawn: Mapping[str, bytes]) -> None:
             _log_image(key, drawn[name], 0)
 
 
-def log_first_images(drawn: Mapping[str, bytes], count: int) -> None:
-    """Show the first few figures in the image grid, at step 0, where its slider begins."""
-    for name in list(drawn)[:count]:
-        _log_image(f"images/{name.rpartition('/')[2]}", drawn[name], 0)
+def log_first_images(drawn: Mapping[str, bytes], wanted: Collection[str]) -> None:
+    """Show a few figures in the image grid, at step 0, where its slider begins."""
+    for name, content in drawn.items():
+        last = name.rpartition("/")[2]
+        if last in wanted:
+            _log_image(f"images/{last}", content, 0)
 
 
 def _log_image(key: str, content: bytes, step: int) -> None:
+    """Name the files as `mlflow.log_image` does: the image grid reads key, step and time there."""
+    if not re.fullmatch(r"[\w\-./ ]+", key, re.ASCII):
+        raise ValueError(f"a key of the image grid is made of letters, digits, _-./ , got {key!r}")
     image = Image.open(io.BytesIO(content)).convert("RGB")
-    mlflow.log_image(image, key=key, step=step, synchronous=False)
+    name = f"{key.replace('/', '~')}+step+{step}+timestamp+{journal.now()}+{uuid.uuid4()}"
+    small = io.BytesIO()
+    compress_image_size(image).save(small, format="webp")
+    files = {f"images/{name}.png": content, f"images/{name}+compressed.webp": small.getvalue()}
+    journal.current().append("image", {}, files)
 
 
 def log_overlays(overlays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Write images uint8 (H, W, 3) to ``figures/overlays/<name>.png`` of the active run."""
+    """Write images uint8 (H, W, 3) to ``figures/overlays/<name>.png`` of the innermost run."""
     files = {}
     for name, overlay in overlays.items():
         stream = io.BytesIO()
         Image.fromarray(overlay).save(stream, format="png")
         files[f"figures/overlays/{name}.png"] = stream.getvalue()
-    _log_files(files)
+    journal.current().files(files)
 
 
 def log_frames(frames: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write columns to ``<name>.parquet`` of the active run."""
+    """Write columns to ``<name>.parquet`` of the innermost run."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -88,16 +99,4 @@ def log_frames(frames: Mapping[str, Mapping[str, Any]]) -> None:
         stream = io.BytesIO()
         parquet.write_table(pa.table(dict(columns)), stream)
         files[f"{name}.parquet"] = stream.getvalue()
-    _log_files(files)
-
-
-def _log_files(files: Mapping[str, bytes]) -> None:
-    """Upload all at once: a call for each would wait for a server each time."""
-    if not files:
-        return
-    with tempfile.TemporaryDirectory(prefix="imbalance_study_") as folder:
-        for name, content in files.items():
-            path = Path(folder, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        mlflow.log_artifacts(folder)
+    journal.current().files(files)

@@ -18,17 +18,19 @@ from imbalance_study.config import Config, Resolved
 from imbalance_study.studies import plan as plans
 from imbalance_study.studies.outcome import Comparison
 from imbalance_study.studies.plan import Child, Plan
-from imbalance_study.tracking import artifacts, children, report, store, summary, view
+from imbalance_study.tracking import artifacts, children, journal, report, store, summary, view
 from imbalance_study.tracking import run as tracked
+from imbalance_study.tracking.session import Session
 
 _IMAGES_OF_RUNS = ("confusion_matrix", "features")
-_IMAGES = 4  # figures that stand in the image grid as well
+# Figures that stand in the image grid of the parent as well.
+_GRID = ("headline", "confusion_matrices", "feature_clusters", "recall_by_frequency")
 
 
 class Parent:
     """The parent run while it is active."""
 
-    def __init__(self, plan: Plan, run: mlflow.ActiveRun, uri: str) -> None:
+    def __init__(self, plan: Plan, run: Session, uri: str) -> None:
         self.plan, self.uri = plan, uri
         self.client = MlflowClient()
         self.run: Run = self.client.get_run(run.info.run_id)
@@ -114,10 +116,10 @@ class Parent:
             if any(map(len, columns.values())):
                 mlflow.log_table(columns, f"{name}.json")
         drawn = artifacts.log_figures(found.figures)
-        artifacts.log_first_images(drawn, _IMAGES)
+        artifacts.log_first_images(drawn, _GRID)
         mlflow.log_dict(self._content(failed), "comparison.json")
         text = report.description(self.plan, found, failed, self.addresses[0], self.command())
-        mlflow.set_tag(tracked.NOTE, text)
+        journal.current().tags({tracked.NOTE: text})
 
     def _content(self, failed: Mapping[children.Key, str]) -> dict[str, Any]:
         runs = self.finished()
@@ -174,6 +176,7 @@ class Parent:
 def parent(plan: Plan) -> Iterator[Parent]:
     """Start the parent run, or join that of ``mlflow run``; its status tells what happened."""
     config = _config(plan)
+    store.refuse_offline(config.tracking, "a comparison")
     uri = store.connect(config.tracking_uri)
     tags = {
         children.COMPARISON: plan.digest,

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import platform
-import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import mlflow
 import numpy as np
-from mlflow import MlflowClient
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import RunStatus
 
 from imbalance_study import __version__, experiment, prepare
 from imbalance_study.config import AXES, Config, Resolved
 from imbalance_study.recipes import RECIPES
-from imbalance_study.tracking import artifacts, model, store, summary, view
+from imbalance_study.tracking import artifacts, journal, model, place, store, summary
+from imbalance_study.tracking.session import EndedEarly as EndedEarly
+from imbalance_study.tracking.session import session as session
+from imbalance_study.tracking.summary import run_name as run_name
+from imbalance_study.training import checkpoint, distributed
 from imbalance_study.training.loop import EpochResult
 
 NOTE = "mlflow.note.content"  # the tag that the UI shows as a run's description
-# Seconds between two samples of processor, memory and GPU.
-_SYSTEM_INTERVAL = 5
 
 
 def train(
@@ -39,34 +36,45 @@ def train(
     *,
     started: float | None = None,
     tags: Mapping[str, str] | None = None,
+    parent: str = "",
     on_epoch: experiment.OnEpoch = lambda result: None,
     show_progress: bool = True,
     brief: bool = False,
+    test: bool = True,
+    run_id: str = "",
+    state: dict[str, Any] | None = None,
 ) -> experiment.RunResult:
     """Run one configuration and record it in MLflow.
 
     Inside ``mlflow run`` (MLFLOW_RUN_ID is set) that run is joined, else one is started: a child
-    where another run is active.
+    where another run is active. Of the processes of ``torchrun`` the first records the run; the
+    others exit once the model is trained.
 
     Args:
         resolved: The configuration and who decided what.
         started: `time.perf_counter` when the program started, to log the time to the first step.
         tags: Of the run, beside its own; there from its start on.
+        parent: Id of the run that it becomes a child of, where none is active in this process.
         on_epoch: Called after each epoch is recorded; what it raises ends the run.
         show_progress: Show progress and, at the end, results and links.
         brief: Leave out what takes seconds and looks the same for every seed: the figures of data
             and training, and the model in the form that serves. Metrics, tables, checkpoints and
             what `analyses` names are recorded in any case.
+        test: Without it, as in a search, the test set stays unseen, and no model is kept.
+        run_id: A run of before that goes on, instead of a new one.
+        state: The checkpoint that it goes on from.
 
     Raises:
         ValueError: Something in the configuration, the data or the store is wrong.
     """
     config = resolved.config
     prepare.bind(config)
-    prepare.machine(config)
-    uri = store.connect(config.tracking_uri)
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(session(config, tags))
+        group = stack.enter_context(distributed.joined(prepare.machine(config).device.type))
+        if group.rank:
+            experiment.assist(config, state)
+            raise SystemExit(0)
+        run = stack.enter_context(session(config, tags, parent=parent, run_id=run_id))
         folder = stack.enter_context(_output_folder(config))
         recorder = Recorder(run.info.run_id, resolved, started)
         recorder.log_params()
@@ -75,65 +83,35 @@ def train(
             recorder.on_epoch(epoch)
             on_epoch(epoch)
 
+        child = bool(parent or run.parent)
+        keeper = None if child else _keeper(run.info.run_id, resolved)
+        stack.enter_context(distributed.blamed())
         result = experiment.run(
-            config, record, output_dir=folder, show_progress=show_progress, draw=not brief
+            config,
+            record,
+            output_dir=folder,
+            show_progress=show_progress,
+            draw=not brief,
+            test=test,
+            keeper=keeper,
+            state=state,
         )
         recorder.finish(result, folder, keep_model=not brief)
+    if keeper is not None:
+        keeper.discard()
     if show_progress:
-        print(summary.closing(result, store.without_password(uri), run), flush=True)
+        print(
+            summary.closing(result, store.without_password(mlflow.get_tracking_uri()), run),
+            flush=True,
+        )
     return result
 
 
-@contextlib.contextmanager
-def session(config: Config, tags: Mapping[str, str] | None = None) -> Iterator[mlflow.ActiveRun]:
-    """Start a run or join that of ``mlflow run``; its status afterwards tells what happened.
-
-    Where a run is active already, the new one becomes its child, in the same experiment.
-
-    A signal to terminate becomes SystemExit, so that the status is written; it and Ctrl-C leave
-    the run KILLED, every other error FAILED.
-    """
-    parent = mlflow.active_run()
-    if "MLFLOW_RUN_ID" not in os.environ and parent is None:
-        mlflow.set_experiment(config.experiment)
-    if config.system_metrics:
-        mlflow.set_system_metrics_sampling_interval(_SYSTEM_INTERVAL)
-    name = None if config.run_name == "auto" and "MLFLOW_RUN_ID" in os.environ else run_name(config)
-    with _terminate_as_exit():
-        run = mlflow.start_run(
-            run_name=name,
-            nested=parent is not None,
-            experiment_id=parent.info.experiment_id if parent else None,
-            tags=dict(tags or {}),
-            log_system_metrics=config.system_metrics,
-        )
-        status = RunStatus.FAILED
-        try:
-            yield run
-            status = RunStatus.FINISHED
-        except (KeyboardInterrupt, SystemExit):
-            status = RunStatus.KILLED
-            raise
-        except Exception as error:
-            with contextlib.suppress(Exception):  # the error itself matters more
-                if NOTE not in MlflowClient().get_run(run.info.run_id).data.tags:
-                    mlflow.set_tag(NOTE, f"**Failed**: {error}")
-            raise store.problem(error) or error from error
-        finally:
-            mlflow.flush_async_logging()
-            mlflow.end_run(RunStatus.to_string(status))
-
-
-@contextlib.contextmanager
-def _terminate_as_exit() -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _keeper(run_id: str, resolved: Resolved) -> checkpoint.Keeper:
+    """Of a run of its own; a child of a comparison or study is simply trained again."""
+    folder = place.folder_of(run_id, resolved.config.cache_dir) / place.CHECKPOINTS
+    about = {"origins": resolved.origins, "started_in": str(Path.cwd())}
+    return checkpoint.Keeper(folder, about)
 
 
 @contextlib.contextmanager
@@ -145,18 +123,6 @@ def _output_folder(config: Config) -> Iterator[Path]:
     else:
         with tempfile.TemporaryDirectory(prefix="imbalance_study_") as name:
             yield Path(name)
-
-
-def run_name(config: Config) -> str:
-    """The name of a run: what sets it apart from its neighbours."""
-    if config.run_name != "auto":
-        return config.run_name
-    parts = [] if config.recipe == "none" else [config.recipe]
-    for name in ("loss", "class_weights", "sampler", "mix", "stage2"):
-        value = getattr(config, name)
-        if name == "loss" or value != getattr(Config, name):
-            parts.append(value)
-    return " ".join([*parts, config.model, config.dataset, f"seed {config.seed}"])
 
 
 def process_start() -> float:
@@ -188,64 +154,83 @@ class Recorder:
         self.run_id = run_id
         self.resolved = resolved
         self._started = started
-        self._client = MlflowClient()
+        self._journal = journal.current()
+        self._before = (
+            self._journal.recorded()
+        )  # by the processes before this one, of a resumed run
 
     def on_epoch(self, result: EpochResult) -> None:
-        """Record the start (epoch 0) or a finished epoch."""
+        """Record the start (epoch 0) or a finished epoch; one that is there already is left."""
         if result.epoch == 0:
             self._start(result)
+        elif self._before.isdisjoint((result.epoch, name) for name in result.metrics):
+            self._journal.metrics(result.metrics, result.epoch)
         else:
-            mlflow.log_metrics(result.metrics, step=result.epoch, synchronous=False)
+            return
         artifacts.log_grid(result.images, result.epoch)
 
     def _start(self, result: EpochResult) -> None:
         config = self.resolved.config
         facts = result.facts
-        mlflow.set_tags(_tags(config, facts))
+        self._journal.tags(_tags(config, facts))
+        self._journal.params({"batch_size": facts["batch_size"]})  # where it was auto
         content = {
-            "config": dataclasses.asdict(config),
+            "config": dataclasses.asdict(config)
+            | {"tracking_uri": store.without_password(config.tracking_uri)},
             "origins": self.resolved.origins,
             "resolved": facts,
             "environment": environment(),
             "command": summary.command(self.resolved),
         }
-        mlflow.log_dict(content, "config.json")
+        self._journal.dict(content, "config.json")
         place = {"dataset": config.dataset, "data_dir": str(Path(config.data_dir).absolute())}
         images = _ImageSet(
             CodeDatasetSource(place), config.dataset, facts["fingerprint"]["fingerprint"]
         )
-        mlflow.log_input(images, context="training")
+        entity = images._to_mlflow_entity()
+        self._journal.append("input", {"dataset": dict(entity), "context": "training"})
         artifacts.log_figures(result.figures)
         if self._started is not None:
-            mlflow.log_metric("time/start_seconds", time.perf_counter() - self._started)
+            self._journal.metrics({"time/start_seconds": time.perf_counter() - self._started}, 0)
 
     def log_params(self) -> None:
         """Log what ``mlflow run`` did not log already, as typed, itself."""
-        there = self._client.get_run(self.run_id).data.params
-        params = _params(self.resolved)
-        mlflow.log_params({name: value for name, value in params.items() if name not in there})
+        self._journal.params(_params(self.resolved))
 
     def finish(self, result: experiment.RunResult, folder: Path, *, keep_model: bool) -> None:
         """Record the final metrics, tables, figures, checkpoints, the model and a summary."""
         # At step 0 the UI compares runs by bars, at any other by lines of one point each.
         curves = result.history[-1].metrics.keys()
         final = {name: value for name, value in result.metrics.items() if name not in curves}
-        mlflow.log_metrics(final, step=0)
-        mlflow.log_dict(result.metrics | _ends(result.analysis.intervals), "metrics.json")
+        book = self._journal
+        book.strict = True
+        missing = {name: final[name] for name in final if (0, name) not in self._before}
+        recorded = book.metrics(missing, 0)
+        book.dict(result.metrics | _ends(result.analysis.intervals), "metrics.json")
+        if result.test is None:
+            return
         for name, columns in result.tables.items():
             if any(map(len, columns.values())):
-                mlflow.log_table(columns, f"{name}.json")
+                book.table(columns, f"{name}.json")
         artifacts.log_final_grid(artifacts.log_figures(result.figures))
         artifacts.log_overlays(result.analysis.overlays)
         artifacts.log_frames(result.analysis.frames)
-        for path in result.checkpoints.values():
-            mlflow.log_artifact(str(path), "checkpoints")
+        book.files({f"checkpoints/{path.name}": path for path in result.checkpoints.values()})
         if keep_model:
-            example = result.data.image_set.images[result.data.split.test[:2]]
-            model.log_model(result, np.ascontiguousarray(example))
-        mlflow.set_tag(NOTE, summary.description(result, self.resolved))
-        run = self._client.get_run(self.run_id)
-        view.prepare(self._client, run.info.experiment_id)
+            self._save_model(result, {"time": recorded, "values": final}, folder)
+        book.tags({NOTE: summary.description(result, self.resolved)})
+        book.append("view", {})
+
+    def _save_model(
+        self, result: experiment.RunResult, metrics: Mapping[str, Any], folder: Path
+    ) -> None:
+        if any(entry.op == "model" for entry in self._journal.entries()):
+            return  # of a process that was killed right after
+        example = result.data.image_set.images[result.data.split.test[:2]]
+        with tempfile.TemporaryDirectory(prefix="model_", dir=folder) as place:
+            saved = Path(place, "model")
+            model.save_model(result, np.ascontiguousarray(example), saved)
+            self._journal.append("model", {"name": "model", **metrics}, {"model": saved})
 
 
 class _ImageSet(MetaDataset):
@@ -269,10 +254,11 @@ def _params(resolved: Resolved) -> dict[str, Any]:
     """The axes, and whatever else was given or set by a recipe."""
     config, origins = resolved
     decided = [name for name, origin in origins.items() if origin in ("given", "recipe")]
-    hidden = {"tracking_uri", "experiment", "run_name", "output_dir", "cache_dir", "system_metrics"}
+    hidden = {"tracking_uri", "tracking", "experiment", "run_name", "output_dir", "cache_dir"}
+    hidden |= {"system_metrics"}
     hidden |= {"analyses", "gradcam_layers", "colormap", "figure_every"}
     names = dict.fromkeys([*AXES, *(name for name in decided if name not in hidden)])
-    return {name: getattr(config, name) for name in names}
+    return {name: getattr(config, name) for name in names if getattr(config, name) != "auto"}
 
 
 def _tags(config: Config, facts: dict[str, Any]) -> dict[str, str]:
@@ -280,8 +266,6 @@ def _tags(config: Config, facts: dict[str, Any]) -> dict[str, str]:
         "imbalance_study.version": __version__,
         "data_fingerprint": facts["fingerprint"]["fingerprint"],
         "device": facts["device"],
-        "host": platform.node(),
-        "pid": str(os.getpid()),
     }
     commit = git_commit()
     if commit:

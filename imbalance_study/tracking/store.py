@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
+import os
+import random
+import re
+import socket
 import sqlite3
+import sys
+import tempfile
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import mlflow
-from mlflow.environment_variables import MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS
+from mlflow.exceptions import MlflowException
 
-_NOISY = (
-    *("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent"),
-    "mlflow.system_metrics.system_metrics_monitor",
-)
 # Seconds that a server gets to answer before it counts as unreachable.
 _PATIENCE = 10.0
+# MLflow itself would try for minutes, with the caller waiting; the uploader tries again by itself.
+_FAIL_FAST = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+_BUSY = re.compile(r"database is locked|already exists|UNIQUE constraint|deadlock", re.IGNORECASE)
+# Times that a busy database is asked again.
+_TIMES = 8
+_WAYS_OUT = (
+    "correct tracking_uri, leave it out to record into ./mlflow.db, or set tracking=offline to "
+    "record on this machine and upload later with imbalance-study sync"
+)
+
+T = TypeVar("T")
 
 
 def connect(tracking_uri: str) -> str:
@@ -34,22 +56,29 @@ def connect(tracking_uri: str) -> str:
     Raises:
         ValueError: The server does not answer, or the file cannot be written; says what to do.
     """
-    for noisy in _NOISY:
+    for noisy in ("alembic", "mlflow.tracking.fluent", "mlflow.system_metrics"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # Without a buffer, the end of a run waits a second for the thread that writes its metrics.
-    if not MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS.defined:
-        MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS.set(1)
+    # These write whole tracebacks of what is tried again, with the store's address.
+    for louder in ("mlflow.store.db.utils", "urllib3"):
+        logging.getLogger(louder).setLevel(logging.CRITICAL)
+    for name, value in _FAIL_FAST.items():
+        os.environ.setdefault(name, value)
     if tracking_uri != "auto":
         mlflow.set_tracking_uri(tracking_uri)
     uri = mlflow.get_tracking_uri()
-    if uri.startswith(("http://", "https://")):
-        _check_server(uri)
-    elif uri.startswith("sqlite:///"):
-        _check_file(Path(uri.removeprefix("sqlite:///")))
-    try:
-        mlflow.MlflowClient().search_experiments(max_results=1)
-    except Exception as error:
-        raise problem(error) or error from error
+    with contextlib.ExitStack() as stack:
+        if uri.startswith(("http://", "https://")):
+            _check_server(uri)
+        elif uri.startswith("sqlite:///"):
+            path = Path(uri.removeprefix("sqlite:///"))
+            stack.enter_context(_alone(path))
+            _check_file(path)
+        elif uri.startswith(("postgresql", "mysql")):
+            _check_database(uri)
+        try:
+            patiently(lambda: mlflow.MlflowClient().search_experiments(max_results=1))
+        except Exception as error:
+            raise problem(error) or error from error
     return uri
 
 
@@ -57,6 +86,19 @@ def exists(tracking_uri: str) -> bool:
     """Whether a store of files is there; True for a server, which only an answer could tell."""
     uri = mlflow.get_tracking_uri() if tracking_uri == "auto" else tracking_uri
     return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+
+
+def refuse_offline(tracking: str, what: str) -> None:
+    """For what reads its own runs back while it goes on.
+
+    Raises:
+        ValueError: `tracking` is offline.
+    """
+    if tracking == "offline":
+        raise ValueError(
+            f"{what} reads its runs back from MLflow, so that tracking=offline goes with train "
+            "alone; leave it out, or set tracking_uri to a store on this machine, as sqlite:///FILE"
+        )
 
 
 def find(tracking_uri: str) -> None:
@@ -82,6 +124,35 @@ def without_password(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let one run at a time look whether a file is a store, and make it one."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    digest = hashlib.sha256(str(path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()
+    name = f"imbalance_study-{os.getuid()}-{digest[:16]}.lock"
+    with Path(tempfile.gettempdir(), name).open("ab") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _check_database(uri: str) -> None:
+    """Knock at the door; MLflow itself would try for two minutes."""
+    parts = urlsplit(uri)
+    port = parts.port or (5432 if uri.startswith("postgresql") else 3306)
+    if not parts.hostname:
+        return
+    try:
+        socket.create_connection((parts.hostname, port), _PATIENCE).close()
+    except OSError as error:
+        raise ValueError(
+            f"the database {without_password(uri)} cannot be reached ({error}); {_WAYS_OUT}"
+        ) from error
+
+
 def _check_server(uri: str) -> None:
     shown = without_password(uri)
     try:
@@ -96,8 +167,7 @@ def _check_server(uri: str) -> None:
     except (OSError, ValueError) as error:
         problem = str(getattr(error, "reason", error))
     raise ValueError(
-        f"the tracking server {shown} cannot be reached ({problem}); start it, correct "
-        "tracking_uri, or leave it out to record into ./mlflow.db"
+        f"the tracking server {shown} cannot be reached ({problem}); start it, {_WAYS_OUT}"
     )
 
 
@@ -111,8 +181,8 @@ def _check_file(path: Path) -> None:
             connection.rollback()
     except sqlite3.Error as error:
         raise ValueError(
-            f"the store {path.absolute()} cannot be written ({error}); correct tracking_uri, or "
-            "start from a folder that you may write to"
+            f"the store {path.absolute()} cannot be written ({error}); start from a folder "
+            f"that you may write to, {_WAYS_OUT}"
         ) from error
     finally:
         if not there:
@@ -126,4 +196,30 @@ def problem(error: Exception) -> ValueError | None:
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if "disk is full" in text or "No space left" in text:
         text = "its disk is full; free some space, or choose another store with tracking_uri"
-    return ValueError(f"MLflow cannot record the run: {text}")
+    return ValueError(f"MLflow cannot record the run: {scrub(text)}")
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Call again while a database is busy, as it is when several runs begin at once."""
+    for left in reversed(range(_TIMES)):
+        try:
+            return call()
+        except Exception as error:
+            busy = isinstance(error, MlflowException) or "sqlalchemy" in type(error).__module__
+            if not left or not busy or not _BUSY.search(str(error)):
+                raise
+            time.sleep(random.uniform(0.1, 1.0))
+    raise AssertionError
+
+
+def scrub(text: str) -> str:
+    """The text without the credentials of any address in it, and without those of MLflow's own."""
+    for uri in (os.environ.get("MLFLOW_TRACKING_URI", ""), mlflow.get_tracking_uri()):
+        with contextlib.suppress(ValueError):
+            password = urlsplit(uri).password
+            for secret in (password, unquote(password)) if password else ():
+                text = text.replace(secret, "***")
+    for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"):
+        if os.environ.get(name):
+            text = text.replace(os.environ[name], "***")
+    return re.sub(r"(\w://)(?:[^\s/@]*:[^\s@]*|[^\s/@]+)@", r"\1", text)

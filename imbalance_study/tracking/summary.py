@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import shlex
+from typing import TYPE_CHECKING
 
-import mlflow
-
-from imbalance_study.config import Resolved
+from imbalance_study.config import Config, Resolved
 from imbalance_study.experiment import RunResult
 from imbalance_study.recipes import RECIPES
 from imbalance_study.tracking import view
+
+if TYPE_CHECKING:
+    from imbalance_study.tracking.session import Session
 
 _LOCAL = "http://127.0.0.1:5000"
 HEADLINES = {
@@ -21,6 +24,29 @@ HEADLINES = {
     "test/tail_recall": "recall, rare third",
     "test/worst_recall": "recall, worst class",
 }
+
+
+def run_name(config: Config) -> str:
+    """The name of a run: what sets it apart from its neighbours."""
+    if config.run_name != "auto":
+        return config.run_name
+    parts = [] if config.recipe == "none" else [config.recipe]
+    for name in ("loss", "class_weights", "sampler", "mix", "stage2"):
+        value = getattr(config, name)
+        if name == "loss" or value != getattr(Config, name):
+            parts.append(value)
+    return " ".join([*parts, config.model, config.dataset, f"seed {config.seed}"])
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is: names of classes and files may hold HTML or marks."""
+    text = html.escape(" ".join(text.split()), quote=False)
+    return "".join(f"\\{sign}" if sign in "\\`*[]|" else sign for sign in text)
+
+
+def failure(text: str) -> str:
+    """The description of a run that failed."""
+    return f"**Failed**: {plain(text)}"
 
 
 def command(resolved: Resolved) -> str:
@@ -35,7 +61,7 @@ def command(resolved: Resolved) -> str:
     return shlex.join(words)
 
 
-_ELSEWHERE = {"tracking_uri", "experiment", "run_name", "output_dir"}
+_ELSEWHERE = {"tracking_uri", "tracking", "experiment", "run_name", "output_dir"}
 
 
 def description(result: RunResult, resolved: Resolved) -> str:
@@ -47,9 +73,9 @@ def description(result: RunResult, resolved: Resolved) -> str:
         f"{found['test/accuracy']:.1%} accuracy, {found['test/macro_f1']:.3f} macro F1 on "
         f"{result.facts['images']['test']:,} test images.",
         "",
-        f"{config.model} on {config.dataset} ({config.imbalance}: {max(counts):,} to "
-        f"{min(counts):,} training images a class), {config.loss}, class weights "
-        f"{config.class_weights}, sampler {config.sampler}, {len(result.history)} epochs, "
+        f"{plain(config.model)} on {config.dataset} ({config.imbalance}: {max(counts):,} to "
+        f"{min(counts):,} training images a class), {plain(config.loss)}, class weights "
+        f"{config.class_weights}, sampler {plain(config.sampler)}, {len(result.history)} epochs, "
         f"seed {config.seed}; {_chosen(result)}.",
         "",
         "| metric | test | 95 % interval |",
@@ -59,11 +85,17 @@ def description(result: RunResult, resolved: Resolved) -> str:
             for name, text in HEADLINES.items()
         ),
         "",
-        *(f"{note[:1].upper()}{note[1:]}.\n" for note in result.analysis.notes),
-        f"Repeat: `{command(resolved)}`",
+        *(f"{plain(note[:1].upper() + note[1:])}.\n" for note in result.analysis.notes),
+        f"Repeat: {_code(command(resolved))}",
     ]
     note = recipe_note(resolved)
     return "\n".join([*lines, "", note] if note else lines)
+
+
+def _code(text: str) -> str:
+    """As code in Markdown, whatever stands in it."""
+    text = " ".join(text.split())
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 def _sure(result: RunResult) -> str:
@@ -101,7 +133,7 @@ def _chosen(result: RunResult) -> str:
     )
 
 
-def closing(result: RunResult, uri: str, run: mlflow.ActiveRun) -> str:
+def closing(result: RunResult, uri: str, run: Session) -> str:
     """The last lines on the terminal: headline figures, and where to look."""
     width = max(map(len, HEADLINES.values()))
     lines = ["", f"Result on {result.facts['images']['test']:,} test images"]
@@ -110,13 +142,36 @@ def closing(result: RunResult, uri: str, run: mlflow.ActiveRun) -> str:
     skipped = result.facts["skipped_images"]
     if skipped:
         lines.append(f"  {len(skipped)} unreadable files were skipped; config.json names them")
-    ids = run.info.experiment_id, run.info.run_id
-    lines += [
-        *how_to_open(uri),
-        f"This run:  {view.run_address(server(uri), *ids)}",
-        f"All runs:  {view.address(server(uri), ids[0])}",
-    ]
+    if run.uploader is None:
+        return "\n".join(lines)
+    lines += how_to_open(uri)
+    ids = run.journal.state["experiment_id"], run.journal.state["run_id"]
+    if all(ids):
+        lines += [
+            f"This run:  {view.run_address(server(uri), *ids)}",
+            f"All runs:  {view.address(server(uri), ids[0])}",
+        ]
     return "\n".join(lines)
+
+
+def of_upload(run: Session, uploaded: bool) -> list[str]:
+    """What a person must know of the upload: nothing where all is told to MLflow."""
+    journal, uploader = run.journal, run.uploader
+    lines = []
+    if journal.lost_files:
+        lines.append(f"{journal.lost_files} files were left out, as the disk was full")
+    if uploader is None:
+        lines.append(f"Recorded offline in {journal.folder}")
+    elif not uploaded:
+        lines.append(
+            f"MLflow does not take the run ({str(uploader.problem)[:150]}); the rest of it lies in "
+            f"{journal.folder}"
+        )
+    if uploader is None or not uploaded:
+        lines.append(f"Upload it with: imbalance-study sync {journal.id}")
+    elif uploader.refused:
+        lines.append(f"MLflow refused {len(uploader.refused)} records: {uploader.refused[0]}")
+    return [" ".join(line.split())[:500] for line in lines]
 
 
 def server(uri: str) -> str:

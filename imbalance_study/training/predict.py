@@ -17,6 +17,7 @@ from imbalance_study.evaluation.metrics import (
     confusion_matrix,
 )
 from imbalance_study.models.classifier import Classifier
+from imbalance_study.training.distributed import ALONE, Group
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -63,11 +64,17 @@ def predict(
     *,
     features: bool = False,
     batch_size: int = 500,
+    group: Group = ALONE,
 ) -> Predictions:
-    """One pass in order: logits, and the penultimate features when asked for."""
+    """One pass in order: logits, and the penultimate features when asked for.
+
+    The processes of a `group` share the pass, and each gets all of it.
+    """
     was_training = model.training
     model.eval()
-    indices = torch.arange(len(batches))
+    count = len(batches)
+    group = group if count >= group.size else ALONE
+    indices = torch.arange(count)[group.part(count)]
     logits, penultimate = [], []
     for batch in batches.epoch(indices, batch_size):
         with autocast(batches.device, precision):
@@ -77,8 +84,10 @@ def predict(
             penultimate.append(found.float())
     model.train(was_training)
     return Predictions(
-        torch.cat(logits).cpu().numpy(),
-        torch.cat(penultimate).cpu().numpy() if features else np.empty((len(batches), 0), "f4"),
+        group.gather(torch.cat(logits), count).cpu().numpy(),
+        group.gather(torch.cat(penultimate), count).cpu().numpy()
+        if features
+        else np.empty((count, 0), "f4"),
         batches.targets.numpy(),
     )
 

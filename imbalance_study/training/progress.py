@@ -27,6 +27,7 @@ class Progress:
         self._bar: Any = None
         self._started = time.perf_counter()
         self._seen = 0
+        self._done = 0
 
     def __enter__(self) -> Progress:
         return self
@@ -39,6 +40,10 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+    def resume(self, epochs: int) -> None:
+        """So many epochs were done before this process began."""
+        self._done = epochs
 
     def start_epoch(self, epoch: int, images: int) -> None:
         """Open the bar of an epoch (counted from 1) of so many images."""
@@ -72,7 +77,7 @@ class Progress:
         if not self._enabled:
             return
         spent = time.perf_counter() - self._started
-        left = spent / epoch * (self._epochs - epoch)
+        left = spent / (epoch - self._done) * (self._epochs - epoch)
         parts = [f"epoch {epoch}/{self._epochs}"]
         for name, text in _COLUMNS.items():
             if name in metrics:

@@ -7,8 +7,12 @@ import math
 import torch
 from torch import Tensor
 
+from imbalance_study.training.distributed import ALONE, Group
 
-def batch_loss(losses: Tensor, weights: Tensor, hard_fraction: float = 1.0) -> Tensor:
+
+def batch_loss(
+    losses: Tensor, weights: Tensor, hard_fraction: float = 1.0, group: Group = ALONE
+) -> Tensor:
     """``sum(w * l) / sum(w)``: the scale of the weights never moves the learning rate.
 
     With `hard_fraction` below 1 only the ``ceil(hard_fraction * N)`` examples with the largest
@@ -19,6 +23,8 @@ def batch_loss(losses: Tensor, weights: Tensor, hard_fraction: float = 1.0) -> T
         losses: (N,) one value per example.
         weights: (N,) the class weight of each example, positive.
         hard_fraction: Share of the batch that counts.
+        group: Processes that share the batch, each with its `Group.part` of the examples; the sum
+            of the values that they get is the loss of the batch.
 
     Raises:
         ValueError: `hard_fraction` is outside (0, 1].
@@ -26,10 +32,20 @@ def batch_loss(losses: Tensor, weights: Tensor, hard_fraction: float = 1.0) -> T
     if not 0 < hard_fraction <= 1:
         raise ValueError(f"hard_fraction must be in (0, 1], got {hard_fraction:g}")
     if hard_fraction < 1:
-        kept = math.ceil(hard_fraction * len(losses))
-        losses, hardest = losses.topk(kept)
-        weights = weights[hardest]
-    return (weights * losses).sum() / weights.sum()
+        hardest = _hardest(losses.detach(), hard_fraction, group)
+        losses, weights = losses[hardest], weights[hardest]
+    return (weights * losses).sum() / group.sum(weights.sum())
+
+
+def _hardest(losses: Tensor, fraction: float, group: Group) -> Tensor:
+    """Which of this process's examples are among the hardest of all: their indices."""
+    if group.size == 1:
+        return losses.topk(math.ceil(fraction * len(losses))).indices
+    count = int(group.sum(torch.tensor(len(losses), device=losses.device)))
+    everyone = group.gather(losses, count)
+    chosen = torch.zeros(count, dtype=torch.bool, device=losses.device)
+    chosen[everyone.topk(math.ceil(fraction * count)).indices] = True
+    return chosen[group.part(count)].nonzero()[:, 0]
 
 
 def mixed_batch_loss(
@@ -39,6 +55,7 @@ def mixed_batch_loss(
     weights_a: Tensor,
     weights_b: Tensor,
     hard_fraction: float = 1.0,
+    group: Group = ALONE,
 ) -> Tensor:
     """Batch loss of mixed examples, `lam` of each being of class a and the rest of class b.
 
@@ -53,10 +70,12 @@ def mixed_batch_loss(
         weights_a: (N,) class weights of the first targets, positive.
         weights_b: (N,) class weights of the second targets, positive.
         hard_fraction: As in `batch_loss`.
+        group: As in `batch_loss`.
     """
     share_a, share_b = lam * weights_a, (1 - lam) * weights_b
     weights = share_a + share_b
-    return batch_loss((share_a * losses_a + share_b * losses_b) / weights, weights, hard_fraction)
+    losses = (share_a * losses_a + share_b * losses_b) / weights
+    return batch_loss(losses, weights, hard_fraction, group)
 
 
 def active_class_weights(weights: Tensor, progress: float, defer: float) -> Tensor:

@@ -18,6 +18,7 @@ class Best:
     Attributes:
         metric: The watched metric, or ``last`` when nothing is selected.
         epoch: Number of the best epoch; 0 before there is one.
+        value: Its score; higher is better.
         state: Its weights on the CPU.
     """
 
@@ -25,7 +26,7 @@ class Best:
         self.metric = metric
         self.epoch = 0
         self.state: State | None = None
-        self._value = -math.inf
+        self.value = -math.inf
 
     def score(self, metrics: Mapping[str, float]) -> float:
         """The watched metric, turned so that higher is better; 0 for ``last``."""
@@ -33,8 +34,8 @@ class Best:
 
     def offer(self, epoch: int, score: float, model: Classifier) -> None:
         """Keep the weights if they are the best yet; NaN never is."""
-        if self.metric != "last" and score > self._value:
-            self.epoch, self._value, self.state = epoch, score, cpu_state(model)
+        if self.metric != "last" and score > self.value:
+            self.epoch, self.value, self.state = epoch, score, cpu_state(model)
 
 
 def higher_is_better(metrics: Mapping[str, float], name: str) -> float:

@@ -1,0 +1,165 @@
+"""Does a search pay? The winner of a study against the untuned remedies at the same budget, on the
+real long-tailed CIFAR-10.
+
+    python benchmarks/tuned.py --data_dir DIR --parallel 2 --out results/tuned.jsonl
+
+The study searches losses, samplers and optimizers on a balanced validation part; batch size and
+updates are fixed, so that a trial costs what an untuned run costs. Then the winner and each untuned
+remedy are trained with every seed, on the same images, initial weights and order, and the winner is
+compared with that remedy which does best on the test set, which favours the remedy. What was
+stopped goes on: the trials are kept in the study, finished runs in --out.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import remedies
+import store
+import tables
+
+from imbalance_study import config
+from imbalance_study.studies import conduct, job, records, space
+from imbalance_study.studies.search import Search, open_storage
+from imbalance_study.studies.settings import Settings
+
+WINNER = "winner of the study"
+UNTUNED = 6  # remedies that the winner is compared with
+METRIC = "test/balanced_accuracy"
+HEADER = (
+    *("settings", "balanced accuracy of each seed, %", "mean", "winner minus it"),
+    *("twice its error", "exceeds it", "seconds a run"),
+)
+FIXED: dict[str, Any] = {
+    "dataset": "cifar10",
+    "imbalance_ratio": 100,
+    "image_size": 24,
+    "validation": "balanced:per_class=50",
+    "model": "resnet20",
+    "augment": "crop+flip",
+    "epochs": 10,
+    "steps_per_epoch": 150,
+    "batch_size": 64,
+    "schedule": "cosine:warmup=1",
+}
+
+
+def main(words: list[str]) -> int:
+    parser = store.parser(__doc__ or "", out="tuned.jsonl")
+    parser.set_defaults(seeds=5)
+    parser.add_argument("--trials", type=int, default=40, help="trials of the study")
+    parser.add_argument("--search", default="loss|sampler|optimizer", help="groups, apart by |")
+    options = parser.parse_args(words)
+    knobs = {name: str(value) for name, value in (FIXED | store.given(options)).items()}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    folder = options.out.parent.absolute()
+    settings = Settings(
+        study=f"tuned-{options.out.stem}",
+        trials=options.trials,
+        search=options.search,
+        winner_seeds=0,
+        workers=options.parallel,
+        storage=str(folder / f"{options.out.stem}.journal"),
+    )
+    tracked = {"tracking_uri": f"sqlite:///{folder / options.out.stem}.db"}
+    best, found = searched(settings, knobs | tracked, run=not options.summary)
+    settled = {WINNER: found.fixed | best.knobs}
+    untuned = list(space.baselines(found).items())[:UNTUNED]
+    settled |= {name: values_of(found, values) for name, values in untuned}
+    jobs = [
+        store.Job(name, config.resolve(values | tracked | {"seed": seed}).config)
+        for seed in range(options.seeds)
+        for name, values in settled.items()
+    ]
+    rows = store.rows_for(jobs, options)
+    lines = [
+        table(rows),
+        "",
+        f"- The winner is trial {best.number} of {options.trials}: "
+        f"`{' '.join(f'{name}={value}' for name, value in best.knobs.items())}`, "
+        f"{100 * best.values[0]:.2f} % on validation.",
+        verdict(rows),
+        tables.provenance(rows, "tuned.py", words),
+    ]
+    tables.publish("\n".join(lines), options.out)
+    return 0
+
+
+def searched(
+    settings: Settings, knobs: dict[str, str], *, run: bool
+) -> tuple[records.Trial, space.Space]:
+    """The winner of the study, after what is missing of it, and its space.
+
+    Raises:
+        ValueError: No trial is complete.
+    """
+    if run:
+        conduct.run(settings, knobs)
+    ready = job.ready(settings, knobs)
+    study = Search(open_storage(ready.place, settings.patience), ready.plan)
+    order = records.ranked(study.records(), ready.plan.goals)
+    if not order:
+        raise ValueError("the study has no complete trial; run it first")
+    return order[0], ready.plan.space
+
+
+def values_of(found: space.Space, values: dict[str, Any]) -> dict[str, Any]:
+    """The knobs of a baseline."""
+    resolved = space.knobs_of(found, values)
+    return {
+        name: getattr(resolved.config, name)
+        for name, origin in resolved.origins.items()
+        if origin == "given"
+    }
+
+
+def table(rows: Sequence[store.Row]) -> str:
+    """Each setting with its seeds, and what the winner is ahead of it, paired by seed."""
+    lines = []
+    for name in dict.fromkeys(row["name"] for row in rows):
+        mine = [row for row in rows if row["name"] == name]
+        values = tables.percents(mine, METRIC)
+        apart = remedies.compared(differences(rows, name)) if name != WINNER else ("", "", "")
+        lines.append(
+            [
+                name,
+                ", ".join(f"{value:.2f}" for value in values),
+                f"{statistics.fmean(values):.2f}",
+                *apart,
+                f"{statistics.fmean(row['seconds'] for row in mine):.0f}",
+            ]
+        )
+    return tables.markdown(HEADER, lines)
+
+
+def differences(rows: Sequence[store.Row], name: str) -> list[float]:
+    """The winner minus another, in points, for each seed that both have."""
+    values = {(row["name"], row["seed"]): tables.percents([row], METRIC)[0] for row in rows}
+    seeds = [seed for kind, seed in values if kind == name and (WINNER, seed) in values]
+    return [values[WINNER, seed] - values[name, seed] for seed in seeds]
+
+
+def verdict(rows: Sequence[store.Row]) -> str:
+    """The winner against the best untuned remedy, in a sentence."""
+    means = {
+        name: statistics.fmean(tables.percents([r for r in rows if r["name"] == name], METRIC))
+        for name in dict.fromkeys(row["name"] for row in rows)
+        if name != WINNER
+    }
+    best = max(means, key=lambda name: means[name], default="")
+    apart = differences(rows, best)
+    if len(apart) < 2:
+        return "- Too few seeds to say whether the search pays."
+    mean, error = statistics.fmean(apart), 2 * statistics.stdev(apart) / math.sqrt(len(apart))
+    return (
+        f"- Against {best}, the best untuned remedy on the test set, the winner is "
+        f"{mean:+.2f} points, twice the standard error being {error:.2f}: the search "
+        f"{'pays' if mean > error else 'is not shown to pay'}."
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(store.guarded(main))

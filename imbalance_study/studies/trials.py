@@ -1,0 +1,155 @@
+"""The trials of one process: claimed, trained without the test set, judged."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from imbalance_study import experiment
+from imbalance_study.config import Resolved, resolve
+from imbalance_study.models import complexity
+from imbalance_study.studies import processes, space
+from imbalance_study.studies.job import Job
+from imbalance_study.studies.search import Claim, Search
+from imbalance_study.studies.settings import Objective
+from imbalance_study.tracking import run as tracked
+from imbalance_study.tracking import study as told
+from imbalance_study.training.finite import Diverged
+from imbalance_study.training.loop import EpochResult
+
+# A trial is judged, not looked at.
+_PLAIN = {"analyses": "none", "system_metrics": "false", "figure_every": "0"}
+_DECORATION = ("gradcam_layers", "colormap")
+_IN_A_ROW = 3  # failures of one process that end it
+_LATENCY_SECONDS = 0.3
+
+
+def work(found: Search, job: Job, parent: str) -> bool:
+    """Run trials while there are some to run.
+
+    Returns:
+        Whether the study has all of them; otherwise other processes still run the last ones.
+
+    Raises:
+        Exception: That of a trial, where none has ended yet or several failed one after the other.
+    """
+    failures = 0
+    while True:
+        dead = found.reap()
+        if dead:
+            told.close_trials(parent, dead)
+        if found.ended() >= job.plan.trials:
+            return True
+        claim = found.claim()
+        if claim is None:
+            return False
+        try:
+            with processes.Heartbeat(claim.beat, job.settings.patience / 6):
+                _carry_out(found, job, parent, claim)
+            failures = 0
+        except Exception as error:
+            failures += 1
+            found.fail(claim, again=False)
+            told.mark(claim.run_id, "failed")
+            if failures == _IN_A_ROW or not found.ended():
+                raise
+            print(f"trial {claim.number:3}  failed: {error}", flush=True)
+        except BaseException:  # Ctrl-C, SIGTERM
+            found.fail(claim, again=True)
+            told.mark(claim.run_id, "failed")
+            raise
+
+
+_ended_at: list[float] = []  # when the trial before ended, in this process
+
+
+def _carry_out(found: Search, job: Job, parent: str, claim: Claim) -> None:
+    """Train and judge one point."""
+    goals, begun = job.plan.goals, time.perf_counter()
+    resolved = found.propose(claim).resolved
+    shown = _knobs(resolved, job)
+    claim.note(knobs=shown)
+
+    def look(epoch: EpochResult) -> None:
+        if epoch.epoch == 0:
+            claim.run_id = told.active_run_id()
+            if _ended_at:
+                claim.note(gap=time.perf_counter() - _ended_at[-1])
+        elif len(goals) == 1:
+            value = epoch.metrics[goals[0].name]
+            if math.isfinite(value) and claim.is_hopeless(epoch.epoch, value):
+                told.mark(claim.run_id, "pruned")
+                raise tracked.EndedEarly
+
+    try:
+        result = tracked.train(
+            _plain(resolved, claim),
+            tags={told.NAME: job.plan.name, told.TRIAL: str(claim.number), told.STATE: "running"},
+            parent=parent,
+            on_epoch=look,
+            show_progress=False,
+            test=False,
+        )
+    except (tracked.EndedEarly, Diverged) as stop:
+        found.prune(claim)
+        told.mark(claim.run_id, "pruned", status="FINISHED")
+        outcome = "diverged" if isinstance(stop, Diverged) else "pruned"
+    else:
+        values, error = judge(result, goals)
+        if math.isfinite(error):
+            claim.note(standard_error=error)
+        found.complete(claim, values)
+        told.mark(claim.run_id, "complete")
+        told.best_so_far(parent, goals[0].name, found.best(), claim.number)
+        outcome = " ".join(f"{value:.4g}" for value in values)
+    _ended_at[:] = [time.perf_counter()]
+    settings = " ".join(f"{name}={value}" for name, value in shown.items())
+    seconds = _ended_at[0] - begun
+    print(f"trial {claim.number:3}  {outcome:9}  {seconds:5.1f} s  {settings}", flush=True)
+
+
+def _knobs(resolved: Resolved, job: Job) -> dict[str, str]:
+    """The knobs that the search decides, as they were resolved."""
+    config = resolved.config
+    names = dict.fromkeys(axis.writes.partition(":")[0] for axis in job.plan.space.axes)
+    values = {name: getattr(config, name) for name in names}
+    if config.recipe == "none":  # what is off need not be said
+        off = {name for name in space.OFF if values.get(name) == getattr(type(config), name)}
+        values = {name: value for name, value in values.items() if name not in off}
+    return {name: str(value) for name, value in values.items()}
+
+
+def _plain(resolved: Resolved, claim: Claim) -> Resolved:
+    """A trial's configuration, without what is looked at afterwards."""
+    given = {
+        name: getattr(resolved.config, name)
+        for name, origin in resolved.origins.items()
+        if origin == "given" and name not in _DECORATION
+    }
+    return resolve(given | _PLAIN | {"run_name": f"trial {claim.number}"})
+
+
+def judge(
+    result: experiment.RunResult, goals: tuple[Objective, ...]
+) -> tuple[tuple[float, ...], float]:
+    """The objectives of a finished trial, and the standard error of the first (NaN: unknown)."""
+    name = goals[0].name
+    value = result.history[result.fit.best_epoch - 1].metrics[name]
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value} and judges nothing; choose another objective")
+    error = math.nan
+    if name == "val/balanced_accuracy":
+        error = result.metrics["selected_val/balanced_accuracy_standard_error"]
+    elif name == "val/accuracy":
+        error = math.sqrt(value * (1 - value) / len(result.data.split.val))
+    return (value, *(_cost(goal.name, result) for goal in goals[1:])), error
+
+
+def _cost(name: str, result: experiment.RunResult) -> float:
+    size, device = result.data.image_size, result.machine.device
+    if name == "macs":
+        return float(complexity.macs(result.model, size))
+    times = complexity.latency(
+        result.model, size, device, batch_sizes=(1,), seconds=_LATENCY_SECONDS
+    )
+    return times[1].median_ms

@@ -1,0 +1,59 @@
+"""Which process records a run, and whether it is still there."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+HOST, PID = "host", "pid"
+PROCESS = "imbalance_study.process"
+HEARTBEAT = "imbalance_study.heartbeat"  # seconds since 1970
+
+
+def tags() -> dict[str, str]:
+    """The tags that tell this process from every other, on this machine or another one."""
+    own = os.getpid()
+    return {HOST: platform.node(), PID: str(own), PROCESS: f"{_machine()} {own} {_started(own)}"}
+
+
+def gone(run_tags: Mapping[str, str]) -> bool | None:
+    """Whether the process of a run is gone; None where that cannot be told from here.
+
+    It can be told on the same machine, since the same start of it, within the same container.
+    """
+    machine, _, process = run_tags.get(PROCESS, "").partition(" ")
+    pid, _, started = process.partition(" ")
+    if machine != _machine() or not pid.isdigit():
+        return None
+    return _started(int(pid)) != started
+
+
+def _machine() -> str:
+    """This start of this machine, and the namespace that its process ids belong to."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid').strip('pid:[]')}"
+    except OSError:
+        import psutil
+
+        return f"{platform.node()}/{psutil.boot_time():.0f}"
+
+
+def _started(pid: int) -> str:
+    """When a process started, in the system's own count; nothing where there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return ""
+    except OSError:
+        return ""
+    import psutil
+
+    try:
+        return f"{psutil.Process(pid).create_time():.0f}"
+    except psutil.Error:
+        return ""

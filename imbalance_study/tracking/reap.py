@@ -1,0 +1,95 @@
+"""Runs that say RUNNING although their process is gone: found, and marked FAILED."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from imbalance_study.tracking import process, store, summary
+
+# Seconds without a sign of life after which a process on another machine counts as gone.
+SILENCE = 300.0
+_NOTE = "mlflow.note.content"
+
+
+class Ghost(NamedTuple):
+    """A run without a process."""
+
+    run_id: str
+    name: str
+    experiment: str
+    why: str
+
+
+def reap(
+    tracking_uri: str = "auto", *, silence: float = SILENCE, dry_run: bool = False
+) -> Iterator[Ghost]:
+    """Find ghosts, and mark them FAILED with a note and the time of their last sign of life.
+
+    On the machine where a run began its process is looked for. Elsewhere, or after a restart of
+    the machine, a run counts as gone that gave no sign of life for `silence` seconds. Runs that are
+    not ours carry no such tags and are left alone.
+
+    Args:
+        tracking_uri: The store; see `store.connect`.
+        silence: In seconds.
+        dry_run: Find them alone.
+
+    Yields:
+        The ghosts.
+
+    Raises:
+        ValueError: The store cannot be reached.
+    """
+    store.connect(tracking_uri)
+    client = MlflowClient()
+    for experiment in client.search_experiments():
+        token: str | None = ""
+        while token is not None:
+            found = client.search_runs(
+                [experiment.experiment_id],
+                "attributes.status = 'RUNNING'",
+                max_results=1000,
+                page_token=token or None,
+            )
+            for run in found:
+                why = _why(run, silence)
+                if why:
+                    if not dry_run:
+                        _mark(client, run, why)
+                    yield Ghost(run.info.run_id, run.info.run_name, experiment.name, why)
+            token = found.token or None
+
+
+def _why(run: Run, silence: float) -> str:
+    """Why a run counts as gone; nothing where it does not."""
+    tags = run.data.tags
+    if process.PROCESS not in tags:
+        return ""
+    gone = process.gone(tags)
+    host, pid = tags.get(process.HOST, "?"), tags.get(process.PID, "?")
+    seen = _last_seen(run)
+    if gone is None:
+        gone = time.time() - seen > silence
+        said = datetime.fromtimestamp(seen).astimezone().isoformat(" ", "seconds")
+        return f"process {pid} on {host} gave its last sign of life at {said}" if gone else ""
+    return f"process {pid} on {host} is gone" if gone else ""
+
+
+def _last_seen(run: Run) -> float:
+    """Seconds since 1970."""
+    try:
+        return float(run.data.tags[process.HEARTBEAT])
+    except (KeyError, ValueError):
+        return float(run.info.start_time) / 1000
+
+
+def _mark(client: MlflowClient, run: Run, why: str) -> None:
+    note = "\n\n".join(filter(None, [run.data.tags.get(_NOTE, ""), summary.failure(why)]))
+    client.set_tag(run.info.run_id, _NOTE, note)
+    client.set_terminated(run.info.run_id, "FAILED", int(_last_seen(run) * 1000))

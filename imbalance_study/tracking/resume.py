@@ -1,0 +1,135 @@
+"""A run that was broken off, continued as the same run of MLflow."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from imbalance_study.config import Config, Resolved
+from imbalance_study.experiment import RunResult
+from imbalance_study.tracking import place, run, store, sync
+from imbalance_study.tracking.journal import Journal
+from imbalance_study.training import checkpoint, distributed
+
+
+class _Left(NamedTuple):
+    """What a run left on this machine."""
+
+    state: dict[str, Any]  # of its newest whole checkpoint
+    folder: Path  # where it was started
+    uri: str  # the store that it was meant for
+
+
+def resume(
+    run_id: str,
+    *,
+    tracking_uri: str = "auto",
+    tracking: str = "auto",
+    cache_dir: str = "auto",
+    show_progress: bool = True,
+) -> RunResult:
+    """Go on with a run from its newest whole checkpoint, in the folder where it was started.
+
+    Args:
+        run_id: The run, or ``runs:/<id>``.
+        tracking_uri: Where it is recorded; ``auto``: where it began.
+        tracking: ``online``, ``offline``, or ``auto``: as it began.
+        cache_dir: Where its checkpoints lie; see `place.folder_of`.
+        show_progress: Show progress and, at the end, results and links.
+
+    Raises:
+        ValueError: There is no such run or no whole checkpoint of it, it is finished or still
+            running, or the data, the versions or the machine are no longer those it began with.
+    """
+    run_id = run_id.removeprefix("runs:/").strip("/")
+    left = _left(run_id, tracking_uri, cache_dir)
+    resolved = _resolved(left, tracking, cache_dir)
+    with contextlib.chdir(left.folder):
+        first = not distributed.assists()
+        online = resolved.config.tracking == "online" and not run_id.startswith(place.OFFLINE)
+        if first and online:
+            _check_store(run_id, left.uri)
+        if first and show_progress:
+            epoch = left.state["fit"]["history"][-1]["epoch"]
+            print(f"going on with run {run_id} after epoch {epoch}", file=sys.stderr, flush=True)
+        return run.train(
+            resolved,
+            show_progress=show_progress,
+            run_id=run_id,
+            state=left.state,
+        )
+
+
+def _left(run_id: str, tracking_uri: str, cache_dir: str) -> _Left:
+    """What is on this machine of a run that no other process has in hand."""
+    folder = place.folder_of(run_id, cache_dir)
+    if not (folder / place.CHECKPOINTS).is_dir():
+        raise _without_checkpoint(run_id, tracking_uri, folder)
+    uri = tracking_uri
+    if not distributed.assists():  # the first process has the journal
+        journal = Journal(folder)
+        uri, status = sync.meant(journal, tracking_uri), journal.ended
+        journal.close()
+        if status == "FINISHED":
+            raise ValueError(f"run {run_id} is FINISHED: there is nothing to resume")
+    state = checkpoint.newest(folder / place.CHECKPOINTS, lambda line: print(line, file=sys.stderr))
+    if state is None:
+        raise _without_checkpoint(run_id, tracking_uri, folder)
+    return _Left(state, Path(state["started_in"]), _absolute(uri))
+
+
+def _without_checkpoint(run_id: str, tracking_uri: str, folder: Path) -> ValueError:
+    """Why there is nothing to go on from, as far as the store knows."""
+    record = None
+    with contextlib.suppress(Exception):
+        store.connect(tracking_uri)
+        record = mlflow.MlflowClient().get_run(run_id)
+    if record is None:
+        return ValueError(
+            f"there is no checkpoint of run {run_id!r} in {folder}; is it this machine, this "
+            "cache_dir, this id?"
+        )
+    if record.info.status == "FINISHED":
+        return ValueError(f"run {run_id} is FINISHED: there is nothing to resume")
+    host = record.data.tags.get("host", "another machine")
+    return ValueError(
+        f"run {run_id} is {record.info.status} and has no checkpoint in {folder}: it began on "
+        f"{host}, is a child of a comparison or study, or ended before its first epoch did"
+    )
+
+
+def _resolved(left: _Left, tracking: str, cache_dir: str) -> Resolved:
+    known = {field.name for field in dataclasses.fields(Config)}
+    config = {name: value for name, value in left.state["config"].items() if name in known}
+    config["tracking_uri"] = left.uri
+    if tracking != "auto":
+        config["tracking"] = tracking
+    if cache_dir != "auto":
+        config["cache_dir"] = str(Path(cache_dir).expanduser().absolute())
+    return Resolved(Config(**config), dict(left.state["origins"]))
+
+
+def _check_store(run_id: str, uri: str) -> None:
+    shown = store.without_password(store.connect(uri))
+    try:
+        record = mlflow.MlflowClient().get_run(run_id)
+    except MlflowException as error:
+        raise ValueError(f"unknown run {run_id!r} in {shown}") from error
+    if record.info.status == "FINISHED":
+        raise ValueError(f"run {run_id} is FINISHED: there is nothing to resume")
+    if record.info.lifecycle_stage == "deleted":
+        raise ValueError(f"run {run_id} is deleted; restore it first")
+
+
+def _absolute(uri: str) -> str:
+    """The address of a sqlite file, whatever the current folder will be."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.is_absolute() or not path.exists():
+        return uri
+    return f"sqlite:///{path.absolute()}"

@@ -1,0 +1,245 @@
+"""A run that is being recorded: begun or joined, fed through its journal, ended with the truth."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+import mlflow
+from mlflow.tracking import fluent
+from mlflow.tracking.context import registry
+
+from imbalance_study.config import Config
+from imbalance_study.tracking import journal as journals
+from imbalance_study.tracking import place, process, store, summary
+from imbalance_study.tracking.journal import Journal
+from imbalance_study.tracking.system import SystemMetrics
+from imbalance_study.tracking.uploader import Uploader
+
+# Seconds that the end of a run waits for a store that does not answer; less after a signal, as
+# the sender may not wait long.
+PATIENCE = 20.0
+_HURRY = 5.0
+_NOTE = "mlflow.note.content"
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """How MLflow names a run; offline, the name of its journal and no experiment."""
+
+    run_id: str
+    experiment_id: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """A run that is being recorded."""
+
+    info: Info
+    journal: Journal
+    uploader: Uploader | None  # None: offline
+    parent: Journal | None
+
+
+class EndedEarly(Exception):
+    """What a hook raises to end a run that is finished all the same: a pruned trial."""
+
+
+@contextlib.contextmanager
+def session(
+    config: Config,
+    tags: Mapping[str, str] | None = None,
+    *,
+    parent: str = "",
+    run_id: str = "",
+) -> Iterator[Session]:
+    """Start a run or join that of ``mlflow run``; its status afterwards tells what happened.
+
+    Where a run is active already, the new one becomes its child, in the same experiment; a child
+    is recorded even when the store cannot be reached any more.
+
+    A signal to terminate becomes SystemExit, so that the status is written; it and Ctrl-C leave
+    the run KILLED, every other error FAILED.
+
+    Args:
+        config: Its knobs of tracking count; the store is connected to.
+        tags: Of the run, there from its start on.
+        parent: Id of the run that it becomes a child of, where none is active in this process.
+        run_id: A run of before that goes on, instead of a new one.
+
+    Raises:
+        ValueError: The store cannot be reached.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_signals_as_exit())
+        begun = _begin(config, tags or {}, parent, run_id)
+        stack.enter_context(journals.activated(begun.journal))
+        sampling = SystemMetrics(begun.journal) if config.system_metrics else None
+        status, patience = "FAILED", PATIENCE
+        try:
+            with sampling or contextlib.nullcontext():
+                yield begun
+            status = "FINISHED"
+        except EndedEarly:
+            status = "FINISHED"
+            raise
+        except (KeyboardInterrupt, SystemExit):
+            status, patience = "KILLED", _HURRY
+            raise
+        except Exception as error:
+            begun.journal.strict = False
+            if not begun.journal.has_tag(_NOTE):  # what was found out matters more
+                begun.journal.tags({_NOTE: summary.failure(store.scrub(str(error)))})
+            raise store.problem(error) or error from error
+        finally:
+            _end(begun, status, patience)
+
+
+def _begin(config: Config, tags: Mapping[str, str], above: str, run_id: str) -> Session:
+    parent = journals.active()
+    above = parent.id if parent else above
+    found = registry.resolve_tags(process.tags() | dict(tags))
+    own = {name: store.scrub(str(text)) for name, text in found.items()}
+    run = None
+    if config.tracking == "online" and not run_id.startswith(place.OFFLINE):
+        try:
+            store.connect(config.tracking_uri)
+            run = _mlflow_run(config, own, above, run_id)
+        except Exception as error:
+            if parent is None:
+                raise store.problem(error) or error from error
+    if run is not None:
+        info = Info(run.info.run_id, run.info.experiment_id)
+    else:
+        info = Info(run_id or f"{place.OFFLINE}{uuid.uuid4().hex[:20]}", "")
+    try:
+        journal = _journal(config, info, _start(config, own, parent, above), joins=bool(run_id))
+    except BaseException:
+        if run is not None:
+            mlflow.end_run("FAILED")
+        raise
+    offline = config.tracking == "offline"
+    uri = "" if offline else mlflow.get_tracking_uri()
+    journal.state["store"] = store.without_password(uri)
+    if run is not None:
+        journal.state |= {"run_id": info.run_id, "experiment_id": info.experiment_id}
+    journal.save_state()
+    uploader = None
+    if not offline:
+        uploader = Uploader(journal, uri)
+        uploader.start()
+    return Session(info, journal, uploader, parent)
+
+
+def _journal(config: Config, info: Info, start: dict[str, Any], *, joins: bool) -> Journal:
+    folder = place.folder_of(info.run_id, config.cache_dir)
+    try:
+        journal = Journal(folder)
+        journal.strict = True
+        journal.append("start", start)
+    except OSError as error:
+        raise OSError(
+            f"the journal of the run goes to {folder}, which cannot be written "
+            f"({error.strerror or error}); choose another place with cache_dir=FOLDER or the "
+            "variable IMBALANCE_STUDY_CACHE"
+        ) from error
+    if joins:
+        journal.tags(start["tags"])
+    journal.strict = False
+    return journal
+
+
+def _start(
+    config: Config, tags: Mapping[str, str], parent: Journal | None, above: str
+) -> dict[str, Any]:
+    experiment = parent.begun["experiment"] if parent else config.experiment
+    return {
+        "experiment": experiment,
+        "name": summary.run_name(config),
+        "time": journals.now(),
+        "tags": dict(tags),
+        "parent": above,
+    }
+
+
+def _mlflow_run(
+    config: Config, tags: Mapping[str, str], above: str, run_id: str
+) -> mlflow.ActiveRun:
+    """Start the run, or join it; MLflow's own functions then know it as the active one."""
+    active = mlflow.active_run()
+    parent = active or (mlflow.get_run(above) if above else None)
+    joins = "MLFLOW_RUN_ID" in os.environ
+    name = None if run_id or (config.run_name == "auto" and joins) else summary.run_name(config)
+
+    def begin() -> mlflow.ActiveRun:
+        if not (joins or run_id) and parent is None:
+            mlflow.set_experiment(config.experiment)
+        return mlflow.start_run(
+            run_id=run_id or None,
+            run_name=name,
+            nested=active is not None,
+            parent_run_id=parent.info.run_id if parent and not run_id else None,
+            experiment_id=parent.info.experiment_id if parent and not run_id else None,
+            tags=dict(tags),
+            log_system_metrics=False,
+        )
+
+    return store.patiently(begin)
+
+
+def _end(begun: Session, status: str, patience: float) -> None:
+    """Record the end, and wait for the upload: in vain for a bounded time alone."""
+    journal, uploader, parent, uploaded = begun.journal, begun.uploader, begun.parent, False
+    journal.strict = False
+    journal.end(status)
+    _leave(begun.info.run_id)
+    if parent is not None and parent.waiting:
+        patience = min(patience, _HURRY / 5)  # the store did not answer the last child either
+    until = time.monotonic() + patience
+    try:
+        uploaded = uploader is not None and uploader.finish(patience, nested=parent is not None)
+        for child in journal.waiting:
+            child.finish(max(0.5, until - time.monotonic()))
+        if uploader is not None and parent is not None and not uploaded:
+            parent.waiting.append(uploader)
+    finally:
+        if uploader is None:
+            journal.close()
+        for line in summary.of_upload(begun, uploaded):
+            print(store.scrub(line), file=sys.stderr, flush=True)
+
+
+def _leave(run_id: str) -> None:
+    """Take the run off MLflow's stack, without the call to the store that `end_run` makes."""
+    active = fluent._active_run_stack.get()
+    if active and active[-1].info.run_id == run_id:
+        active.pop()
+
+
+@contextlib.contextmanager
+def _signals_as_exit() -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [signal.SIGTERM]
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up and signal.getsignal(hang_up) == signal.SIG_DFL:  # nohup ignores it, and stays so
+        numbers.append(hang_up)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,103 @@
+"""Journals that MLflow was not told to the end: found, and uploaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import mlflow
+
+from imbalance_study.tracking import place, process, store
+from imbalance_study.tracking.journal import Journal
+from imbalance_study.tracking.uploader import Uploader
+
+# Seconds that a store may fail before the upload is given up.
+_PATIENCE = 20.0
+
+
+class Outcome(NamedTuple):
+    """What became of one journal."""
+
+    journal: str
+    line: str
+    uploaded: bool
+
+
+def sync(
+    names: Sequence[str] = (), *, tracking_uri: str = "auto", cache_dir: str = "auto"
+) -> Iterator[Outcome]:
+    """Upload journals; what is uploaded already is not uploaded again.
+
+    A run whose process is gone without a word is marked FAILED. Parents go before their children.
+
+    Args:
+        names: Ids of runs, or folders of runs or journals; none: all on this machine.
+        tracking_uri: Where to; ``auto``: the store that the run was meant for where it began
+            online, else as for a training.
+        cache_dir: Where the journals lie.
+
+    Yields:
+        An outcome for each journal, as it is done.
+
+    Raises:
+        ValueError: There is no such journal, or the store cannot be reached.
+    """
+    folders = [_folder(name, cache_dir) for name in names]
+    if not names:
+        folders = [path.parent for path in place.runs_folder(cache_dir).glob(f"*/{place.JOURNAL}")]
+    journals, busy = [], []
+    for folder in folders:
+        try:
+            journals.append(Journal(folder))
+        except ValueError as error:
+            busy.append(Outcome(folder.name, str(error), False))
+    yield from busy
+    for journal in sorted(journals, key=lambda one: one.begun.get("time", 0)):
+        yield _upload(journal, tracking_uri)
+
+
+def _folder(name: str, cache_dir: str) -> Path:
+    path = Path(name).expanduser()
+    if path.name == place.JOURNAL:
+        path = path.parent
+    folder = path if (path / place.JOURNAL).is_dir() else place.folder_of(name, cache_dir)
+    if not (folder / place.JOURNAL).is_dir():
+        raise ValueError(
+            f"there is no journal of {name} in {place.runs_folder(cache_dir)}: it is uploaded, or "
+            "lies elsewhere (cache_dir)"
+        )
+    return folder
+
+
+def _upload(journal: Journal, tracking_uri: str) -> Outcome:
+    if not journal.begun:
+        journal.close()
+        return Outcome(journal.id, "nothing was recorded", True)
+    if not journal.pending(1) and journal.ended:
+        journal.close()
+        return Outcome(journal.id, "is uploaded already", True)
+    uri = store.connect(meant(journal, tracking_uri))
+    if not journal.ended and process.gone(journal.begun["tags"]) is not False:
+        note = "**Failed**: its process ended without a word."
+        journal.tags({"mlflow.note.content": note})
+        journal.end("FAILED")
+    count = len(journal.pending(1_000_000))
+    uploader = Uploader(journal, uri)
+    uploader.start()
+    uploaded = uploader.finish(_PATIENCE)
+    where = f"run {journal.state['run_id']} in {store.without_password(uri)}"
+    if not uploaded:
+        problem = store.scrub(" ".join(str(uploader.problem).split()))[:300]
+        return Outcome(journal.id, f"cannot be uploaded to {where}: {problem}", False)
+    refused = f"; MLflow refused {len(uploader.refused)} records" if uploader.refused else ""
+    return Outcome(journal.id, f"{count} records uploaded to {where}{refused}", True)
+
+
+def meant(journal: Journal, tracking_uri: str) -> str:
+    """The store of a run; with the credentials that the environment has for it."""
+    meant = str(journal.state["store"])
+    if tracking_uri != "auto" or not meant:
+        return tracking_uri
+    here = mlflow.get_tracking_uri()
+    return here if store.without_password(here) == meant else meant

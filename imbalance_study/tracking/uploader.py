@@ -1,0 +1,125 @@
+"""The thread that tells MLflow what a journal holds, while the training goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from imbalance_study.tracking import deliver, process
+from imbalance_study.tracking.journal import Entry, Journal
+
+# Seconds between two uploads while the training goes on; between two signs of life; the longest
+# wait before a failed upload is tried again; and an upload that takes longer than that is given up
+# at the end.
+_PAUSE = 1.0
+_HEARTBEAT = 30.0
+_LONGEST_WAIT = 10.0
+_HANGS = 180.0
+# What the store will not take however often it is asked.
+_REFUSALS = {"INVALID_PARAMETER_VALUE"}
+
+
+class Uploader(threading.Thread):
+    """Uploads a journal in order; what fails is tried again until `finish` gives up."""
+
+    def __init__(self, journal: Journal, uri: str) -> None:
+        super().__init__(daemon=True, name=f"upload {journal.id}")
+        self.journal = journal
+        self.refused: list[str] = []
+        self._uri = uri
+        self._failing_since = 0.0  # monotonic; 0: the last call went well
+        self._went_well = time.monotonic()
+        self._beat = 0.0
+        self.problem: Exception | None = None
+        self._finishing = self._abandoned = False
+
+    def run(self) -> None:
+        """Upload until `finish` was called and nothing is left, or it gave up."""
+        wait = 0.5
+        while not self._abandoned:
+            entries = self.journal.pending()
+            if not entries and self._finishing:
+                break
+            try:
+                self._upload(entries)
+                self._failing_since, wait = 0.0, 0.5
+                self._went_well = time.monotonic()
+                self._pause()
+            except Exception as error:
+                self.problem = error
+                self._failing_since = self._failing_since or time.monotonic()
+                self._sleep(wait)
+                wait = min(2 * wait, 1.0 if self._finishing else _LONGEST_WAIT)
+        self.journal.close()
+
+    def finish(self, patience: float, *, nested: bool = False) -> bool:
+        """Wait for what is left; give up once the store has been failing for `patience` seconds.
+
+        Args:
+            patience: In seconds.
+            nested: Go on in the background after giving up: the process does so too.
+
+        Returns:
+            Whether everything is uploaded.
+        """
+        self._finishing = True
+        asked = time.monotonic()
+        with self.journal.changed:
+            self.journal.changed.notify_all()
+        try:
+            while self.is_alive() and not self._hopeless(asked, patience):
+                self.join(0.05)
+        finally:
+            self._abandoned = not nested
+        return not self.is_alive() and not self.journal.pending(1)
+
+    def _hopeless(self, asked: float, patience: float) -> bool:
+        failing = self._failing_since
+        now = time.monotonic()
+        return bool(failing and now - max(asked, failing) > patience) or (
+            now - max(asked, self._went_well) > _HANGS
+        )
+
+    def _upload(self, entries: list[Entry]) -> None:
+        client = MlflowClient(self._uri)
+        deliver.start(client, self.journal)
+        while entries and not self._abandoned:
+            done = self._tell(client, entries)
+            self.journal.advance(done)
+            entries = entries[done:]
+            self._failing_since, self._went_well = 0.0, time.monotonic()
+        if time.monotonic() - self._beat > _HEARTBEAT and not self.journal.ended:
+            client.set_tag(self.journal.state["run_id"], process.HEARTBEAT, f"{time.time():.0f}")
+            self._beat = time.monotonic()
+
+    def _tell(self, client: MlflowClient, entries: list[Entry]) -> int:
+        """Tell the next entries; one that the store refuses, told alone, is passed over."""
+        for told in (entries, entries[:1]):
+            try:
+                return deliver.deliver(client, self.journal, told)
+            except MlflowException as error:
+                if error.error_code not in _REFUSALS:
+                    raise
+                problem = error
+        self.refused.append(f"{entries[0].op}: {problem}")
+        return 1
+
+    def _pause(self) -> None:
+        """Sleep at least a moment, and until there is something to do."""
+        if not self._finishing:
+            self._sleep(_PAUSE)
+        with self.journal.changed:
+            if not self._finishing and not self.journal.pending(1):
+                self.journal.changed.wait(_HEARTBEAT)
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep, or wake up when the end has come."""
+        until = time.monotonic() + seconds
+        was_finishing = self._finishing
+        with self.journal.changed, contextlib.suppress(RuntimeError):
+            while (left := until - time.monotonic()) > 0 and self._finishing == was_finishing:
+                self.journal.changed.wait(left)

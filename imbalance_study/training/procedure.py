@@ -1,0 +1,85 @@
+"""What `fit` is told, what it tells after each epoch, and what it hands back."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from imbalance_study.models.classifier import Classifier
+from imbalance_study.training.predict import Precision
+from imbalance_study.training.selection import State
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochResult:
+    """What is known after an epoch; epoch 0 is the moment before the first."""
+
+    epoch: int  # finished epochs
+    metrics: dict[str, float]
+    val_recall: npt.NDArray[np.float64] | None = None  # (C,)
+    drawn: npt.NDArray[np.int64] | None = None  # (C,) images of each class that the epoch showed
+    facts: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # epoch 0: what was found out about data and model
+    figures: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # epoch 0: pictures of the data
+    images: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # key -> Figure, while on_epoch runs: what the model sees now
+
+
+@dataclasses.dataclass(frozen=True)
+class Procedure:
+    """How to train: everything `fit` is told beside the model and the data."""
+
+    loss: Callable[..., Tensor]
+    probabilities: Callable[[Tensor], Tensor]  # logits (N, C) -> (N, C)
+    class_counts: Tensor  # (C,) float, on the device
+    class_weights: Tensor  # (C,) summing to C, on the device; ones where none are used
+    sampler: Callable[..., Tensor]
+    augment: Callable[[Tensor, torch.Generator], Tensor]
+    normalise: Callable[[Tensor], Tensor]  # uint8 -> float
+    optimizer: torch.optim.Optimizer
+    schedule: Callable[..., float]
+    lr: float
+    epochs: int
+    batch_size: int
+    tail_augment: Callable[..., Tensor] | None = None
+    mix: Callable[..., Any] | None = None
+    defer: float = 0.0
+    hard_fraction: float = 1.0
+    supcon: float = 0.0
+    steps_per_epoch: int = 0
+    grad_clip: float = 0.0
+    ema_decay: float = 0.0  # 0: no average
+    select_by: str = "last"
+    early_stopping: Callable[[Sequence[float]], bool] | None = None
+    stop_metric: str = ""
+    max_seconds: float = math.inf
+    precision: Precision = "fp32"
+    train_mode: Callable[[Classifier], object] = nn.Module.train  # called before each epoch
+    stage: int = 0  # 1 or 2 of a training in two stages, else 0
+    watch: Callable[[Classifier, int, Callable[[Tensor], Tensor]], dict[str, Any]] = (
+        lambda model, epoch, probabilities: {}
+    )
+
+
+class Fit(NamedTuple):
+    """A finished training; what it counts includes the training that it continued."""
+
+    history: list[EpochResult]
+    best: State  # weights of the selected epoch, on the CPU
+    last: State
+    best_epoch: int
+    seconds: float
+    images_seen: int
+    steps: int
+    stopped: str  # why the training ended

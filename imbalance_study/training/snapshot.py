@@ -1,0 +1,130 @@
+"""All that a training is between two epochs, as plain values and tensors, and back again.
+
+Schedules, early stopping and samplers are functions of the history and of their generators, so that
+a training that goes on from a snapshot is the one that was never broken off: on a CPU bit by bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from imbalance_study.training.procedure import EpochResult, Fit
+from imbalance_study.training.selection import Best, cpu_state
+from imbalance_study.training.trainer import Trainer
+
+Snapshot = dict[str, Any]  # what `torch.load` reads without pickle
+
+
+def take(trainer: Trainer, best: Best, history: Sequence[EpochResult], seconds: float) -> Snapshot:
+    """The state after an epoch; its tensors are those of the training, no copies.
+
+    Args:
+        trainer: After its last step.
+        best: Its choice so far.
+        history: The epochs of this stage.
+        seconds: That the stage took so far.
+    """
+    newest = bool(history) and best.epoch == history[-1].epoch
+    return {
+        "model": trainer.model.state_dict(),
+        "average": trainer.average.state_dict() if trainer.average else {},
+        "optimizer": trainer.procedure.optimizer.state_dict(),
+        "scaler": trainer.scaler.state_dict(),
+        "generators": _generators(trainer),
+        "best": {
+            "epoch": best.epoch,
+            "value": best.value,
+            "state": {} if newest or best.state is None else best.state,
+        },
+        "history": [encode_epoch(epoch) for epoch in history],
+        "images_seen": trainer.images_seen,
+        "steps": trainer.steps,
+        "seconds": seconds,
+    }
+
+
+def restore(state: Snapshot, trainer: Trainer, best: Best) -> list[EpochResult]:
+    """Put a training into the state of a snapshot; returns the epochs of this stage.
+
+    The generators are left to `restore_generators`, to be called right before the next epoch.
+    """
+    trainer.model.load_state_dict(state["model"])
+    if trainer.average is not None:
+        trainer.average.load_state_dict(state["average"])
+    trainer.procedure.optimizer.load_state_dict(state["optimizer"])
+    trainer.scaler.load_state_dict(state["scaler"])
+    trainer.images_seen, trainer.steps = state["images_seen"], state["steps"]
+    history = [decode_epoch(epoch) for epoch in state["history"]]
+    best.epoch, best.value = state["best"]["epoch"], state["best"]["value"]
+    if best.epoch:  # the newest epoch's weights are not written twice
+        best.state = state["best"]["state"] or cpu_state(trainer.evaluated)
+    return history
+
+
+def _generators(trainer: Trainer) -> dict[str, Any]:
+    """States of the order, of augmentation, and of torch's own generators (dropout)."""
+    device = trainer.train.device
+    return {
+        "order": trainer.order.get_state(),
+        "draws": trainer.draws.get_state(),
+        "cpu": trainer.group.gather(
+            torch.get_rng_state()[None].to(device), trainer.group.size
+        ).cpu(),
+        "device": trainer.group.gather(
+            _device_state(device)[None].to(device), trainer.group.size
+        ).cpu(),
+    }
+
+
+def restore_generators(state: Snapshot, trainer: Trainer) -> None:
+    """Put every generator into its state of a snapshot, each process its own."""
+    found, device = state["generators"], trainer.train.device
+    trainer.order.set_state(found["order"])
+    trainer.draws.set_state(found["draws"])
+    # torch reads a view from the start of its memory: hence the copies.
+    torch.set_rng_state(found["cpu"][trainer.group.rank].clone())
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(found["device"][trainer.group.rank].clone(), device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(found["device"][trainer.group.rank].clone())
+
+
+def _device_state(device: torch.device) -> torch.Tensor:
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        return torch.mps.get_rng_state()
+    return torch.zeros(1, dtype=torch.uint8)
+
+
+def encode_epoch(epoch: EpochResult) -> dict[str, Any]:
+    """An epoch as plain values and tensors; what is told at epoch 0 alone, and images, stay out."""
+    return {
+        "epoch": epoch.epoch,
+        "metrics": {name: float(value) for name, value in epoch.metrics.items()},
+        "val_recall": None if epoch.val_recall is None else torch.from_numpy(epoch.val_recall),
+        "drawn": None if epoch.drawn is None else torch.from_numpy(epoch.drawn),
+    }
+
+
+def decode_epoch(found: dict[str, Any]) -> EpochResult:
+    """The epoch that `encode_epoch` was given."""
+    arrays: dict[str, Any] = {
+        name: None if found[name] is None else np.asarray(found[name].numpy())
+        for name in ("val_recall", "drawn")
+    }
+    return EpochResult(found["epoch"], dict(found["metrics"]), **arrays)
+
+
+def encode_fit(fitted: Fit) -> dict[str, Any]:
+    """A finished stage as plain values and tensors."""
+    return fitted._asdict() | {"history": [encode_epoch(epoch) for epoch in fitted.history]}
+
+
+def decode_fit(found: dict[str, Any]) -> Fit:
+    """The stage that `encode_fit` was given."""
+    return Fit(**found | {"history": [decode_epoch(epoch) for epoch in found["history"]]})

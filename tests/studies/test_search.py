@@ -1,0 +1,188 @@
+import time
+
+import pytest
+
+from imbalance_study.studies import processes, space
+from imbalance_study.studies.search import Plan, Search, open_storage
+from imbalance_study.studies.settings import objectives
+
+SPACE = space.build("optimizer", {"dataset": "digits"})
+GOALS = objectives("val/balanced_accuracy")
+
+
+def plan(**changes):
+    return Plan("s", SPACE, GOALS, 3)._replace(**changes)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return str(tmp_path / "deep" / "studies.journal")
+
+
+def search(place, **changes):
+    found = plan(**changes)
+    return Search(open_storage(place, found.patience), found)
+
+
+def states(found):
+    return [trial.state for trial in found.records()]
+
+
+def elsewhere(claim, heard):
+    """As if another machine ran the trial."""
+    claim.note(process={"host": "elsewhere", "pid": 1, "born": 0.0}, heard=heard)
+
+
+def test_trials_are_counted_over_all_processes(journal):
+    one, other = search(journal), search(journal)
+    assert (one.new, other.new) == (True, False)
+    claims = [one.claim(), other.claim(), one.claim()]
+    assert sorted(claim.number for claim in claims) == [0, 1, 2]
+    assert other.claim() is None  # the third is under way
+    for claim in claims[:2]:
+        one.propose(claim)
+        one.complete(claim, (0.5,))
+    assert other.ended() == 2
+    one.prune(claims[2])
+    assert other.ended() == 3
+    assert other.claim() is None
+
+
+def test_of_two_that_take_the_last_trial_one_gives_it_back(journal):
+    one, other = search(journal, trials=1), search(journal, trials=1)
+    one.enqueue({"lr_factor": 2.0})
+    first = one.claim()
+    other.plan = plan(trials=2)  # it has looked before the first was taken
+    other.enqueue({"lr_factor": 3.0})
+    second = other.claim()
+    other.plan = plan(trials=1)
+    assert second is not None
+    other.fail(second, again=True)
+    one.complete(first, (0.5,))
+    assert states(one)[:2] == ["complete", "failed"]
+    assert other.claim() is None
+
+
+def test_a_trial_whose_process_is_dead_is_failed_and_its_point_tried_again(journal):
+    found = search(journal, patience=60)
+    claim = found.claim()
+    values = found.propose(claim).values
+    claim.note(process=processes.me() | {"born": 1.0}, baseline="b")  # the number was given again
+    assert found.reap() == [0]
+    assert found.reap() == []
+    again = found.claim()
+    assert found.propose(again).values == values
+    found.complete(again, (0.5,))
+    records = found.records()
+    assert [one.state for one in records] == ["failed", "complete"]
+    assert records[1].baseline == "b"
+
+
+def test_a_living_process_keeps_its_trial(journal):
+    found = search(journal)
+    found.claim()
+    assert found.reap() == []
+    assert states(found) == ["running"]
+
+
+def test_a_process_on_another_machine_is_dead_when_it_is_silent_on_a_journal_file(journal):
+    found = search(journal, patience=5)
+    silent, talking = found.claim(), found.claim()
+    for claim in (silent, talking):
+        found.propose(claim)
+    elsewhere(silent, time.time() - 6)
+    elsewhere(talking, time.time())
+    assert found.reap() == [0]
+
+
+def test_a_process_on_another_machine_is_dead_when_it_is_silent_in_a_database(tmp_path):
+    found = search(f"sqlite:///{tmp_path / 'studies.db'}", patience=2)
+    claim = found.claim()
+    found.propose(claim)
+    claim.note(process={"host": "elsewhere", "pid": 1, "born": 0.0})
+    claim.beat()
+    assert found.reap() == []
+    time.sleep(3.2)
+    assert found.reap() == [0]
+    assert states(found) == ["failed", "waiting"]
+
+
+def test_a_beat_keeps_a_trial_alive(journal):
+    found = search(journal, patience=0.4)
+    claim = found.claim()
+    elsewhere(claim, 0.0)
+    with processes.Heartbeat(claim.beat, 0.05):
+        time.sleep(0.6)
+        assert found.reap() == []
+    time.sleep(0.5)
+    assert found.reap() == [0]
+
+
+def test_a_point_that_kills_its_process_each_time_is_given_up(journal):
+    found = search(journal, trials=20)
+    found.enqueue({"lr_factor": 7.0})
+    seen = 0
+    for _ in range(8):
+        claim = found.claim()
+        seen += found.propose(claim).values["lr_factor"] == 7.0
+        claim.note(process=processes.me() | {"born": 1.0})
+        found.reap()
+    assert 3 <= seen <= 4
+
+
+def test_a_hopeless_trial_is_given_up_and_a_baseline_never():
+    found = search("memory", pruner="median", trials=20, epochs=5)
+    for value in (0.5, 0.6, 0.7, 0.8, 0.9):
+        claim = found.claim()
+        for epoch in (1, 2, 3):
+            claim.is_hopeless(epoch, value)
+        found.complete(claim, (value,))
+    claim = found.claim()
+    claim.is_hopeless(1, 0.1)
+    assert claim.is_hopeless(2, 0.1)
+    found.enqueue({}, baseline="b")
+    found.prune(claim)
+    claim = found.claim()
+    claim.is_hopeless(1, 0.1)
+    assert not claim.is_hopeless(2, 0.1)
+
+
+@pytest.mark.parametrize("branches", ["group", "separate"])
+def test_both_ways_of_branching_find_what_is_good(branches):
+    whole = space.build("loss|optimizer", {"dataset": "digits"})
+    found = search("memory", space=whole, branches=branches, trials=60)
+    for values in space.baselines(whole).values():
+        found.enqueue(values)
+    while (claim := found.claim()) is not None:
+        values = found.propose(claim).values
+        good = values["loss"] == "logit_adjusted"
+        found.complete(claim, (good - abs(values.get("tau", 2.5) - 2),))
+    best = max(found.records(), key=lambda trial: trial.values)
+    assert best.dimensions["loss"] == "logit_adjusted"
+    assert best.values[0] > 0.6
+
+
+def test_importances_point_at_what_matters():
+    found = search("memory", trials=30)
+    while (claim := found.claim()) is not None:
+        values = found.propose(claim).values
+        found.complete(claim, (values["lr_factor"],))
+    shares = found.importances()
+    assert max(shares, key=shares.get) == "lr_factor"
+    assert shares["lr_factor"] > 0.8
+    assert search("memory").importances() == {}
+
+
+def test_a_storage_that_cannot_be_reached_is_one_line_without_the_password(tmp_path):
+    for place in (
+        "postgresql+psycopg2://me:secret@127.0.0.1:1/x",
+        "nonsense://x",
+        f"sqlite:///{tmp_path}/no/such/folder/x.db",
+    ):
+        with pytest.raises(ValueError, match="cannot be opened") as caught:
+            open_storage(place, 60)
+        assert "\n" not in str(caught.value)
+        assert "secret" not in str(caught.value)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be opened"):
+        open_storage(str(tmp_path / "file" / "x"), 60)

@@ -1,0 +1,73 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from mlflow import MlflowClient
+
+from imbalance_study.tracking import process, reap
+
+SCRIPT = """
+import time
+from imbalance_study.config import make
+from imbalance_study.tracking.session import session
+with session(make(dataset="digits", system_metrics=False, tracking_uri={store!r})):
+    print("begun", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def store(own_place, make_store, tmp_path):
+    return make_store(tmp_path)
+
+
+def test_a_killed_run_is_found_listed_and_marked_with_the_reason(store):
+    child = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(store=store)], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout.readline() == "begun\n"
+    assert not list(reap.reap(store))  # it lives
+    child.send_signal(signal.SIGKILL)
+    child.wait(30)
+    client = MlflowClient(store)
+    (ghost,) = reap.reap(store, dry_run=True)
+    assert client.get_run(ghost.run_id).info.status == "RUNNING"
+    (again,) = reap.reap(store)
+    assert again == ghost
+    run = client.get_run(ghost.run_id)
+    assert run.info.status == "FAILED"
+    assert f"process {child.pid} on" in run.data.tags["mlflow.note.content"]
+    assert abs(run.info.end_time / 1000 - time.time()) < 120
+    assert not list(reap.reap(store))
+
+
+def test_a_process_elsewhere_counts_as_gone_after_its_last_sign_of_life(store):
+    client = MlflowClient(store)
+    tags = process.tags() | {process.PROCESS: "another-machine 1 2", process.HOST: "far"}
+    ids = {}
+    for name, ago in (("old", 1000), ("young", 30)):
+        beat = {process.HEARTBEAT: f"{time.time() - ago:.0f}"}
+        ids[name] = client.create_run("0", tags=tags | beat).info.run_id
+    ghosts = list(reap.reap(store))
+    assert [ghost.run_id for ghost in ghosts] == [ids["old"]]
+    assert "on far gave its last sign of life" in ghosts[0].why
+    assert client.get_run(ids["young"]).info.status == "RUNNING"
+
+
+def test_runs_of_others_are_left_alone(store):
+    client = MlflowClient(store)
+    run = client.create_run("0", start_time=0)
+    assert not list(reap.reap(store))
+    assert client.get_run(run.info.run_id).info.status == "RUNNING"
+
+
+def test_a_process_id_that_another_process_got_does_not_count_as_the_same():
+    tags = process.tags()
+    assert process.gone(tags) is False
+    machine, pid, _ = tags[process.PROCESS].split(" ")
+    assert int(pid) == os.getpid()
+    assert process.gone({process.PROCESS: f"{machine} {pid} 12345"}) is True
+    assert process.gone({}) is None

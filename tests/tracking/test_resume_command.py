@@ -1,0 +1,168 @@
+"""Runs killed at any moment go on as the same run of MLflow."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from imbalance_study import experiment
+from imbalance_study.config import resolve
+from imbalance_study.tracking import journal, place, run
+from imbalance_study.tracking.resume import resume
+from imbalance_study.training import checkpoint
+
+TINY = {
+    "dataset": "digits",
+    "model": "resnet20",
+    "image_size": "8",
+    "epochs": "4",
+    "mix": "mixup",
+    "ema": "true",
+    "steps_per_epoch": "6",
+    "system_metrics": "false",
+    "analyses": "none",
+    "device": "cpu",
+}
+
+
+pytestmark = pytest.mark.usefixtures("own_place")
+
+
+@pytest.fixture
+def store(tmp_path, make_store):
+    return make_store(tmp_path)
+
+
+class Killed(Exception):
+    pass
+
+
+def _broken_off(store, after=2, **knobs):
+    """A run that fails after an epoch; its id."""
+    ids = []
+
+    def stop(result):
+        if result.epoch == after:
+            ids.append(journal.current().id)
+            raise Killed
+
+    with pytest.raises(Killed):
+        run.train(
+            resolve(TINY | {"tracking_uri": store} | knobs), on_epoch=stop, show_progress=False
+        )
+    return ids[0]
+
+
+def _record(store, run_id):
+    return MlflowClient(store).get_run(run_id)
+
+
+def _steps(store, run_id, metric):
+    return [one.step for one in MlflowClient(store).get_metric_history(run_id, metric)]
+
+
+def _weights(store, run_id, folder, name):
+    path = MlflowClient(store).download_artifacts(run_id, f"checkpoints/{name}.pt", str(folder))
+    return checkpoint.load(Path(path))["model"]
+
+
+def _assert_same(store, run_id, whole, folder):
+    record = _record(store, run_id)
+    assert record.info.status == "FINISHED"
+    for name, value in whole.metrics.items():
+        if not name.startswith(("time/", "cost/")):
+            assert record.data.metrics[name] == pytest.approx(value, rel=0, abs=0, nan_ok=True)
+    for name in record.data.metrics:
+        steps = _steps(store, run_id, name)
+        assert len(steps) == len(set(steps)), name
+    assert _steps(store, run_id, "train/loss") == [1, 2, 3, 4]
+    for name, state in (("best", whole.fit.best), ("last", whole.fit.last)):
+        kept = _weights(store, run_id, folder, name)
+        assert all(torch.equal(value, kept[key]) for key, value in state.items())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run that nobody broke off."""
+    folder = tmp_path_factory.mktemp("whole")
+    return experiment.run(resolve(TINY).config, output_dir=folder, show_progress=False)
+
+
+def _start(store, *words, **knobs):
+    options = [f"--{name}={value}" for name, value in (TINY | knobs).items()]
+    words = [*(words or ("train", *options)), f"--tracking_uri={store}"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "imbalance_study", *words], stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("moment", ["after", pytest.param("writing", marks=pytest.mark.slow)])
+def test_killed_with_9_it_goes_on_bit_by_bit_and_before_that_it_is_left_to_its_process(
+    store, whole, tmp_path, moment
+):
+    process = _start(store)
+    runs = tmp_path / "cache" / "runs"
+    pattern = ".epoch-000002.pt.*.partial" if moment == "writing" else "epoch-000002.pt"
+    while process.poll() is None and not list(runs.glob(f"*/checkpoints/{pattern}")):
+        if moment == "writing" and list(runs.glob("*/checkpoints/epoch-000003.pt")):
+            break  # too fast for us; killed all the same
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGSTOP)
+    (folder,) = runs.iterdir()
+    if moment == "after":
+        with pytest.raises(ValueError, match=r"still being recorded or uploaded by another"):
+            resume(folder.name, tracking_uri=store)
+        assert _record(store, folder.name).data.tags["pid"] == str(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    assert _record(store, folder.name).info.status == "RUNNING"
+    again = _start(store, "resume", folder.name)
+    said = again.stderr.read()
+    assert again.wait() == 0, said
+    assert re.search(r"going on with run \w+ after epoch [123]", said)
+    _assert_same(store, folder.name, whole, tmp_path)
+
+
+def test_a_failed_run_goes_on_from_the_checkpoint_before_a_damaged_one(
+    store, whole, tmp_path, capsys
+):
+    run_id = _broken_off(store)
+    assert _record(store, run_id).info.status == "FAILED"
+    kept = sorted((place.folder_of(run_id) / "checkpoints").iterdir())
+    names = [path.name for path in kept]
+    assert names in (
+        ["epoch-000001.pt", "epoch-000002.pt"],
+        ["epoch-000002.pt", "epoch-000003.pt"],
+    )
+    kept[1].write_bytes(kept[1].read_bytes()[:-1000])
+    first = bytearray(kept[0].read_bytes())
+    flipped = bytearray(first)
+    flipped[len(first) // 2] ^= 1
+    kept[0].write_bytes(flipped)
+    with pytest.raises(ValueError, match=r"all checkpoints in .* are damaged; train the run again"):
+        resume(run_id, tracking_uri=store)
+    kept[0].write_bytes(first)
+    capsys.readouterr()
+    resume(f"runs:/{run_id}", tracking_uri=store, show_progress=False)
+    assert re.search(r"checkpoint of epoch \d passed over: .* damaged", capsys.readouterr().err)
+    _assert_same(store, run_id, whole, tmp_path)
+    assert not place.folder_of(run_id).exists()
+    with pytest.raises(ValueError, match="is FINISHED: there is nothing to resume"):
+        resume(run_id, tracking_uri=store)
+
+
+def test_without_a_checkpoint_there_is_one_line(store):
+    early = _broken_off(store, after=0)
+    with pytest.raises(ValueError, match=r"is FAILED and has no checkpoint .* before its first"):
+        resume(early, tracking_uri=store)
+    with pytest.raises(ValueError, match="there is no checkpoint of run 'abc'"):
+        resume("abc", tracking_uri=store)
+    with pytest.raises(ValueError, match="letters, digits and hyphens"):
+        resume("../x", tracking_uri=store)

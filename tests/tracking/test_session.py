@@ -1,0 +1,247 @@
+import contextlib
+import subprocess
+import sys
+import time
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from imbalance_study.config import make
+from imbalance_study.tracking import journal, place, sync
+from imbalance_study.tracking.session import session
+
+GONE = "http://127.0.0.1:9"
+CHILD = (
+    *(sys.executable, "-m", "imbalance_study", "train", "--dataset=digits", "--model=resnet20"),
+    *("--analyses=none", "--system_metrics=false"),
+)
+
+
+RUN = """
+import sys, time
+from imbalance_study.config import make
+from imbalance_study.tracking import journal
+from imbalance_study.tracking.session import session
+address, seed = sys.argv[1:]
+with session(make(system_metrics=False, tracking_uri=address, run_name=f"run {seed}")):
+    book = journal.current()
+    book.params({"seed": seed})
+    for step in range(30):
+        book.metrics({"a": float(step), "b": 1.0}, step)
+        if step % 3 == 0:
+            book.files({f"figures/{step}.png": b"x" * 1000})
+        time.sleep(0.1)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_place(own_place):
+    pass
+
+
+@pytest.fixture
+def config(tmp_path, make_store):
+    def settings(**given):
+        given = {"tracking_uri": make_store(tmp_path)} | given
+        return make(dataset="digits", system_metrics=False, **given)
+
+    return settings
+
+
+def runs(address):
+    client = MlflowClient(address)
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    return {run.info.run_name: run for run in client.search_runs(experiments)}
+
+
+def test_an_unreachable_store_at_the_start_names_offline_and_leaves_nothing(config, tmp_path):
+    for address in (GONE, "postgresql://a:b@127.0.0.1:9/x", f"sqlite:///{tmp_path}/no/mlflow.db"):
+        with (
+            pytest.raises(ValueError, match="tracking=offline"),
+            session(config(tracking_uri=address)),
+        ):
+            pytest.fail("it began")
+    assert not list(place.runs_folder().glob("*"))
+
+
+def test_a_child_is_recorded_though_the_store_went_away(config, monkeypatch):
+    monkeypatch.setattr("imbalance_study.tracking.session.PATIENCE", 1.0)
+    with session(config(run_name="parent")) as parent:
+        mlflow.set_tracking_uri(GONE)
+        with session(config(run_name="child", tracking_uri=GONE)) as child:
+            journal.current().metrics({"a": 1.0}, 1)
+        assert child.info.run_id.startswith("offline-")
+        assert journal.current() is parent.journal
+        started = time.monotonic()
+        with session(config(run_name="second", tracking_uri=GONE)):
+            pass
+        assert time.monotonic() - started < 5  # the store is known not to answer
+    for run in parent.journal.waiting:
+        run.join(20)
+    store = config().tracking_uri
+    outcomes = list(sync.sync(tracking_uri=store))
+    assert all(outcome.uploaded for outcome in outcomes), outcomes
+    found = runs(store)
+    assert {name: run.info.status for name, run in found.items()} == dict.fromkeys(
+        ("parent", "child", "second"), "FINISHED"
+    )
+    assert found["child"].data.tags["mlflow.parentRunId"] == found["parent"].info.run_id
+
+
+def test_mlflow_knows_the_run_as_the_active_one_until_its_end(config):
+    with session(config(run_name="parent")) as parent:
+        assert mlflow.active_run().info.run_id == parent.info.run_id
+        mlflow.log_metric("from_outside", 1.0)
+        with session(config(run_name="child")) as child:
+            assert mlflow.active_run().info.run_id == child.info.run_id
+        assert mlflow.active_run().info.run_id == parent.info.run_id
+    assert mlflow.active_run() is None
+    found = runs(config().tracking_uri)
+    assert found["parent"].data.metrics == {"from_outside": 1.0}
+    assert found["child"].data.tags["mlflow.parentRunId"] == parent.info.run_id
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (MemoryError("x"), "FAILED"),
+        (OSError(28, "No space left"), "FAILED"),
+        (KeyboardInterrupt(), "KILLED"),
+        (SystemExit(143), "KILLED"),
+    ],
+)
+def test_the_status_is_true_after_every_end(config, error, status):
+    with pytest.raises(type(error)), session(config(run_name="run")):
+        raise error
+    assert runs(config().tracking_uri)["run"].info.status == status
+
+
+def test_a_run_goes_on_where_it_was(config):
+    with contextlib.suppress(KeyboardInterrupt), session(config(run_name="run")) as first:
+        journal.current().metrics({"a": 1.0}, 1)
+        raise KeyboardInterrupt
+    with session(config(run_name="run"), run_id=first.info.run_id) as second:
+        journal.current().metrics({"a": 0.5}, 2)
+    assert second.info.run_id == first.info.run_id
+    found = runs(config().tracking_uri)
+    assert found["run"].info.status == "FINISHED"
+    client = MlflowClient(config().tracking_uri)
+    history = client.get_metric_history(first.info.run_id, "a")
+    assert [(metric.step, metric.value) for metric in history] == [(1, 1.0), (2, 0.5)]
+
+
+def test_html_in_an_error_is_shown_as_text(config):
+    with pytest.raises(ValueError, match="script"), session(config(run_name="run")):
+        raise ValueError("class '<script>alert(1)</script>' [x](javascript:y)")
+    note = runs(config().tracking_uri)["run"].data.tags["mlflow.note.content"]
+    assert "<" not in note
+    assert "\\](javascript" in note
+
+
+def test_metrics_are_in_the_store_within_seconds(config):
+    with session(config(run_name="run")) as run:
+        client = MlflowClient(config().tracking_uri)
+        for step in (1, 2):
+            journal.current().metrics({"a": float(step)}, step)
+            until = time.monotonic() + 5
+            while client.get_run(run.info.run_id).data.metrics.get("a") != step:
+                assert time.monotonic() < until
+                time.sleep(0.1)
+
+
+def test_what_the_store_refuses_costs_nothing_else(config, capsys):
+    with session(config(run_name="run")):
+        book = journal.current()
+        with book.changed:  # all of them in one upload
+            book.metrics({"before": 1.0}, 1)
+            book.metrics({"no <good> name": 1.0}, 1)
+            book.metrics({"after": 1.0}, 1)
+    run = runs(config().tracking_uri)["run"]
+    assert run.info.status == "FINISHED"
+    assert set(run.data.metrics) == {"before", "after"}
+    assert "MLflow refused 1 records: metrics: Invalid" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_and_comes_back_misses_nothing(config, mlflow_server):
+    with session(config(run_name="run", tracking_uri=mlflow_server.address)) as run:
+        book, slowest = journal.current(), 0.0
+        for step in range(60):
+            started = time.perf_counter()
+            book.metrics({"a": float(step)}, step)
+            book.files({f"figures/{step}.png": b"x" * 1000})
+            slowest = max(slowest, time.perf_counter() - started)
+            if step == 10:
+                mlflow_server.kill()
+            if step == 50:
+                mlflow_server.start()
+            time.sleep(0.05)
+    assert slowest < 0.5
+    client = MlflowClient(mlflow_server.address)
+    history = client.get_metric_history(run.info.run_id, "a")
+    assert [(metric.step, metric.value) for metric in history] == [(n, n) for n in range(60)]
+    assert len(client.list_artifacts(run.info.run_id, "figures")) == 60
+    assert client.get_run(run.info.run_id).info.status == "FINISHED"
+    assert not run.journal.folder.exists()
+
+
+@pytest.mark.slow
+def test_a_server_gone_for_good_costs_no_run_and_sync_uploads_it_later(
+    mlflow_server, tmp_path, monkeypatch
+):
+    address = mlflow_server.address.replace("//", "//me:hush@")
+    process = subprocess.Popen(
+        [*CHILD, "--epochs=25", f"--tracking_uri={address}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("epoch 2/"):
+            mlflow_server.kill()
+            break
+    out, rest = process.communicate(timeout=200)
+    assert process.returncode == 0, rest
+    (folder,) = place.runs_folder().glob("*")
+    assert f"Upload it with: imbalance-study sync {folder.name}" in rest
+    assert "Result on" in out
+    written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert b"hush" not in written
+    assert "hush" not in out + rest
+    mlflow_server.start()
+    (outcome,) = sync.sync([folder.name])
+    assert outcome.uploaded, outcome.line
+    (run,) = runs(mlflow_server.address).values()
+    assert run.info.status == "FINISHED"
+    assert "hush" not in str(run.to_dictionary())
+    client = MlflowClient(mlflow_server.address)
+    history = client.get_metric_history(run.info.run_id, "train/loss")
+    assert [metric.step for metric in history] == list(range(1, 26))
+    assert not folder.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "server"])
+def test_eight_runs_at_once_are_all_finished_and_lose_nothing(kind, tmp_path, request):
+    address = f"sqlite:///{tmp_path / 'fresh.db'}"
+    if kind == "server":
+        address = request.getfixturevalue("mlflow_server").address
+    processes = [
+        subprocess.Popen([sys.executable, "-c", RUN, address, str(seed)], stderr=subprocess.PIPE)
+        for seed in range(8)
+    ]
+    for process in processes:
+        _, said = process.communicate(timeout=1200)
+        assert process.returncode == 0, said.decode()
+    found = runs(address)
+    assert len(found) == 8
+    client = MlflowClient(address)
+    for seed in range(8):
+        run = found[f"run {seed}"]
+        assert run.info.status == "FINISHED"
+        assert run.data.params == {"seed": str(seed)}
+        history = client.get_metric_history(run.info.run_id, "a")
+        assert [(metric.step, metric.value) for metric in history] == [(n, n) for n in range(30)]
+        assert len(client.list_artifacts(run.info.run_id, "figures")) == 10
+    assert not list(place.runs_folder().glob("*"))
