@@ -204,7 +204,7 @@ def _part(
     several = len(grouped.groups) > 1
     return [
         Section("Which remedy", _which(found, grouped, several)),
-        Section("How sure", _sure(found, several)),
+        Section("How sure", _sure(found, comparison_tables.short(metric), several)),
         Section("At what cost", _costs(found, metric)),
         Section(f"Where {best.name} fails", _failures(found, grouped, best, how)),
         Section("More", _more(found)),
@@ -251,7 +251,7 @@ def _marks(found: Comparison) -> list[Block]:
     return [Paragraph("Not ranked, or to be noted:"), Items(found.marks)]
 
 
-def _sure(found: Comparison, several: bool) -> list[Block]:
+def _sure(found: Comparison, metric: str, several: bool) -> list[Block]:
     if not several:
         return [
             Paragraph("There is one configuration: its interval over seeds says how sure it is."),
@@ -284,8 +284,8 @@ def _sure(found: Comparison, several: bool) -> list[Block]:
             "per_seed",
             "Each run.",
             (
-                *("configuration", "seed", "balanced_accuracy", "macro_f1", "accuracy"),
-                *("validation", "epochs", "seconds", "run_id"),
+                *("configuration", "seed", metric, "validation", "epochs", "seconds"),
+                "run_id",
             ),
         ),
     ]
