@@ -185,7 +185,7 @@ RECIPES: dict[str, Recipe] = {
         "CIFAR-10 with half the images of truck, bird and deer",
         "the study of encoder, decoder and classifier whose macro F1 benchmarks/halved.py quotes; "
         "100 validation images a class are cut before, and the training is this project's",
-        "mobilenet_v2_autoencoder",
+        "unet",
         {
             # In label order: bird, deer and truck are the third, the fifth and the last.
             "imbalance": "explicit:counts=4900/4900/2450/4900/2450/4900/4900/4900/4900/2450",
