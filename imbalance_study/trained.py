@@ -6,13 +6,12 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.error import URLError
 
 from torch import Tensor
 
-from imbalance_study import serving, spec, stages
+from imbalance_study import prepare, pretrained, serving, spec, stages
 from imbalance_study.config import Config
-from imbalance_study.models import zoo
+from imbalance_study.models import transfer, zoo
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import checkpoint, losses, second_stage
 
@@ -64,8 +63,13 @@ def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> R
     facts = content["facts"]
     names, size = facts["class_names"], facts["image_size"]
     made = zoo.create(
-        config.model, len(names), image_size=size, stem=config.stem, head=_head(config)
+        config.model,
+        len(names),
+        image_size=size,
+        stem=pretrained.stem_of(content["config"], facts),
+        head=prepare.head_of(config),
     )
+    made.decoder = None
     if config.stage2 != "none":
         spec.bind(second_stage.STAGES, config.stage2, "stage2")(made)  # puts its head in place
     _load(made, content["model"], path)
@@ -95,12 +99,6 @@ def _config_of(values: Mapping[str, Any]) -> Config:
     """The knobs of a checkpoint; those that another version knew are left out."""
     known = {field.name for field in dataclasses.fields(Config)}
     return Config(**{name: value for name, value in values.items() if name in known})
-
-
-def _head(config: Config) -> str:
-    if config.head != "auto":
-        return config.head
-    return "cosine" if spec.parse(config.loss).name in losses.COSINE_LOSSES else "linear"
 
 
 def _probabilities(config: Config) -> Callable[[Tensor], Tensor]:
@@ -135,53 +133,23 @@ def from_weights(model: str, weights: str) -> Ready:
         raise ValueError(f"{path} is no state_dict of {model}: it has no matrix for a last layer")
     num_classes = len(matrices[-1])
     made = zoo.create(model, num_classes, image_size=224, stem="auto")
-    _load(made, _own_names(made, state), path)
+    made.decoder = None
+    _load(made, transfer.own_names(made, state), path)
     names = [str(label) for label in range(num_classes)]
-    return Ready(made.eval(), _softmax, *_IMAGENET, names, 224)
+    mean, std = transfer.imagenet_preprocessing()
+    return Ready(made.eval(), _softmax, mean, std, names, 224)
 
 
 def _softmax(logits: Tensor) -> Tensor:
     return logits.softmax(1)
 
 
-# Mean and deviation that torchvision's weights were trained with.
-_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
 def _imagenet(model: str) -> Ready:
-    from torchvision.models import get_model_weights
-
-    try:
-        weights = get_model_weights(model).DEFAULT  # type: ignore[attr-defined]
-    except ValueError:
-        raise ValueError(
-            f"there are no ImageNet weights of model={model!r}; torchvision's models have some "
-            "(resnet18, efficientnet_b0, mobilenet_v2, vgg16, ...)"
-        ) from None
-    how = weights.transforms()
-    size, names = how.crop_size[0], weights.meta["categories"]
-    made = zoo.create(model, len(names), image_size=size, stem="imagenet")
-    try:
-        state = weights.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
-        raise ValueError(
-            f"the ImageNet weights of {model} cannot be downloaded from {weights.url} "
-            f"({getattr(error, 'reason', error)}); bring the file here and give it as weights"
-        ) from error
-    _load(made, _own_names(made, state), Path(weights.url))
-    return Ready(made.eval(), _softmax, how.mean, how.std, names, size)
-
-
-def _own_names(model: Classifier, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters under the names of a Classifier, whose last Linear is called classifier."""
-    if any(name.startswith("backbone.") for name in state):
-        return dict(state)
-    renamed = {}
-    for name, value in state.items():
-        layer, _, kind = name.rpartition(".")
-        own = f"classifier.{kind}" if layer == model.head_name else f"backbone.{name}"
-        renamed[own] = value
-    return renamed
+    found = transfer.imagenet(model)
+    made = zoo.create(model, len(found.class_names), image_size=found.image_size, stem="imagenet")
+    path = transfer.imagenet_file(found)
+    _load(made, transfer.own_names(made, pretrained.state_of(path)), path)
+    return Ready(made.eval(), _softmax, found.mean, found.std, found.class_names, found.image_size)
 
 
 def _load(model: Classifier, state: Mapping[str, Tensor], path: Path) -> None:

@@ -41,6 +41,7 @@ def session(config: Config, name: str, params: Mapping[str, Any], before: str) -
     Yields:
         The id of the run.
     """
+    store.refuse_offline(config.tracking, "a study")
     if before and not exists(before):
         before = ""
     point_to(before)

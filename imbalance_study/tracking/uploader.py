@@ -88,19 +88,25 @@ class Uploader(threading.Thread):
         client = MlflowClient(self._uri)
         deliver.start(client, self.journal)
         while entries and not self._abandoned:
-            try:
-                done = deliver.deliver(client, self.journal, entries)
-            except MlflowException as error:
-                if error.error_code not in _REFUSALS:
-                    raise
-                done = 1
-                self.refused.append(f"{entries[0].op}: {error}")
+            done = self._tell(client, entries)
             self.journal.advance(done)
             entries = entries[done:]
             self._failing_since, self._went_well = 0.0, time.monotonic()
         if time.monotonic() - self._beat > _HEARTBEAT and not self.journal.ended:
             client.set_tag(self.journal.state["run_id"], process.HEARTBEAT, f"{time.time():.0f}")
             self._beat = time.monotonic()
+
+    def _tell(self, client: MlflowClient, entries: list[Entry]) -> int:
+        """Tell the next entries; one that the store refuses, told alone, is passed over."""
+        for told in (entries, entries[:1]):
+            try:
+                return deliver.deliver(client, self.journal, told)
+            except MlflowException as error:
+                if error.error_code not in _REFUSALS:
+                    raise
+                problem = error
+        self.refused.append(f"{entries[0].op}: {problem}")
+        return 1
 
     def _pause(self) -> None:
         """Sleep at least a moment, and until there is something to do."""

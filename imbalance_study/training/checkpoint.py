@@ -52,9 +52,10 @@ def load(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         try:
             # torch does not look at the checksums, and stumbles over damage in many ways.
-            damaged = zipfile.ZipFile(file).testzip()
-            if damaged is not None:
-                raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+            if zipfile.is_zipfile(file):  # else torch's format of before 2020, or no checkpoint
+                damaged = zipfile.ZipFile(file).testzip()
+                if damaged is not None:
+                    raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
             file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:

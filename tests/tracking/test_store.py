@@ -55,3 +55,9 @@ def test_a_store_that_is_not_there_yet_is_made(tmp_path):
 def test_an_address_that_mlflow_does_not_know_is_one_sentence():
     with pytest.raises(ValueError, match=r"MLflow cannot record the run: .*unsupported URI"):
         store.connect("foo://x")
+
+
+def test_what_reads_its_runs_back_is_not_recorded_offline():
+    store.refuse_offline("online", "a study")
+    with pytest.raises(ValueError, match="a study reads its runs back from MLflow, so that"):
+        store.refuse_offline("offline", "a study")

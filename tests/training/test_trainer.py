@@ -345,7 +345,7 @@ def test_a_loss_that_is_not_finite_is_an_error_that_says_what_to_try():
 
 
 def test_the_train_mode_of_the_procedure_is_set_before_each_epoch():
-    def frozen(model):
+    def frozen(model, progress):
         model.eval()
 
     model = model_of()
