@@ -115,7 +115,18 @@ def _same(one, two):
     assert one.fit.stopped == two.fit.stopped
 
 
-@pytest.mark.parametrize("name", CASES)
+SLOW = {
+    "deferral and early stopping",
+    "a learning rate that was looked for",
+    "factors on a head",
+    "an autoencoder, then its classifier",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES],
+)
 def test_broken_off_after_every_epoch_it_ends_bit_by_bit_as_if_it_never_was(tmp_path, name):
     config = make(**SMALL | CASES[name])
     whole = _run(tmp_path / "whole", config)
