@@ -47,23 +47,23 @@ def _setting(**knobs):
 
 def test_an_update_that_does_not_fit_is_answered_with_the_size_that_does(tmp_path):
     message = (
-        r"batch_size=64 does not fit into the memory of this cpu; batch_size=8 does: set it, or "
+        r"batch_size=32 does not fit into the memory of this cpu; batch_size=8 does: set it, or "
         r"batch_size=auto"
     )
     with pytest.raises(ValueError, match=message):
-        experiment.run(make(**SMALL, batch_size=64), output_dir=tmp_path, show_progress=False)
+        experiment.run(make(**SMALL, batch_size=32), output_dir=tmp_path, show_progress=False)
     with pytest.raises(ValueError, match=r"nor does any smaller one: choose a smaller image_size"):
         experiment.run(
-            make(**SMALL | {"model": "roomy.net:of_ten:room=0"}, batch_size=4),
+            make(**SMALL | {"model": "roomy.net:of_ten:room=0"}, batch_size=2),
             output_dir=tmp_path,
             show_progress=False,
         )
 
 
 def test_the_largest_of_the_halves_that_fits_is_found():
-    assert batch_size.largest(_setting(), 64) == 8
+    assert batch_size.largest(_setting(), 32) == 8
     assert batch_size.largest(_setting(), 10) == 10
-    assert batch_size.largest(_setting(model="roomy.net:of_ten:room=0"), 64) == 0
+    assert batch_size.largest(_setting(model="roomy.net:of_ten:room=0"), 2) == 0
 
 
 def test_trying_moves_no_random_number_of_the_run(tmp_path):

@@ -1,11 +1,14 @@
 import functools
 import os
 import pickle
+import shutil
 import threading
+from pathlib import Path
 
 import pytest
 import torch
 
+from imbalance_study import atomic
 from imbalance_study.training import checkpoint
 
 CONTENT = {"model": {"w": torch.arange(50.0)}, "epoch": 3, "config": {"loss": "ldam", "ema": False}}
@@ -174,7 +177,11 @@ def test_an_error_of_the_training_is_not_hidden_by_one_of_the_last_checkpoint(tm
 
 def test_half_a_file_of_a_killed_process_is_removed_and_never_read(tmp_path):
     checkpoint.save(tmp_path / "epoch-000001.pt", _content(1))
-    (tmp_path / ".epoch-000002.pt.77.partial").write_bytes(b"half")
+    with atomic.replacing(tmp_path / "epoch-000002.pt") as partial:
+        partial.write_bytes(b"half")
+        left = shutil.copy(partial, partial.with_name(partial.name.replace("partial", "9.partial")))
+    (tmp_path / "epoch-000002.pt").unlink()
+    assert Path(left).exists()
     (tmp_path / "epoch-x.pt").write_bytes(b"of another")
     assert checkpoint.newest(tmp_path, pytest.fail)["epoch"] == 1
     checkpoint.Keeper(tmp_path, {})
