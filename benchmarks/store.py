@@ -186,8 +186,12 @@ def _complete(
 ) -> int:
     """Run the jobs that are not in the file; returns how many failed."""
     done = {_known_by(row) for row in read(options.out)}
-    missing = [job for job in jobs if identities[job] not in done]
-    print(f"{len(jobs) - len(missing)} of {len(jobs)} runs are in {options.out}", flush=True)
+    known = sum(identities[job] in done for job in jobs)
+    print(f"{known} of {len(jobs)} runs are in {options.out}", flush=True)
+    # Two rows of a table may be the same run.
+    missing = list(
+        {identities[job]: job for job in reversed(jobs) if identities[job] not in done}.values()
+    )[::-1]
     failed = 0
     for number, (job, result) in enumerate(_results(missing, options.parallel), 1):
         title = f"{number}/{len(missing)} {job.name} seed {job.config.seed}"

@@ -90,7 +90,7 @@ def _try_updates(setting: Setting, size: int) -> None:
     model = prepare.build_model(config, data, where)
     procedure = stages.first(config, choices, data, model, where)
     trainer = Trainer(model, train, procedure, prepare.seeds(config.seed))
-    procedure.train_mode(model)
+    procedure.train_mode(model, 0.0)
     for _ in range(2):
         loss, _ = trainer.step(train.take(torch.arange(size) % len(train)), procedure.class_weights)
         loss.item()

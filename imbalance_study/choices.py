@@ -38,6 +38,29 @@ MODELS = {
     "mobilenet_v3_large": "MobileNetV3-Large",
     "vgg16": "VGG-16",
     "custom_cnn": "four blocks of two 3x3 convolutions; knobs dropout, se",
+    "unet": "U-Net encoder with a dense classifier, decoder by autoencoder; knob width",
+    "mobilenet_v2_autoencoder": "MobileNetV2, decoder of transposed convolutions by autoencoder",
+}
+
+HEADS = {
+    "auto": "cosine for ldam, else last",
+    "last": "only the last Linear is new, the model's layers before it stay",
+    "linear": "one Linear on the pooled maps",
+    "mlp": "a hidden layer on the pooled maps; knobs hidden, dropout",
+    "cosine": "cosines of normalised features and weights, for ldam; knob scale",
+}
+
+FREEZES = {
+    "none": "everything trains",
+    "head_only": "the head alone trains",
+    "partial": "the head and the last blocks; knob blocks",
+    "gradual": "from the head downwards over the training; knobs start, end (fractions of it)",
+}
+
+AUTOENCODERS = {
+    "off": "the classifier alone",
+    "joint": "one loss: classification + weight * squared error of the decoder; knob weight",
+    "separate": "the autoencoder first, then the classifier on the frozen encoder, `epochs` each",
 }
 
 LOSSES = {

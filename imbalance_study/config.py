@@ -43,7 +43,8 @@ class Config:
     cache_dir: str = knob(
         "auto",
         "Data",
-        "Folder of the decoded images; auto: ~/.cache/imbalance_study.",
+        "Folder of the decoded images, and of checkpoints and journal of each run that is not "
+        "finished (runs/<id>); auto: ~/.cache/imbalance_study.",
         changes_result=False,
     )
     workers: int = knob(
@@ -91,8 +92,28 @@ class Config:
     stem: Literal["auto", "small", "imagenet"] = knob(
         "auto", "Model", "First layers: for small images, or as for ImageNet."
     )
-    head: Literal["auto", "linear", "cosine"] = knob(
-        "auto", "Model", "Classifier on the features; auto: cosine for ldam, else linear."
+    head: str = knob("auto", "Model", "Classifier on the features.", choices=choices.HEADS)
+    weights: str = knob(
+        "none",
+        "Model",
+        "Weights to start from: none, imagenet (torchvision's), runs:/ID (a finished run), or a "
+        "file; stem, image_size and normalisation come with them where they are auto.",
+    )
+    freeze: str = knob("none", "Model", "What of the weights stays.", choices=choices.FREEZES)
+    backbone_lr: float = knob(
+        1.0, "Model", "Learning rate of the backbone as a share of the head's.", above=0, maximum=10
+    )
+    normalisation: Literal["auto", "data", "imagenet"] = knob(
+        "auto",
+        "Model",
+        "Mean and deviation that images are normalised with; auto: those of the weights, else of "
+        "the training pixels.",
+    )
+    autoencoder: str = knob(
+        "off",
+        "Model",
+        "Training of the decoder, with unet and mobilenet_v2_autoencoder.",
+        choices=choices.AUTOENCODERS,
     )
 
     loss: str = knob(
@@ -153,10 +174,11 @@ class Config:
         0, "Training", "Updates an epoch; 0: as many as the sampler fills.", minimum=0
     )
     optimizer: str = knob("adamw", "Training", "The optimizer.", choices=choices.OPTIMIZERS)
-    lr: float = knob(
+    lr: float | Auto = knob(
         0.002,
         "Training",
-        "Peak learning rate; when not set, 0.05 for sgd, 0.001 for adam and rmsprop.",
+        "Peak learning rate; when not set, 0.05 for sgd, 0.001 for adam and rmsprop; auto: found "
+        "by a range test.",
         above=0,
     )
     weight_decay: float = knob(
@@ -256,7 +278,7 @@ class Config:
     output_dir: str = knob(
         "auto",
         "Tracking",
-        "Folder for checkpoints; auto: a temporary one, kept in MLflow only.",
+        "Folder for the kept and the last weights; auto: a temporary one, kept in MLflow only.",
         changes_result=False,
     )
     system_metrics: bool = knob(
@@ -305,6 +327,9 @@ USUAL: dict[str, dict[str, Any]] = {
     "rmsprop": {"lr": 0.001, "weight_decay": 0.0},
 }
 
+# Where auto is no absence of a decision, but a way to find the value.
+_AUTO_IS_A_WAY = frozenset({"lr", "batch_size"})
+
 # The axes that runs are compared by: always logged as params.
 AXES = (
     "dataset",
@@ -337,7 +362,8 @@ def resolve(given: Mapping[str, Any]) -> Resolved:
     """Decide every knob: given > recipe > the data set's default > Config's default.
 
     Args:
-        given: Knob to text or value, as typed; ``auto`` counts as not given, but for batch_size.
+        given: Knob to text or value, as typed; ``auto`` counts as not given, but for `lr` and
+            `batch_size`.
 
     Raises:
         ValueError: An unknown knob, a value of the wrong type or range, a combination that makes
@@ -345,7 +371,7 @@ def resolve(given: Mapping[str, Any]) -> Resolved:
     """
     typed = knobs.parse_values(Config, given)
     decided = {
-        name: value for name, value in typed.items() if value != "auto" or name == "batch_size"
+        name: value for name, value in typed.items() if value != "auto" or name in _AUTO_IS_A_WAY
     }
     recipe = decided.get("recipe", "none")
     if recipe != "none" and recipe not in RECIPES:

@@ -23,8 +23,10 @@ from imbalance_study import (
     analyses,
     batch_size,
     corrections,
+    learning_rates,
     pictures,
     prepare,
+    reconstructions,
     resume,
     stages,
     watching,
@@ -40,6 +42,7 @@ from imbalance_study.training.checkpoint import Keeper
 from imbalance_study.training.loop import EpochResult, Fit, Keep, Procedure, fit
 from imbalance_study.training.predict import Predictions, predict, summary
 from imbalance_study.training.progress import Progress
+from imbalance_study.training.selection import State
 
 OnEpoch = Callable[[EpochResult], None]
 
@@ -160,17 +163,22 @@ def _until_trained(
     with torch.random.fork_rng(devices), resume.same_threads(state):
         setting = batch_size.Setting(config, choices, data, where, parts.train)
         config = batch_size.settle(setting)
-        model = prepare.build_model(config, data, where)
+        model, loaded = prepare.build(config, data, where)
         procedure = stages.first(config, choices, data, model, where)
         facts = _facts(config, data, model, where)
+        facts |= stages.facts(config, choices, model, loaded)
         resume.check(state, facts)
+        lr, drawn = _learning_rate(config, choices, data, model, where, parts.train, state)
+        procedure = dataclasses.replace(procedure, lr=lr)
+        if config.lr == "auto":
+            facts["lr"] = lr
         if leads:
             if test:
                 analyses.get_ready(config.analyses, config.gradcam_layers, model)
             watch = _watch(config, data, procedure, parts)
             procedure = dataclasses.replace(procedure, watch=watch)
         if leads and state is None:
-            figures = pictures.of_data(data, procedure) if draw and test else {}
+            figures = pictures.of_data(data, procedure) | drawn if draw and test else drawn
             images = procedure.watch(model, 0, procedure.probabilities)
             on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
         keep = resume.keeping(keeper, config, facts)
@@ -205,7 +213,7 @@ def _train(
         fitted = train(model, procedure=procedure, seeds=seeds, keep=keep(None), state=begun)
         begun = None
     first = Trained(model, procedure, fitted)
-    if choices.stage2 is None:
+    if not stages.has_second(choices):
         return [first]
     return [first, _second_stage(config, choices, first, train, keep(fitted), begun)]
 
@@ -266,7 +274,7 @@ def _facts(
     config: Config, data: prepare.Data, model: Classifier, where: prepare.Machine
 ) -> dict[str, Any]:
     """What was found out and decided before training, for the record."""
-    parameters = complexity.count_parameters(model)
+    parameters = complexity.count_parameters(model, without="decoder")
     return {
         "fingerprint": data.fingerprint,
         "class_names": list(data.image_set.class_names),
@@ -278,6 +286,8 @@ def _facts(
         "std": data.std.tolist(),
         "parameters": parameters.total,
         "trainable_parameters": parameters.trainable,
+        "frozen_parameters": parameters.total - parameters.trainable,
+        "stem": model.stem,
         "batch_size": config.batch_size,
         "processes": distributed.group().size,
         "device": where.device.type,
@@ -330,16 +340,17 @@ def _evaluate(
 ) -> RunResult:
     """Show the test set to the last epoch and to the kept ones, each once."""
     model, procedure, fitted = trained[-1]
-    model.load_state_dict(fitted.last)
+    drawn = _decoded(config, data, parts, trained)
     last = None
     if fitted.best_epoch != len(fitted.history):
+        model.load_state_dict(_deployed(fitted.last))
         last = _predict(model, parts.test, procedure)
-    model.load_state_dict(fitted.best)
+    model.load_state_dict(_deployed(fitted.best))
     model.eval()
     test = _predict(model, parts.test, procedure)
     found = metrics.prefixed(_metrics(test, procedure, data.class_counts), "test")
     found |= _few(test if last is None else last, procedure, data, "test_last")
-    if len(trained) > 1:
+    if len(trained) > 1 and trained[0].procedure.classify:
         first = trained[0]
         before = _predict(first.model, parts.test, first.procedure)
         found |= _few(before, first.procedure, data, "stage1_test")
@@ -351,7 +362,7 @@ def _evaluate(
         config, model, parts.test, procedure, data, val, test, draw=draw
     )
     figures = pictures.of_training(fitted, data) if draw else {}
-    found |= free.metrics | _costs(fitted)
+    found |= free.metrics | _costs(fitted) | drawn[0]
     checkpoints = _save(trained, config, facts, output_dir)
     analysis = analyses.analyse(
         config.analyses,
@@ -374,7 +385,7 @@ def _evaluate(
         history=fitted.history,
         facts=facts,
         tables=analysis.tables | free.tables,
-        figures=figures | free.figures | analysis.figures,
+        figures=figures | free.figures | analysis.figures | drawn[1],
         model=model,
         fit=fitted,
         test=test,
@@ -384,6 +395,46 @@ def _evaluate(
         checkpoints=checkpoints,
         analysis=analysis,
     )
+
+
+def _learning_rate(
+    config: Config,
+    choices: prepare.Choices,
+    data: prepare.Data,
+    model: Classifier,
+    where: prepare.Machine,
+    train: Batches,
+    state: dict[str, Any] | None,
+) -> tuple[float, dict[str, Any]]:
+    """The learning rate, and where it comes from a range test the figure of that."""
+    if config.lr != "auto":
+        return config.lr, {}
+    if state is not None:
+        return float(state["facts"]["lr"]), {}
+    tested = learning_rates.range_test(config, choices, data, model, where, train)
+    return tested.suggestion, {"lr_range_test": learning_rates.figure(tested)}
+
+
+def _decoded(
+    config: Config, data: prepare.Data, parts: Parts, trained: list[Trained]
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """What the decoder makes of the test images; then it is taken off, as it stays in the lab."""
+    first = trained[0]
+    drawn: tuple[dict[str, float], dict[str, Any]] = {}, {}
+    if first.procedure.reconstruct:
+        assert parts.test is not None
+        first.model.load_state_dict(first.fitted.best)
+        drawn = reconstructions.after_training(
+            first.model, first.procedure, parts.test, data, config.seed
+        )
+    for stage in trained:
+        stage.model.decoder = None
+    return drawn
+
+
+def _deployed(state: State) -> State:
+    """Weights without those of the decoder."""
+    return {name: value for name, value in state.items() if not name.startswith("decoder.")}
 
 
 def _predict(model: Classifier, batches: Batches | None, procedure: Procedure) -> Predictions:
@@ -433,7 +484,7 @@ def _save(
     """Write the kept weights and the last ones, loadable without pickle."""
     fitted = trained[-1].fitted
     states = {
-        "best": (fitted.best, fitted.best_epoch),
+        "best": (_deployed(fitted.best), fitted.best_epoch),
         "last": (fitted.last, len(fitted.history)),
     }
     if len(trained) > 1:

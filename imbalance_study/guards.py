@@ -17,6 +17,7 @@ CORRECTING_LOSSES = frozenset({"balanced_softmax", "logit_adjusted", "vs"})
 COSINE_LOSSES = frozenset({"ldam"})
 SIGMOID_LOSSES = frozenset({"sigmoid", "sigmoid_focal"})
 SMOOTHABLE_LOSSES = frozenset({"cross_entropy"})
+AUTOENCODERS = frozenset({"unet", "mobilenet_v2_autoencoder"})
 
 
 def corrections(config: Config) -> list[str]:
@@ -75,10 +76,9 @@ def _idle(config: Config) -> Iterator[str]:
 
 def _contradictions(config: Config) -> Iterator[str]:
     loss = spec.parse(config.loss).name
-    if loss in COSINE_LOSSES and config.head == "linear":
-        yield f"loss={config.loss} needs head=cosine: its margins are between cosines"
-    if config.head == "cosine" and loss not in COSINE_LOSSES:
-        yield f"head=cosine gives cosines, which loss={config.loss} does not scale; use loss=ldam"
+    yield from _heads(config, loss)
+    yield from _weights(config)
+    yield from _autoencoder(config)
     stage = spec.parse(config.stage2).name
     if stage in ("lws", "las") and loss in SIGMOID_LOSSES | COSINE_LOSSES:
         made = "cosines" if loss in COSINE_LOSSES else "one sigmoid for each class"
@@ -97,6 +97,57 @@ def _contradictions(config: Config) -> Iterator[str]:
             yield "schedule=plateau needs validation images, and validation=none"
         if spec.parse(config.sampler).name == "error_driven":
             yield "sampler=error_driven needs validation images, and validation=none"
+
+
+def _heads(config: Config, loss: str) -> Iterator[str]:
+    head = spec.parse(config.head)
+    scaled = float(head.knobs.get("scale", "1")) != 1
+    if loss in COSINE_LOSSES and head.name not in ("auto", "cosine"):
+        yield f"loss={config.loss} needs head=cosine: its margins are between cosines"
+    if head.name == "cosine" and loss in COSINE_LOSSES and scaled:
+        yield f"loss={config.loss} scales the cosines itself; use head=cosine without scale"
+    if head.name == "cosine" and loss not in COSINE_LOSSES and not scaled:
+        yield (
+            f"head=cosine gives cosines, which loss={config.loss} does not scale; use loss=ldam, "
+            "or head=cosine:scale=16"
+        )
+
+
+def _weights(config: Config) -> Iterator[str]:
+    freeze = spec.parse(config.freeze).name
+    if freeze != "none" and config.weights == "none":
+        yield (
+            f"freeze={config.freeze} keeps weights as they are, and without weights they are "
+            "random; set weights=imagenet, runs:/ID or a file"
+        )
+    if freeze == "head_only" and config.backbone_lr != 1:
+        yield f"backbone_lr has no effect with freeze={config.freeze}: the backbone does not train"
+
+
+def _autoencoder(config: Config) -> Iterator[str]:
+    way = spec.parse(config.autoencoder).name
+    if way == "off":
+        return
+    model = spec.parse(config.model).name
+    if model not in AUTOENCODERS:
+        yield (
+            f"autoencoder={config.autoencoder} needs a model with a decoder "
+            f"({' or '.join(sorted(AUTOENCODERS))}), got model={config.model}"
+        )
+    if config.freeze != "none":
+        yield f"freeze={config.freeze} does not go with autoencoder={config.autoencoder}"
+    if way == "separate" and config.lr == "auto":
+        yield "lr=auto tests one training, and autoencoder=separate is two; set lr yourself"
+    if way == "separate" and config.stage2 != "none":
+        yield (
+            f"autoencoder=separate is a training in two stages itself, and stage2={config.stage2} "
+            "would be a third; use autoencoder=joint"
+        )
+    if way == "separate" and spec.parse(config.schedule).name == "plateau":
+        yield (
+            "schedule=plateau follows a metric of the classifier, which does not train in the "
+            "first stage of autoencoder=separate; choose another schedule"
+        )
 
 
 def _looks(config: Config) -> Iterator[str]:

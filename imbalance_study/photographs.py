@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ import torch
 
 from imbalance_study import explanations
 from imbalance_study.data import decode
+from imbalance_study.data.folders import EXTENSIONS, is_image
 from imbalance_study.evaluation import figures_explain as figures
 from imbalance_study.explanations import View, file_name
 from imbalance_study.knobs import unknown
 from imbalance_study.trained import Ready
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 METHODS = ("gradcam", "occlusion", "feature_maps", "deletion")
 
 
@@ -27,21 +28,53 @@ def find(places: Sequence[str]) -> list[Path]:
     Raises:
         ValueError: A place does not exist, or there is no image.
     """
-    found: list[Path] = []
-    for place in places:
-        path = Path(place).expanduser()
-        if path.is_dir():
-            inside = (file for file in path.rglob("*") if file.suffix.lower() in ENDINGS)
-            found += sorted(file for file in inside if file.is_file())
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise ValueError(f"there is no image or folder {place}")
+    found = list(walk(places))
     if not found:
-        raise ValueError(
-            f"there are no images in {', '.join(places)}; known endings: {' '.join(ENDINGS)}"
-        )
-    return list(dict.fromkeys(found))
+        raise nothing(places)
+    return found
+
+
+def nothing(places: Sequence[str]) -> ValueError:
+    """The error of places without an image."""
+    return ValueError(
+        f"there are no images in {', '.join(places)}; known endings: {' '.join(EXTENSIONS)}"
+    )
+
+
+def walk(places: Sequence[str]) -> Iterator[Path]:
+    """Image files one after the other, each once: those named, and those in the folders named.
+
+    A folder's are sorted by their paths, hidden files and links to folders left out. No more than
+    the names in the folders on the way are kept in memory.
+
+    Raises:
+        ValueError: A place does not exist, or a folder cannot be read.
+    """
+    paths = [Path(place).expanduser() for place in places]
+    for path in paths:
+        if not path.exists():
+            raise ValueError(f"there is no image or folder {path}")
+    done: set[Path] = set()
+    for path in paths:
+        real = path.resolve()
+        if not done & {real, *real.parents}:
+            yield from _below(path, real, done) if path.is_dir() else (path,)
+            done.add(real)
+
+
+def _below(folder: Path, real: Path, done: set[Path]) -> Iterator[Path]:
+    """Images in a folder, without those places that were done before."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise ValueError(f"the folder {folder} cannot be read: {error.strerror}") from error
+    for entry in entries:
+        if entry.name.startswith(".") or real / entry.name in done:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(folder / entry.name, real / entry.name, done)
+        elif is_image(entry.name) and not entry.is_dir():
+            yield folder / entry.name
 
 
 def read(paths: Sequence[Path], size: int) -> npt.NDArray[np.uint8]:

@@ -64,9 +64,9 @@ def of_training(fitted: Fit, data: prepare.Data) -> dict[str, Any]:
     """How the training went: name to Figure."""
     names, counts = data.image_set.class_names, data.class_counts
     columns = {
-        name: [epoch.metrics[name] for epoch in fitted.history]
+        name: [epoch.metrics.get(name, np.nan) for epoch in fitted.history]
         for name in _CURVES
-        if name in fitted.history[0].metrics
+        if name in fitted.history[-1].metrics
     }
     found = {"training_curves": figures.training_curves(columns, fitted.best_epoch)}
     for stage, name in ((1, "sampled_classes"), (2, "sampled_classes_stage2")):

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from imbalance_study import prepare, stages
+from imbalance_study import prepare, pretrained, stages
 from imbalance_study.config import Config, Resolved, usual_batch_size
 from imbalance_study.models import complexity
+from imbalance_study.tracking import lookup
 from imbalance_study.tracking.summary import recipe_note
 from imbalance_study.training.loop import sampler_context
 
@@ -24,7 +25,11 @@ def describe(resolved: Resolved) -> str:
     Raises:
         ValueError: What training would raise before its first step.
     """
-    config = resolved.config
+    with lookup.local_weights(resolved.config.weights, resolved.config.tracking_uri):
+        return _describe(resolved, resolved.config)
+
+
+def _describe(resolved: Resolved, config: Config) -> str:
     if config.batch_size == "auto":
         config = dataclasses.replace(config, batch_size=usual_batch_size(config))
     batch_size = int(config.batch_size)
@@ -32,7 +37,7 @@ def describe(resolved: Resolved) -> str:
     where = prepare.machine(config)
     data = prepare.load_data(config, choices)
     with torch.random.fork_rng():
-        model = prepare.build_model(config, data, where)
+        model, loaded = prepare.build(config, data, where)
         procedure = stages.first(config, choices, data, model, where)
     drawn = len(_one_epoch(procedure, data))
     steps = config.steps_per_epoch or math.ceil(drawn / batch_size)
@@ -54,10 +59,11 @@ def describe(resolved: Resolved) -> str:
         f"steps           {steps:,} an epoch, {steps * config.epochs:,} in all "
         f"({images:,} images an epoch)",
         f"parameters      {parameters.total:,}, of which {parameters.trainable:,} are trained",
+        *(_weights(loaded) if loaded else ()),
         f"estimated time  {_duration(per_image * images * config.epochs)} of training",
         f"estimated memory  {memory / 2**30:.2f} GiB for weights, optimizer and activations",
     ]
-    if choices.stage2 is not None:
+    if stages.has_second(choices):
         with torch.random.fork_rng():
             second = stages.second(config, choices, procedure, model, 0.0)
         lines.append(
@@ -66,6 +72,10 @@ def describe(resolved: Resolved) -> str:
         )
     note = recipe_note(resolved)
     return "\n".join([*lines, note] if note else lines)
+
+
+def _weights(loaded: dict[str, Any]) -> list[str]:
+    return [f"weights         {pretrained.in_words(loaded)}"]
 
 
 def _one_epoch(procedure: Any, data: prepare.Data) -> torch.Tensor:

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
@@ -18,11 +19,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from imbalance_study import spec
+from imbalance_study import pretrained, spec
 from imbalance_study.config import Config
 from imbalance_study.data import augment, longtail, mix, policies, samplers, smote, sources
 from imbalance_study.data.batches import Batches, fits
-from imbalance_study.models import heads, zoo
+from imbalance_study.models import freezing, heads, transfer, zoo
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import losses, optim, schedules, second_stage
 from imbalance_study.training.loop import sampler_context
@@ -49,6 +50,9 @@ class Choices(NamedTuple):
     schedule: Callable[..., float]
     early_stopping: Callable[..., bool] | None
     stage2: Callable[..., second_stage.Stage] | None
+    freeze: freezing.Freeze | None = None
+    reconstruct: float = 0.0  # weight of the decoder's squared error; 0: no decoder is trained
+    separate: bool = False  # the autoencoder first, then the classifier on the frozen encoder
 
 
 class Machine(NamedTuple):
@@ -71,6 +75,7 @@ class Data(NamedTuple):
     mean: npt.NDArray[np.float64]  # (3,) in 0..1
     std: npt.NDArray[np.float64]
     fingerprint: dict[str, Any]  # see `longtail.fingerprint`
+    source: pretrained.Source | None = None  # of the weights to start from
 
     @property
     def num_classes(self) -> int:
@@ -125,7 +130,12 @@ def bind(config: Config) -> Choices:
         schedule=spec.bind(schedules.SCHEDULES, config.schedule, "schedule"),
         early_stopping=_early_stopping(config.early_stopping),
         stage2=optional(second_stage.STAGES, config.stage2, "stage2"),
+        freeze=optional(freezing.FREEZES, config.freeze, "freeze"),
+        reconstruct=_weight_of_decoder(config.autoencoder),
+        separate=spec.parse(config.autoencoder).name == "separate",
     )
+    if config.head != "auto":
+        heads.make_head(config.head, 2, 2)
     _try(choices)
     return choices
 
@@ -147,12 +157,29 @@ def _try(choices: Choices) -> None:
         choices.tail_augment(images, targets, counts, generator)
     if choices.mix is not None:
         choices.mix(images.float(), targets, counts, generator)
+    if choices.freeze is not None:
+        choices.freeze(0.0, 1)
     choices.optimizer([nn.Parameter(torch.zeros(1))], lr=0.1, weight_decay=0.0)
     if choices.stage2 is not None:
         with torch.random.fork_rng([]):
             toy = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), image_size=1)
             choices.stage2(toy).loss(torch.zeros(5, 2), targets, counts)
 
+
+def _weight_of_decoder(text: str) -> float:
+    if text == "off":
+        return 0.0
+    return float(spec.bind(_AUTOENCODERS, text, "autoencoder")())
+
+
+def _joint(*, weight: float = 1.0) -> float:
+    """Raises ValueError where the weight is not positive."""
+    if not 0 < weight < math.inf:
+        raise ValueError(f"weight of autoencoder joint must be larger than 0, got {weight:g}")
+    return weight
+
+
+_AUTOENCODERS: dict[str, Callable[..., float]] = {"joint": _joint, "separate": lambda: 1.0}
 
 STOP_METRICS = ("val/balanced_accuracy", "val/accuracy", "val/macro_f1", "val/loss")
 
@@ -227,9 +254,20 @@ def load_data(config: Config, choices: Choices) -> Data:
     """Load, cut and, where asked for, resample the image set; see also `shared_data`.
 
     Raises:
-        ValueError: See `sources.load`, `longtail.make_split` and `smote.smote`.
+        ValueError: See `pretrained.find`, `sources.load`, `longtail.make_split` and `smote.smote`.
     """
-    return cast(Data, _once("data", config, _IMAGES + _CUT, lambda: _load_data(config, choices)))
+    source = pretrained.find(config.weights, config.model)
+    if source is not None and source.image_size and config.image_size == "auto":
+        config = dataclasses.replace(config, image_size=source.image_size)
+    data = cast(Data, _once("data", config, _IMAGES + _CUT, lambda: _load_data(config, choices)))
+    data = data._replace(source=source)
+    if config.normalisation == "imagenet":
+        mean, std = transfer.imagenet_preprocessing()
+    elif config.normalisation == "auto" and source is not None and source.mean:
+        mean, std = source.mean, source.std
+    else:
+        return data
+    return data._replace(mean=np.array(mean), std=np.array(std))
 
 
 def _load_images(config: Config) -> sources.ImageSet:
@@ -279,20 +317,68 @@ def part(data: Data, name: str, config: Config, device: torch.device) -> Batches
     return Batches(images, labels, rows, device, resident=resident)
 
 
+class Built(NamedTuple):
+    """A model ready to train."""
+
+    model: Classifier
+    weights: dict[str, Any]  # what was loaded into it, and what not; empty where nothing was
+
+
 def build_model(config: Config, data: Data, where: Machine) -> Classifier:
-    """The model with its head, on the device; weights are drawn from `config.seed`."""
+    """The model with its head, on the device; see `build`."""
+    return build(config, data, where).model
+
+
+def build(config: Config, data: Data, where: Machine) -> Built:
+    """The model with its head, on the device.
+
+    Weights are drawn from `config.seed`, then those that are given are loaded over them. What is
+    frozen throughout needs no gradient from here on.
+
+    Raises:
+        ValueError: The weights are of another model, or what `freeze` keeps is not among them.
+    """
     loss = spec.parse(config.loss).name
-    head = config.head
-    if head == "auto":
-        head = "cosine" if loss in losses.COSINE_LOSSES else "linear"
     torch.manual_seed(seeds(config.seed)("weights"))
+    source, stem = data.source, config.stem
+    if stem == "auto" and source is not None:
+        stem = source.stem  # type: ignore[assignment]
     model = zoo.create(
-        config.model, data.num_classes, image_size=data.image_size, stem=config.stem, head=head
+        config.model, data.num_classes, image_size=data.image_size, stem=stem, head=head_of(config)
     )
     if loss in losses.SIGMOID_LOSSES:
         heads.set_prior_bias(model.get_classifier(), data.num_classes)
+    record: dict[str, Any] = {}
+    if config.autoencoder == "off":
+        model.decoder = None
+    if source is not None:
+        loaded = pretrained.put_into(model, source, data.image_set.class_names)
+        record = pretrained.describe(source, loaded)
+        _check_frozen(config, model, loaded)
     layout = torch.channels_last if where.channels_last else torch.contiguous_format
-    return model.to(where.device).to(memory_format=layout)
+    return Built(model.to(where.device).to(memory_format=layout), record)
+
+
+def head_of(config: Config) -> str:
+    """The spec string of the head, decided by the loss where it is auto."""
+    if config.head != "auto":
+        return config.head
+    return "cosine" if spec.parse(config.loss).name in losses.COSINE_LOSSES else "last"
+
+
+def _check_frozen(config: Config, model: Classifier, loaded: transfer.Loaded) -> None:
+    if config.freeze == "none":
+        return
+    freeze = spec.bind(freezing.FREEZES, config.freeze, "freeze")
+    with freezing.trial(model, freeze(0.0, len(freezing.blocks_of(model)))):
+        kept = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    new = [name for name in loaded.new if name in kept]
+    if new:
+        raise ValueError(
+            f"freeze={config.freeze} would freeze {new[0].removeprefix('backbone.')}, which "
+            f"the weights do not hold (stem={model.stem}, head={config.head}); take the stem and "
+            "head of the weights, or freeze=none"
+        )
 
 
 def as_dict(config: Config) -> dict[str, Any]:

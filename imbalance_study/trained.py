@@ -6,37 +6,51 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.error import URLError
 
-import torch
 from torch import Tensor
 
-from imbalance_study import prepare, spec, stages
+from imbalance_study import prepare, pretrained, serving, spec, stages
 from imbalance_study.config import Config
-from imbalance_study.models import zoo
+from imbalance_study.models import transfer, zoo
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import checkpoint, losses
+from imbalance_study.training import checkpoint, losses, second_stage
 
 
 class Ready(NamedTuple):
     """A trained model and what it was made for."""
 
     model: Classifier
-    normalise: Callable[[Tensor], Tensor]
     probabilities: Callable[[Tensor], Tensor]
+    mean: Sequence[float]
+    std: Sequence[float]
     class_names: Sequence[str]
     image_size: int
+    config: Config | None = None  # of the run, where it is of one
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 (N, 3, H, W) to what the model takes."""
+        scale, shift = serving.scale_and_shift(self.mean, self.std)
+        return images.float() * scale.to(images.device) + shift.to(images.device)
+
+    def raw(self) -> serving.RawImageClassifier:
+        """The model that takes raw images and gives probabilities."""
+        return serving.RawImageClassifier(
+            self.model, self.probabilities, self.mean, self.std
+        ).eval()
 
 
-def from_checkpoint(path: Path, model: str = "") -> Ready:
+def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> Ready:
     """The model of a run, rebuilt from its checkpoint.
 
     Args:
         path: As `experiment.run` writes it: with weights, configuration and facts.
         model: The model that it should be; any when empty.
+        own_code: Import the functions ``package.module:function`` that the configuration names. To
+            be allowed for files that are trusted alone: what they name would be called.
 
     Raises:
-        ValueError: The file is no such checkpoint, or it is of another model.
+        ValueError: The file is no such checkpoint, or it is of another model, or it names a
+            function that may not be imported.
     """
     content = checkpoint.load(path)
     if not {"model", "config", "facts"} <= content.keys():
@@ -44,19 +58,41 @@ def from_checkpoint(path: Path, model: str = "") -> Ready:
     config = _config_of(content["config"])
     if model and model != config.model:
         raise ValueError(f"{path} holds {config.model}, not model={model}")
+    if not own_code:
+        _refuse_own_code(config, path, model)
     facts = content["facts"]
     names, size = facts["class_names"], facts["image_size"]
     made = zoo.create(
-        config.model, len(names), image_size=size, stem=config.stem, head=_head(config)
+        config.model,
+        len(names),
+        image_size=size,
+        stem=pretrained.stem_of(content["config"], facts),
+        head=prepare.head_of(config),
     )
+    made.decoder = None
+    if config.stage2 != "none":
+        spec.bind(second_stage.STAGES, config.stage2, "stage2")(made)  # puts its head in place
     _load(made, content["model"], path)
     return Ready(
         made.eval(),
-        _normaliser(facts["mean"], facts["std"]),
         _probabilities(config),
+        facts["mean"],
+        facts["std"],
         names,
         size,
+        config,
     )
+
+
+def _refuse_own_code(config: Config, path: Path, named: str) -> None:
+    """A file must not choose what is called; what was typed beside it may."""
+    for knob in ("model", "loss", "head", "stage2"):
+        function = spec.parse(getattr(config, knob)).name
+        if ":" in function and getattr(config, knob) != named:
+            raise ValueError(
+                f"{path} names the function {function} as its {knob}, and a file does not decide "
+                "what is called; take the model from its run, with runs:/ID"
+            )
 
 
 def _config_of(values: Mapping[str, Any]) -> Config:
@@ -65,22 +101,10 @@ def _config_of(values: Mapping[str, Any]) -> Config:
     return Config(**{name: value for name, value in values.items() if name in known})
 
 
-def _head(config: Config) -> str:
-    if config.head != "auto":
-        return config.head
-    return "cosine" if spec.parse(config.loss).name in losses.COSINE_LOSSES else "linear"
-
-
 def _probabilities(config: Config) -> Callable[[Tensor], Tensor]:
     if config.stage2 != "none":  # which trains a softmax
-        return lambda logits: logits.softmax(1)
-    return stages.probabilities(prepare.bind(config).loss, config)
-
-
-def _normaliser(mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:
-    scale = torch.tensor([1 / (255 * one) for one in std]).view(1, 3, 1, 1)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).view(1, 3, 1, 1)
-    return lambda images: images.float() * scale.to(images.device) + shift.to(images.device)
+        return _softmax
+    return stages.probabilities(spec.bind(losses.LOSSES, config.loss, "loss"), config)
 
 
 def from_weights(model: str, weights: str) -> Ready:
@@ -109,53 +133,23 @@ def from_weights(model: str, weights: str) -> Ready:
         raise ValueError(f"{path} is no state_dict of {model}: it has no matrix for a last layer")
     num_classes = len(matrices[-1])
     made = zoo.create(model, num_classes, image_size=224, stem="auto")
-    _load(made, _own_names(made, state), path)
+    made.decoder = None
+    _load(made, transfer.own_names(made, state), path)
     names = [str(label) for label in range(num_classes)]
-    return Ready(made.eval(), _normaliser(*_IMAGENET), _softmax, names, 224)
+    mean, std = transfer.imagenet_preprocessing()
+    return Ready(made.eval(), _softmax, mean, std, names, 224)
 
 
 def _softmax(logits: Tensor) -> Tensor:
     return logits.softmax(1)
 
 
-# Mean and deviation that torchvision's weights were trained with.
-_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
 def _imagenet(model: str) -> Ready:
-    from torchvision.models import get_model_weights
-
-    try:
-        weights = get_model_weights(model).DEFAULT  # type: ignore[attr-defined]
-    except ValueError:
-        raise ValueError(
-            f"there are no ImageNet weights of model={model!r}; torchvision's models have some "
-            "(resnet18, efficientnet_b0, mobilenet_v2, vgg16, ...)"
-        ) from None
-    how = weights.transforms()
-    size, names = how.crop_size[0], weights.meta["categories"]
-    made = zoo.create(model, len(names), image_size=size, stem="imagenet")
-    try:
-        state = weights.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
-        raise ValueError(
-            f"the ImageNet weights of {model} cannot be downloaded from {weights.url} "
-            f"({getattr(error, 'reason', error)}); bring the file here and give it as weights"
-        ) from error
-    _load(made, _own_names(made, state), Path(weights.url))
-    return Ready(made.eval(), _normaliser(how.mean, how.std), _softmax, names, size)
-
-
-def _own_names(model: Classifier, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters under the names of a Classifier, whose last Linear is called classifier."""
-    if any(name.startswith("backbone.") for name in state):
-        return dict(state)
-    renamed = {}
-    for name, value in state.items():
-        layer, _, kind = name.rpartition(".")
-        own = f"classifier.{kind}" if layer == model.head_name else f"backbone.{name}"
-        renamed[own] = value
-    return renamed
+    found = transfer.imagenet(model)
+    made = zoo.create(model, len(found.class_names), image_size=found.image_size, stem="imagenet")
+    path = transfer.imagenet_file(found)
+    _load(made, transfer.own_names(made, pretrained.state_of(path)), path)
+    return Ready(made.eval(), _softmax, found.mean, found.std, found.class_names, found.image_size)
 
 
 def _load(model: Classifier, state: Mapping[str, Tensor], path: Path) -> None:

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -36,6 +37,46 @@ def small_files_only():
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limited
+
+
+class TinyRun(NamedTuple):
+    """A small tracked run, and where it is."""
+
+    result: object
+    run_id: str
+    store: str
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """A small run with a model in a store of its own, for tests of what is done with it later."""
+    import mlflow
+
+    from imbalance_study.config import resolve
+    from imbalance_study.tracking import run
+
+    folder = tmp_path_factory.mktemp("tiny_run")
+    store = f"sqlite:///{folder / 'mlflow.db'}"
+    settings = {
+        "dataset": "digits",
+        "model": "resnet20",
+        "epochs": "1",
+        "steps_per_epoch": "4",
+        "loss": "ldam",
+        "analyses": "confusion+calibration",
+        "system_metrics": "false",
+        "tracking_uri": store,
+    }
+    names = ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in names:
+            patch.delenv(name, raising=False)
+        result = run.train(resolve(settings), show_progress=False)
+    client = mlflow.MlflowClient(store)
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    (record,) = client.search_runs(ids)
+    return TinyRun(result, record.info.run_id, store)
 
 
 def _postgres_programs():

@@ -11,7 +11,7 @@ from imbalance_study.knobs import knob
 WITHOUT_EFFECT = {
     *("data_dir", "cache_dir", "workers", "analyses", "gradcam_layers", "colormap"),
     *("figure_every", "tracking_uri", "experiment", "run_name", "output_dir", "system_metrics"),
-    "recipe",
+    *("recipe", "tracking"),
 }
 
 

@@ -21,6 +21,10 @@ from imbalance_study.studies.settings import Settings
 from imbalance_study.studies.vary import Comparing
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from analysis import report  # noqa: E402
+
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 
 SETTINGS = {
@@ -47,6 +51,7 @@ ENTRIES = {
     "main": ("train", train.command, (Config,)),
     "compare": ("compare", compare.command, (Comparing, Config)),
     "study": ("study", study.command, (Config, Settings)),
+    "report": ("report", None, (report.Asked,)),
 }
 
 
@@ -67,7 +72,8 @@ def _through_mlproject(settings, entry="main"):
 
 
 def test_every_entry_point_is_held_to_its_command():
-    assert set(PROJECT["entry_points"]) == set(ENTRIES)
+    held_below = {"distributed"}
+    assert set(PROJECT["entry_points"]) == set(ENTRIES) | held_below
 
 
 @pytest.mark.parametrize(
@@ -83,6 +89,14 @@ def test_what_is_typed_behind_a_comparison_reaches_it(settings):
     entry = PROJECT["entry_points"]["compare"]
     defaults = {name: str(one["default"]) for name, one in entry["parameters"].items()}
     assert _through_mlproject(settings, "compare") == defaults | settings
+
+
+def test_what_is_typed_behind_a_report_reaches_it():
+    project = _project_spec.load_project(str(ROOT))
+    asked = {"experiment": "it's mine", "out": "my report", "baseline": "focal:gamma=1"}
+    words = shlex.split(project.get_entry_point("report").compute_command(dict(asked), None))
+    assert words[:2] == ["python", "analysis/report.py"]
+    assert report.parse(words[2:]) == report.Asked(**asked)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -111,6 +125,16 @@ def test_what_is_typed_behind_the_entry_point_study_reaches_the_command():
     reached = _through_mlproject(typed, "study")
     assert {name: reached[name] for name in typed} == typed
     assert reached["trials"] == str(Settings.trials)
+
+
+def test_several_processes_get_what_one_gets():
+    main, several = (PROJECT["entry_points"][name] for name in ("main", "distributed"))
+    parameters = dict(several["parameters"])
+    assert parameters.pop("nproc") == {"type": "int", "default": 2}
+    assert parameters == main["parameters"]
+    start, passed = several["command"].split("-m imbalance_study")
+    assert passed == main["command"].split("-m imbalance_study")[1]
+    assert start == "python -m torch.distributed.run --standalone --nproc_per_node {nproc} "
 
 
 def test_a_recipe_sets_nothing_that_mlflow_run_always_passes():

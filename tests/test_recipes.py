@@ -4,6 +4,7 @@ import math
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow.projects import _project_spec
 
@@ -26,7 +27,8 @@ def test_the_recipes_are_those_that_the_project_promises():
     assert sorted(RECIPES) == sorted(
         ["baseline", "paper_ce", "paper_focal", "paper_cb_softmax", "paper_cb_sigmoid",
          "paper_cb_focal", "paper_drw", "paper_ldam_drw", "paper_balanced_softmax",
-         "paper_logit_adjusted", "paper_mixup_drw", "paper_crt", "paper_mislas", "strong"]
+         "paper_logit_adjusted", "paper_mixup_drw", "paper_crt", "paper_mislas", "strong",
+         "cifar10_resnet18", "cifar10_resnet18_plateau", "halved_cifar10"]
     )  # fmt: skip
 
 
@@ -78,6 +80,10 @@ def test_deferred_recipes_start_their_weights_at_epoch_160_of_200():
 def test_every_recipe_trains_for_two_steps(name, tmp_path):
     tiny = {"dataset": "digits", "model": "resnet20", "epochs": 1, "steps_per_epoch": 2}
     tiny |= {"analyses": "none"}
+    if RECIPES[name].knobs.get("imbalance", "").startswith("explicit"):
+        tiny |= {"imbalance": "none"}  # there are not as many digits
+    if RECIPES[name].knobs.get("validation", "").startswith("balanced"):
+        tiny |= {"validation": "balanced:per_class=5"}
     stage = spec.parse(RECIPES[name].knobs.get("stage2", "none"))
     if stage.name != "none":
         assert stage.knobs == {"epochs": "10"}
@@ -88,6 +94,19 @@ def test_every_recipe_trains_for_two_steps(name, tmp_path):
     assert ("stage1_test/accuracy" in found) == (stage.name != "none")
     assert 0 < found["test_last/accuracy"] <= 1
     assert math.isfinite(found["test/loss"])
+
+
+def test_the_halved_set_has_half_of_truck_bird_and_deer_and_the_rest_of_all():
+    """Of 5,000 images a class 100 go to validation before; label order is that of CIFAR-10."""
+    names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship")
+    cifar = dict.fromkeys((*names, "truck"), 4900) | dict.fromkeys(("bird", "deer", "truck"), 2450)
+    knobs = RECIPES["halved_cifar10"].knobs
+    choices = prepare.bind(config.make(recipe="halved_cifar10"))
+    available = np.full(10, 5000)
+    val = choices.validation(available, True)
+    assert val.tolist() == [100] * 10
+    assert choices.imbalance(available - val).tolist() == list(cifar.values())
+    assert knobs["select_by"] == "val/macro_f1"
 
 
 @pytest.mark.parametrize("name", RECIPES)

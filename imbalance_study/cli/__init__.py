@@ -18,9 +18,13 @@ COMMANDS = {
     "compare": "Compare configurations over seeds, with statistics.",
     "study": "Search for the best settings, over many runs.",
     "resume": "Go on with a run that was killed, from its last whole epoch.",
+    "find_lr": "Find a learning rate by a range test.",
     "explain": "Show what a model looks at in photographs.",
     "sync": "Upload what MLflow was not told yet: runs made offline, or whose server was down.",
     "reap": "Mark runs FAILED that say RUNNING and whose process is gone.",
+    "predict": "Label any number of image files with a trained model.",
+    "promote": "Register the model of a run with its model card, and set its alias.",
+    "export": "Write a trained model as ONNX, in fp32 or with int8 weights, checked.",
     "recipes": "List the named sets of knobs, or print the command line of one.",
 }
 

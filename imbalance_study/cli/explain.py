@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from imbalance_study import knobs
+from imbalance_study.cli import loading
 from imbalance_study.cli.options import GroupedCommand, KnobOption, given, options
 from imbalance_study.knobs import knob
 
@@ -33,7 +33,9 @@ class Settings:
     """
 
     run: str = knob("none", "Model", "A finished run, by its id, whose kept weights are taken.")
-    model: str = knob("none", "Model", "A model by its name, with weights.")
+    model: str = knob(
+        "none", "Model", "A model by its name, with weights; or models:/NAME@champion, runs:/ID."
+    )
     weights: str = knob(
         "none",
         "Model",
@@ -87,14 +89,20 @@ def command(
 
     imbalance-study explain --run RUN_ID --images photos/ --class daisy
 
+    imbalance-study explain --model models:/NAME@champion --images photos/
+
     imbalance-study explain --model resnet18 --weights imagenet --images cat.jpg dog.jpg
     """
     settings = Settings(**knobs.parse_values(Settings, given(values)))
     places = [place for place in (settings.images, *more_images) if place != "none"]
     if not places:
         raise ValueError("images must name an image or a folder")
-    if (settings.run == "none") == (settings.weights == "none"):
-        raise ValueError("give either run=ID, or weights=imagenet|FILE with model=NAME")
+    promoted = settings.model.startswith(("models:/", "runs:/"))
+    if (settings.run != "none") + (settings.weights != "none") + promoted != 1:
+        raise ValueError(
+            "give either run=ID, or weights=imagenet|FILE with model=NAME, or "
+            "model=models:/NAME@champion"
+        )
     if settings.run != "none" and settings.model != "none":
         raise ValueError(f"model={settings.model} has no effect with run: the run names its model")
     for line in _explain(settings, places, class_name or ""):
@@ -123,16 +131,14 @@ def _explain(settings: Settings, places: list[str], class_name: str) -> list[str
 
 
 def _trained(settings: Settings) -> Ready:
+    if settings.run != "none":
+        return loading.ready(settings.run, settings.tracking_uri)
+    if settings.weights == "none":
+        return loading.ready(settings.model, settings.tracking_uri)
     from imbalance_study import trained
 
     model = "" if settings.model == "none" else settings.model
-    if settings.run == "none":
-        return trained.from_weights(model, settings.weights)
-    from imbalance_study.tracking import lookup
-
-    with tempfile.TemporaryDirectory(prefix="imbalance_study_") as folder:
-        path = lookup.checkpoint_of(settings.run, Path(folder), settings.tracking_uri)
-        return trained.from_checkpoint(path)
+    return trained.from_weights(model, settings.weights)
 
 
 options(Settings)(command)

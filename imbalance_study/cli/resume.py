@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import Any, Literal
 
 import click
@@ -11,8 +10,6 @@ import click
 from imbalance_study import knobs
 from imbalance_study.cli.options import GroupedCommand, given, options
 from imbalance_study.knobs import knob
-
-_STARTED = time.perf_counter()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +50,7 @@ def command(run: str, debug: str, **values: Any) -> None:
     settings = Settings(**knobs.parse_values(Settings, given(values)))
     from imbalance_study.tracking import resume
 
-    resume.resume(run, **dataclasses.asdict(settings), started=_STARTED)
+    resume.resume(run, **dataclasses.asdict(settings))
 
 
 options(Settings)(command)

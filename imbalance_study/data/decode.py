@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import sys
+import warnings
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,8 @@ from PIL import Image, UnidentifiedImageError
 
 # Images uint8 (n, size, size, 3), and the position and reason of each unreadable file.
 Decoded = tuple[np.ndarray, list[tuple[int, str]]]
+
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused here, by size
 
 MAX_FILE_BYTES = 1 << 28
 _CHUNK_BYTES = 1 << 22

@@ -23,7 +23,8 @@ class Remote(NamedTuple):
 
     name: str
     url: str
-    md5: str
+    md5: str = ""
+    sha256: str = ""  # or its beginning, where there is no md5
 
 
 def md5_of(path: Path) -> str:
@@ -68,17 +69,18 @@ def download(remote: Remote, folder: Path, timeout: float = 30.0) -> Path:
         descriptor, name = tempfile.mkstemp(prefix=f".{remote.name}.", suffix=".part", dir=folder)
     part = Path(name)
     try:
-        digest = hashlib.md5()
+        kind, right = ("md5", remote.md5) if remote.md5 else ("sha256", remote.sha256)
+        digest = hashlib.new(kind)
         with os.fdopen(descriptor, "wb") as file:
             for block in _blocks(remote, timeout):
                 digest.update(block)
                 with _named(folder):
                     file.write(block)
                     file.flush()
-        if digest.hexdigest() != remote.md5:
+        if not digest.hexdigest().startswith(right):
             raise ValueError(
-                f"{remote.url} gave a file with MD5 {digest.hexdigest()} where {remote.md5} is "
-                "right: a changed file, or a page of a proxy; nothing was kept"
+                f"{remote.url} gave a file with {kind.upper()} {digest.hexdigest()} where {right} "
+                "is right: a changed file, or a page of a proxy; nothing was kept"
             )
         part.chmod(0o644)
         part.replace(target)

@@ -184,8 +184,8 @@ def parallel(
     """
     figure = new_figure(1.25 * (len(dimensions) + 1) + 1.2, 4.2)
     axes = figure.subplots()
-    if not len(values):
-        note(axes, "no complete trial")
+    if not len(values) or not dimensions:
+        note(axes, "nothing varied" if len(values) else "no complete trial")
         return figure
     heights, feet = zip(*(_heights(one) for one in dimensions), strict=True)
     low, high = values.min(), values.max()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -26,7 +27,11 @@ class Classifier(nn.Module):
         head_name: Where in the given model the last Linear was, such as "classifier.1".
         image_size: Side of the images in pixels that the model was made for.
         stem: "small" or "imagenet" where the zoo knows it, "auto" for a user's own model.
+        decoder: Of an autoencoder, while it trains; see `autoencoder.encode_decode`. It takes no
+            part in `forward`.
     """
+
+    decoder: nn.Module | None
 
     def __init__(self, model: nn.Module, *, image_size: int, stem: str = "auto") -> None:
         super().__init__()
@@ -38,6 +43,7 @@ class Classifier(nn.Module):
         self.classifier: nn.Module = last
         self.num_features, self.num_classes = last.in_features, last.out_features
         self.image_size, self.stem = image_size, stem
+        self.decoder = None
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Penultimate features (N, F) of normalised images (N, 3, H, W)."""
@@ -56,6 +62,28 @@ class Classifier(nn.Module):
     def get_classifier(self) -> nn.Module:
         """The head."""
         return self.classifier
+
+    def drop_hidden_layers(self) -> None:
+        """Cut before the fully connected layers that lead to the last Linear, not only before it.
+
+        The features are then the pooled maps: 512 numbers of a VGG, whose own pooling to 7x7 maps
+        becomes one to 1x1, and 960 of mobilenet_v3_large. Where the last Linear has no others
+        beside it in one Sequential, nothing changes.
+        """
+        parent = self.head_name.rpartition(".")[0]
+        layers = self.backbone.get_submodule(parent) if parent else None
+        if type(layers) is not nn.Sequential:
+            return
+        linears = [layer for layer in layers if isinstance(layer, nn.Linear)]
+        if not linears:
+            return
+        self.backbone.set_submodule(parent, nn.Identity())
+        self.num_features = linears[0].in_features
+        pool = getattr(self.backbone, "avgpool", None)
+        if isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size not in (1, (1, 1)):
+            height, width = cast(tuple[int, int], pool.output_size)
+            self.backbone.set_submodule("avgpool", nn.AdaptiveAvgPool2d(1))
+            self.num_features //= height * width
 
     def reset_classifier(self, num_classes: int, head: str = "linear") -> None:
         """Put a new head for `num_classes` in place, drawn from torch's default generator.

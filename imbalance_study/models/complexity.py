@@ -36,9 +36,16 @@ class Latency(NamedTuple):
     runs: int
 
 
-def count_parameters(model: nn.Module) -> ParameterCount:
-    """Count the weights, each shared one once, and those of them that require a gradient."""
-    sizes = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]
+def count_parameters(model: nn.Module, *, without: str = "") -> ParameterCount:
+    """Count the weights, each shared one once, and those of them that require a gradient.
+
+    Those inside the child called `without` are left out.
+    """
+    sizes = [
+        (weight.numel(), weight.requires_grad)
+        for name, weight in model.named_parameters()
+        if not (without and name.startswith(f"{without}."))
+    ]
     return ParameterCount(sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained))
 
 

@@ -12,27 +12,33 @@ from imbalance_study import spec
 
 
 class NormedLinear(nn.Module):
-    """Cosine of the angle between each feature vector and each class weight, in [-1, 1].
+    """Cosine of the angle between each feature vector and each class weight, times `scale`.
 
     ``cos[n, c] = x[n] . w[c] / (|x[n]| |w[c]|)``, the head of LDAM (Cao et al. 2019,
-    arXiv:1906.07413) and of the normalised softmax before it. The scale s is no part of the head:
-    the ldam loss multiplies by it. There is no bias, and the length of the weights has no effect;
-    they start as uniformly drawn rows of length 1.
+    arXiv:1906.07413) and of the normalised softmax before it. The ldam loss has the scale s itself.
+    There is no bias, and the length of the weights has no effect; they start as uniformly drawn
+    rows of length 1.
     """
 
-    def __init__(self, in_features: int, out_features: int) -> None:
+    def __init__(self, in_features: int, out_features: int, scale: float = 1.0) -> None:
         super().__init__()
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features, self.out_features, self.scale = in_features, out_features, scale
         rows = torch.empty(out_features, in_features).uniform_(-1, 1)
         self.weight = nn.Parameter(F.normalize(rows, dim=1))
 
     def forward(self, features: Tensor) -> Tensor:
         """Cosines (N, C) of features (N, F); a feature vector of zeros has cosine 0."""
-        return F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
+        cosines = F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
+        return cosines if self.scale == 1 else self.scale * cosines
 
     def extra_repr(self) -> str:
         """The sizes, as nn.Linear prints them."""
         return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+def last(num_features: int, num_classes: int) -> nn.Module:
+    """The model's own layers up to its last Linear, and that one new: logits."""
+    return nn.Linear(num_features, num_classes)
 
 
 def linear(num_features: int, num_classes: int) -> nn.Module:
@@ -40,9 +46,38 @@ def linear(num_features: int, num_classes: int) -> nn.Module:
     return nn.Linear(num_features, num_classes)
 
 
-def cosine(num_features: int, num_classes: int) -> nn.Module:
-    """Normalised features and weights, no bias: cosines in [-1, 1], what loss=ldam expects."""
-    return NormedLinear(num_features, num_classes)
+def mlp(
+    num_features: int, num_classes: int, *, hidden: int = 256, dropout: float = 0.5
+) -> nn.Module:
+    """A hidden layer of so many units with ReLU, dropout behind it, then a Linear: logits.
+
+    Raises:
+        ValueError: `hidden` is below 1, or `dropout` outside [0, 1).
+    """
+    if hidden < 1:
+        raise ValueError(f"hidden of head mlp must be at least 1, got {hidden}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout of head mlp must be in [0, 1), got {dropout:g}")
+    return nn.Sequential(
+        nn.Linear(num_features, hidden),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, num_classes),
+    )
+
+
+def cosine(num_features: int, num_classes: int, *, scale: float = 1.0) -> nn.Module:
+    """Normalised features and weights, no bias: `scale` times a cosine.
+
+    loss=ldam scales the cosines itself and wants a scale of 1; other losses want 10 to 30, since a
+    softmax of cosines is nearly flat (Gidaris and Komodakis 2018, arXiv:1804.09458, sec. 3.2).
+
+    Raises:
+        ValueError: `scale` is not positive.
+    """
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale of head cosine must be larger than 0, got {scale:g}")
+    return NormedLinear(num_features, num_classes, scale)
 
 
 def make_head(text: str, num_features: int, num_classes: int) -> nn.Module:
@@ -70,12 +105,24 @@ def set_prior_bias(head: nn.Module, num_classes: int) -> nn.Parameter:
     Raises:
         ValueError: The head has no bias to set (head=cosine).
     """
-    linears = [module for module in head.modules() if isinstance(module, nn.Linear)]
-    if not linears or linears[-1].bias is None:
-        raise ValueError(f"sigmoid losses need a head with a bias: head=linear, got {head}")
-    bias = linears[-1].bias
+    bias = last_bias(head)
     nn.init.constant_(bias, -math.log(num_classes - 1))
     return bias
 
 
-HEADS = {"linear": linear, "cosine": cosine}
+def last_bias(head: nn.Module) -> nn.Parameter:
+    """The bias on the logits.
+
+    Raises:
+        ValueError: The head has none (head=cosine).
+    """
+    linears = [module for module in head.modules() if isinstance(module, nn.Linear)]
+    if not linears or linears[-1].bias is None:
+        raise ValueError(f"sigmoid losses need a head with a bias: head=linear, got {head}")
+    return linears[-1].bias
+
+
+HEADS = {"last": last, "linear": linear, "mlp": mlp, "cosine": cosine}
+
+# Heads that stand on the pooled maps, in place of the fully connected layers of the model.
+ON_THE_MAPS = frozenset({"linear", "mlp"})

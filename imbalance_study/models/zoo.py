@@ -14,7 +14,8 @@ from typing import Any, Literal, get_args, get_type_hints
 from torch import nn
 
 from imbalance_study import spec
-from imbalance_study.models import stems
+from imbalance_study.models import heads, stems
+from imbalance_study.models.autoencoder import mobilenet_v2_autoencoder, unet
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.models.custom_cnn import custom_cnn
 from imbalance_study.models.resnet_cifar import resnet20, resnet32, resnet44, resnet56
@@ -23,7 +24,7 @@ from imbalance_study.models.shapes import dry_forward, on_meta_or_cpu
 Stem = Literal["auto", "small", "imagenet"]
 
 RESERVED = frozenset({"image_size", "stem"})
-SMALL_BY_NATURE = frozenset({"custom_cnn", "resnet20", "resnet32", "resnet44", "resnet56"})
+SMALL_BY_NATURE = frozenset({"custom_cnn", "unet", "resnet20", "resnet32", "resnet44", "resnet56"})
 LARGEST_TRIED = 512
 
 
@@ -33,7 +34,7 @@ def create(
     *,
     image_size: int,
     stem: str = "auto",
-    head: str = "linear",
+    head: str = "last",
 ) -> Classifier:
     """Make the model that a spec string names, its weights drawn from torch's default generator.
 
@@ -44,7 +45,8 @@ def create(
         image_size: Side of the square images in pixels.
         stem: "small" keeps the resolution of small images, "imagenet" is torchvision's own;
             "auto" see `stems.resolve`.
-        head: A spec string of HEADS.
+        head: A spec string of HEADS; linear and mlp stand on the pooled maps, see
+            `Classifier.drop_hidden_layers`.
 
     Raises:
         ValueError: The name, a knob, stem or head is unknown; the model has no such stem; or it
@@ -62,12 +64,15 @@ def create(
     made = function(num_classes, **supplied)
     if not isinstance(made, Classifier):
         made = Classifier(made, image_size=image_size, stem=resolved)
+    made.image_size = image_size
     if made.num_classes != num_classes:
         raise ValueError(
             f"the last Linear of model {named.name} must have num_classes={num_classes} outputs, "
             f"got {made.num_classes}"
         )
-    if head != "linear":
+    if head != "last":
+        if spec.parse(head).name in heads.ON_THE_MAPS:
+            made.drop_hidden_layers()
         made.reset_classifier(num_classes, head)
     _check_size(named.name, made, image_size)
     return made
@@ -263,4 +268,6 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet20": resnet20,
     "resnet44": resnet44,
     "resnet56": resnet56,
+    "unet": unet,
+    "mobilenet_v2_autoencoder": mobilenet_v2_autoencoder,
 }

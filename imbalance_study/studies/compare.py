@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from imbalance_study import prepare
 from imbalance_study.studies import plan as plans
-from imbalance_study.studies import verdict, workers
+from imbalance_study.studies import vary, verdict, workers
 from imbalance_study.studies.outcome import Comparison
 from imbalance_study.studies.plan import Child, Plan
 from imbalance_study.studies.vary import Comparing
 from imbalance_study.tracking import comparison as record
-from imbalance_study.tracking import outcomes
+from imbalance_study.tracking import lookup, outcomes
 
 Say = Callable[[str], None]
 
@@ -44,7 +45,7 @@ def compare(
         ValueError: Something is wrong, before anything ran; or a child failed, after all else is
             done and recorded.
     """
-    with prepare.shared_data():
+    with prepare.shared_data(), _weights_here(comparing, common):
         plan = plans.make(comparing, common)
         if dry_run:
             say(plans.describe(plan, record.finished_before(plan)))
@@ -60,6 +61,17 @@ def compare(
                     f"comparison; {next(iter(failed.values()))}; the same command runs them again"
                 )
     return found
+
+
+@contextlib.contextmanager
+def _weights_here(comparing: Comparing, common: Mapping[str, Any]) -> Iterator[None]:
+    """Inside, the weights of runs that the configurations start from have a local file."""
+    every = [common, *(one.knobs for one in vary.configurations(comparing))]
+    with contextlib.ExitStack() as stack:
+        for weights in {str(knobs.get("weights", "none")) for knobs in every}:
+            address = str(common.get("tracking_uri", "auto"))
+            stack.enter_context(lookup.local_weights(weights, address))
+        yield
 
 
 def _run(

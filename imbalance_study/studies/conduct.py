@@ -88,8 +88,11 @@ def _help(found: Search, job: Job) -> None:
             f"{store.without_password(job.uri)}; set tracking_uri to that one"
         )
     told.point_to(parent)
-    while not trials.work(found, job, parent):
-        if _lead(found, job.settings.patience):
+    while True:
+        done = trials.work(found, job, parent)
+        if done and found.get("reported") == job.plan.trials:
+            return
+        if _lead(found, job.settings.patience) or done:
             return
         time.sleep(_POLL)
 
@@ -125,6 +128,7 @@ def _conduct(found: Search, job: Job) -> None:
             processes.stop(others)
         told.close_trials(parent)
         winner.finish(found, job, parent)
+        found.remember("reported", job.plan.trials)
 
 
 def _model(job: Job) -> str:

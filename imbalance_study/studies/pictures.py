@@ -22,7 +22,7 @@ def of_study(
     searched: space.Space,
     importances: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Name to Figure; those that need complete trials are left out where there are none."""
+    """Name to Figure; what needs several complete trials is left out where there are none."""
     done = sorted(records.complete(trials), key=lambda trial: trial.number)
     if not done:
         return {}
@@ -31,12 +31,13 @@ def of_study(
     dimensions = _dimensions(done, searched, importances)
     found = {
         "study_history": _history(trials, done, values, goals),
-        "study_slices": figures.slices(dimensions[:_SLICED], values, goal.name),
-        "study_parallel": figures.parallel(
-            dimensions[:_PARALLEL], values, goal.name, goal.maximize
-        ),
         "study_intermediate": _intermediate(trials, goals),
     }
+    if dimensions:
+        found["study_slices"] = figures.slices(dimensions[:_SLICED], values, goal.name)
+        found["study_parallel"] = figures.parallel(
+            dimensions[:_PARALLEL], values, goal.name, goal.maximize
+        )
     if importances:
         found["study_importances"] = figures.importances(importances, goal.name)
     pair = _pair(dimensions, importances)

@@ -192,7 +192,14 @@ def _check_models(children: list[Child]) -> None:
     for child in children:
         config = child.resolved.config
         built = config.model, config.head, config.stem, config.loss, config.image_size
-        key = (*built, config.dataset, config.analyses, config.gradcam_layers)
+        key = (
+            *built,
+            config.weights,
+            config.freeze,
+            config.dataset,
+            config.analyses,
+            config.gradcam_layers,
+        )
         if key in done:
             continue
         done.add(key)

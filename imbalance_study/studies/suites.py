@@ -11,6 +11,7 @@ class Suite(NamedTuple):
     about: str  # one line
     configurations: dict[str, dict[str, Any]]  # label -> knobs
     same_updates: bool = False  # as many updates an epoch for all as the baseline makes
+    shared: dict[str, Any] = {}  # knobs of all, where they are not given  # noqa: RUF012
 
 
 _EFFECTIVE = "effective:beta=0.9999"
@@ -80,6 +81,31 @@ SUITES: dict[str, Suite] = {
             "rand_augment": {"augment": f"{_BASIC}+rand_augment"},
             "mixup": {"augment": _BASIC, "mix": "mixup:alpha=1"},
             "cutmix": {"augment": _BASIC, "mix": "cutmix:alpha=1"},
+        },
+    ),
+    "transfer": Suite(
+        "from scratch, and from trained weights (weights=imagenet or runs:/ID), ever less frozen",
+        {
+            "scratch": {"weights": "none"},
+            "head only": {"freeze": "head_only"},
+            "last block": {"freeze": "partial:blocks=1"},
+            "all layers": {"freeze": "none"},
+        },
+        shared={"weights": "imagenet"},
+    ),
+    "frozen_backbones": Suite(
+        "three networks with frozen ImageNet weights on all of the data, at 224 px",
+        {
+            "vgg16": {"model": "vgg16", "head": "mlp:hidden=256,dropout=0.5"},
+            "mobilenet_v2": {"model": "mobilenet_v2", "head": "mlp:hidden=256,dropout=0.5"},
+            "mobilenet_v3_large": {"model": "mobilenet_v3_large", "head": "last"},
+        },
+        shared={
+            "weights": "imagenet",
+            "freeze": "head_only",
+            "imbalance": "none",
+            "validation": "stratified:fraction=0.2",
+            "epochs": 5,
         },
     ),
     "imbalance_ratios": Suite(

@@ -97,7 +97,7 @@ def configurations(comparing: Comparing) -> list[Configuration]:
     else:
         axes = parse_vary(comparing.vary)
         found = [
-            Configuration(_label(combination), combination)
+            Configuration(label(combination), combination)
             for values in itertools.product(*axes.values())
             for combination in [dict(zip(axes, values, strict=True))]
         ]
@@ -140,8 +140,8 @@ def _values(name: str, text: str) -> list[str]:
     return values
 
 
-def _label(combination: Mapping[str, str]) -> str:
-    """The values; with their knob's name where they are no names themselves."""
+def label(combination: Mapping[str, str]) -> str:
+    """What a configuration is called: values, with the knob's name where they do not speak."""
     return ", ".join(
         value if _speaks(name, value) else f"{name}={value}" for name, value in combination.items()
     )
@@ -171,6 +171,8 @@ def resolve_all(
         ValueError: A configuration cannot be (the message names it), two are the same, a knob is
             given and varied.
     """
+    if comparing.suite != "none":
+        common = {**SUITES[comparing.suite].shared, **common}
     typed = knobs.parse_values(Config, common)
     _refuse_given_and_varied(found, typed)
     _check_baseline(found, comparing.baseline)
@@ -198,11 +200,15 @@ def _seeds(comparing: Comparing, typed: Mapping[str, Any], number: int) -> dict[
 
 
 def _refuse_given_and_varied(found: list[Configuration], typed: Mapping[str, Any]) -> None:
-    """A given default passes: ``mlflow run`` passes the declared knobs in any case."""
+    """A given default passes: ``mlflow run`` passes the declared knobs in any case.
+
+    So does a configuration that goes back to the default: without the weights that all others have.
+    """
     fields = knobs_of_config()
     for label, values in found:
         for name in values:
-            if typed.get(name, "auto") not in ("auto", fields[name].default):
+            given, default = typed.get(name, "auto"), fields[name].default
+            if given not in ("auto", default) and values[name] != default:
                 raise ValueError(
                     f"{name}={typed[name]} is given for all, and {label} sets {name}="
                     f"{values[name]}; leave one of them out"

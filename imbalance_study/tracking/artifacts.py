@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ GRID = {
     "misclassified": "images/misclassified",
     "gradcam_errors": "images/gradcam",
     "features": "images/features",
+    "reconstructions": "images/reconstructions",
 }
 
 
@@ -59,10 +60,12 @@ def log_final_grid(drawn: Mapping[str, bytes]) -> None:
             _log_image(key, drawn[name], 0)
 
 
-def log_first_images(drawn: Mapping[str, bytes], count: int) -> None:
-    """Show the first few figures in the image grid, at step 0, where its slider begins."""
-    for name in list(drawn)[:count]:
-        _log_image(f"images/{name.rpartition('/')[2]}", drawn[name], 0)
+def log_first_images(drawn: Mapping[str, bytes], wanted: Collection[str]) -> None:
+    """Show a few figures in the image grid, at step 0, where its slider begins."""
+    for name, content in drawn.items():
+        last = name.rpartition("/")[2]
+        if last in wanted:
+            _log_image(f"images/{last}", content, 0)
 
 
 def _log_image(key: str, content: bytes, step: int) -> None:

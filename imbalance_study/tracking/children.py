@@ -57,7 +57,7 @@ def finished(
     """
     tag = IDENTITY if parent_id is None else membership(parent_id)
     found: dict[Key, Run] = {}
-    for run in _search(client, experiment_id, f"status = 'FINISHED' and tags.{tag} LIKE '%'"):
+    for run in search(client, experiment_id, f"status = 'FINISHED' and tags.{tag} LIKE '%'"):
         tags = run.data.tags
         complete = "test/balanced_accuracy" in run.data.metrics
         if complete and tags.get("imbalance_study.version") == __version__ and IDENTITY in tags:
@@ -65,7 +65,7 @@ def finished(
     return found
 
 
-def _search(client: MlflowClient, experiment_id: str, text: str) -> Iterator[Run]:
+def search(client: MlflowClient, experiment_id: str, text: str) -> Iterator[Run]:
     """All runs that a filter finds, the newest first."""
     token: str | None = None
     while True:
@@ -120,7 +120,7 @@ def bury_the_dead(client: MlflowClient, experiment_id: str) -> int:
     """Mark comparisons and children KILLED whose process on this machine is gone; how many."""
     count = 0
     for tag in (COMPARISON, IDENTITY):
-        for run in _search(client, experiment_id, f"status = 'RUNNING' and tags.{tag} LIKE '%'"):
+        for run in search(client, experiment_id, f"status = 'RUNNING' and tags.{tag} LIKE '%'"):
             if run.data.tags.get("host") == platform.node() and not _alive(run):
                 status = RunStatus.to_string(RunStatus.KILLED)
                 client.set_terminated(run.info.run_id, status=status)

@@ -23,7 +23,8 @@ from imbalance_study.tracking import run as tracked
 from imbalance_study.tracking.session import Session
 
 _IMAGES_OF_RUNS = ("confusion_matrix", "features")
-_IMAGES = 4  # figures that stand in the image grid as well
+# Figures that stand in the image grid of the parent as well.
+_GRID = ("headline", "confusion_matrices", "feature_clusters", "recall_by_frequency")
 
 
 class Parent:
@@ -115,7 +116,7 @@ class Parent:
             if any(map(len, columns.values())):
                 mlflow.log_table(columns, f"{name}.json")
         drawn = artifacts.log_figures(found.figures)
-        artifacts.log_first_images(drawn, _IMAGES)
+        artifacts.log_first_images(drawn, _GRID)
         mlflow.log_dict(self._content(failed), "comparison.json")
         text = report.description(self.plan, found, failed, self.addresses[0], self.command())
         journal.current().tags({tracked.NOTE: text})

@@ -1,9 +1,8 @@
-"""The model as it leaves the lab: raw images in, class probabilities out."""
+"""The kept model of a run as MLflow keeps and serves it."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,37 +12,15 @@ import numpy as np
 import torch
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
-from torch import Tensor, nn
 
+from imbalance_study import __version__, serving
 from imbalance_study.experiment import RunResult
-
-
-class RawImageClassifier(nn.Module):
-    """Normalisation, network and probabilities in one: uint8 (N, H, W, 3) to float (N, C)."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        probabilities: Callable[[Tensor], Tensor],
-        mean: Any,
-        std: Any,
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.probabilities = probabilities
-        scale = torch.as_tensor(1 / (255 * np.asarray(std)), dtype=torch.float32)
-        shift = torch.as_tensor(-np.asarray(mean) / np.asarray(std), dtype=torch.float32)
-        self.scale = nn.Buffer(scale.view(1, 3, 1, 1))
-        self.shift = nn.Buffer(shift.view(1, 3, 1, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Class probabilities (N, C) of raw images uint8 (N, H, W, 3)."""
-        inputs = images.permute(0, 3, 1, 2).float() * self.scale + self.shift
-        return self.probabilities(self.network(inputs).float())
 
 
 def save_model(result: RunResult, example: np.ndarray[Any, Any], folder: Path) -> None:
     """Save the kept model in MLflow's pt2 form, which is loaded without pickle.
+
+    The names of the classes, in the order of the probabilities, stand in its metadata.
 
     Args:
         result: The finished run.
@@ -51,8 +28,11 @@ def save_model(result: RunResult, example: np.ndarray[Any, Any], folder: Path) -
         folder: Is made.
     """
     network = result.model.to("cpu").to(memory_format=torch.contiguous_format).eval()
-    model = RawImageClassifier(
-        network, result.procedure.probabilities, result.data.mean, result.data.std
+    model = serving.RawImageClassifier(
+        network,
+        result.procedure.probabilities,
+        result.data.mean.tolist(),
+        result.data.std.tolist(),
     ).eval()
     side = result.data.image_size
     signature = ModelSignature(
@@ -68,7 +48,12 @@ def save_model(result: RunResult, example: np.ndarray[Any, Any], folder: Path) -
             input_example=example,
             serialization_format="pt2",
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in _REQUIREMENTS],
-            metadata={"class_names": list(result.data.image_set.class_names)},
+            metadata={
+                "class_names": list(result.data.image_set.class_names),
+                "image_size": side,
+                "preprocessing": serving.PREPROCESSING.format(side=side),
+                "imbalance_study": __version__,
+            },
         )
 
 

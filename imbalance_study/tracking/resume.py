@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from imbalance_study.config import Config, Resolved
 from imbalance_study.experiment import RunResult
 from imbalance_study.tracking import place, run, store, sync
 from imbalance_study.tracking.journal import Journal
-from imbalance_study.training import checkpoint
+from imbalance_study.training import checkpoint, distributed
 
 
 class _Left(NamedTuple):
@@ -25,7 +24,6 @@ class _Left(NamedTuple):
     state: dict[str, Any]  # of its newest whole checkpoint
     folder: Path  # where it was started
     uri: str  # the store that it was meant for
-    status: str  # as its journal has it: "" where its process ended without a word
 
 
 def resume(
@@ -34,7 +32,6 @@ def resume(
     tracking_uri: str = "auto",
     tracking: str = "auto",
     cache_dir: str = "auto",
-    started: float | None = None,
     show_progress: bool = True,
 ) -> RunResult:
     """Go on with a run from its newest whole checkpoint, in the folder where it was started.
@@ -44,7 +41,6 @@ def resume(
         tracking_uri: Where it is recorded; ``auto``: where it began.
         tracking: ``online``, ``offline``, or ``auto``: as it began.
         cache_dir: Where its checkpoints lie; see `place.folder_of`.
-        started: `time.perf_counter` when the program started.
         show_progress: Show progress and, at the end, results and links.
 
     Raises:
@@ -55,14 +51,15 @@ def resume(
     left = _left(run_id, tracking_uri, cache_dir)
     resolved = _resolved(left, tracking, cache_dir)
     with contextlib.chdir(left.folder):
-        if resolved.config.tracking == "online" and not run_id.startswith(place.OFFLINE):
+        first = not distributed.assists()
+        online = resolved.config.tracking == "online" and not run_id.startswith(place.OFFLINE)
+        if first and online:
             _check_store(run_id, left.uri)
-        if show_progress:
+        if first and show_progress:
             epoch = left.state["fit"]["history"][-1]["epoch"]
             print(f"going on with run {run_id} after epoch {epoch}", file=sys.stderr, flush=True)
         return run.train(
             resolved,
-            started=started or time.perf_counter(),
             show_progress=show_progress,
             run_id=run_id,
             state=left.state,
@@ -74,15 +71,17 @@ def _left(run_id: str, tracking_uri: str, cache_dir: str) -> _Left:
     folder = place.folder_of(run_id, cache_dir)
     if not (folder / place.CHECKPOINTS).is_dir():
         raise _without_checkpoint(run_id, tracking_uri, folder)
-    journal = Journal(folder)
-    uri, status = sync.meant(journal, tracking_uri), journal.ended
-    journal.close()
-    if status == "FINISHED":
-        raise ValueError(f"run {run_id} is FINISHED: there is nothing to resume")
+    uri = tracking_uri
+    if not distributed.assists():  # the first process has the journal
+        journal = Journal(folder)
+        uri, status = sync.meant(journal, tracking_uri), journal.ended
+        journal.close()
+        if status == "FINISHED":
+            raise ValueError(f"run {run_id} is FINISHED: there is nothing to resume")
     state = checkpoint.newest(folder / place.CHECKPOINTS, lambda line: print(line, file=sys.stderr))
     if state is None:
         raise _without_checkpoint(run_id, tracking_uri, folder)
-    return _Left(state, Path(state["started_in"]), _absolute(uri), status)
+    return _Left(state, Path(state["started_in"]), _absolute(uri))
 
 
 def _without_checkpoint(run_id: str, tracking_uri: str, folder: Path) -> ValueError:

@@ -18,10 +18,10 @@ import numpy as np
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 
-from imbalance_study import __version__, experiment, prepare
+from imbalance_study import __version__, experiment, prepare, pretrained
 from imbalance_study.config import AXES, Config, Resolved
 from imbalance_study.recipes import RECIPES
-from imbalance_study.tracking import artifacts, journal, model, place, store, summary
+from imbalance_study.tracking import artifacts, journal, lookup, model, place, store, summary
 from imbalance_study.tracking.session import EndedEarly as EndedEarly
 from imbalance_study.tracking.session import session as session
 from imbalance_study.tracking.summary import run_name as run_name
@@ -70,6 +70,7 @@ def train(
     config = resolved.config
     prepare.bind(config)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(lookup.local_weights(config.weights, config.tracking_uri))
         group = stack.enter_context(distributed.joined(prepare.machine(config).device.type))
         if group.rank:
             experiment.assist(config, state)
@@ -270,6 +271,10 @@ def _tags(config: Config, facts: dict[str, Any]) -> dict[str, str]:
     commit = git_commit()
     if commit:
         tags["git_commit"] = commit
+    if "weights" in facts:
+        tags["weights"] = pretrained.in_words(facts["weights"])
+    if "lr" in facts:
+        tags["lr"] = f"{facts['lr']:g}, found by a range test"
     if config.recipe != "none":
         tags["recipe_source"] = RECIPES[config.recipe].source
     return tags

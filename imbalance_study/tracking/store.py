@@ -101,6 +101,21 @@ def refuse_offline(tracking: str, what: str) -> None:
         )
 
 
+def find(tracking_uri: str) -> None:
+    """Refuse a store of files that is not there, before MLflow makes an empty one.
+
+    Raises:
+        ValueError: Says where it was looked for.
+    """
+    if not exists(tracking_uri):
+        uri = mlflow.get_tracking_uri() if tracking_uri == "auto" else tracking_uri
+        file = Path(uri.removeprefix("sqlite:///"))
+        raise ValueError(
+            f"there is no store {file.absolute()}; go to the folder of its mlflow.db, or set "
+            "tracking_uri"
+        )
+
+
 def without_password(uri: str) -> str:
     """The address without user and password, for people's eyes."""
     parts = urlsplit(uri)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from imbalance_study.tracking.session import Session
 
 _LOCAL = "http://127.0.0.1:5000"
-_HEADLINES = {
+HEADLINES = {
     "test/balanced_accuracy": "balanced accuracy",
     "test/accuracy": "accuracy",
     "test/macro_f1": "macro F1",
@@ -82,7 +82,7 @@ def description(result: RunResult, resolved: Resolved) -> str:
         "|---|---|---|",
         *(
             f"| {text} | {found[name]:.4f} | {_interval(result, name)} |"
-            for name, text in _HEADLINES.items()
+            for name, text in HEADLINES.items()
         ),
         "",
         *(f"{plain(note[:1].upper() + note[1:])}.\n" for note in result.analysis.notes),
@@ -135,9 +135,9 @@ def _chosen(result: RunResult) -> str:
 
 def closing(result: RunResult, uri: str, run: Session) -> str:
     """The last lines on the terminal: headline figures, and where to look."""
-    width = max(map(len, _HEADLINES.values()))
+    width = max(map(len, HEADLINES.values()))
     lines = ["", f"Result on {result.facts['images']['test']:,} test images"]
-    lines += [f"  {text:{width}}  {result.metrics[name]:7.2%}" for name, text in _HEADLINES.items()]
+    lines += [f"  {text:{width}}  {result.metrics[name]:7.2%}" for name, text in HEADLINES.items()]
     lines.append(f"  {_chosen(result)}; {result.fit.seconds:.0f} s of training")
     skipped = result.facts["skipped_images"]
     if skipped:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import threading
@@ -17,9 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from imbalance_study import atomic
+
 # Share of an epoch that writing its checkpoint may take before it is done beside the training.
 _SHARE = 0.01
 _KEPT = 2
+WRITER = "checkpoint"  # name of the thread that writes beside the training
 _NAME = re.compile(r"epoch-(\d+)\.pt")
 
 
@@ -33,18 +35,11 @@ def save(path: Path, content: dict[str, Any]) -> None:
     Raises:
         OSError: The file cannot be written; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
+    with atomic.replacing(path, "the checkpoint") as partial, partial.open("wb") as file:
+        try:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
-        raise OSError(f"the checkpoint {path} cannot be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        except RuntimeError as error:  # torch turns a full disk into one
+            raise OSError(str(error)) from error
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -57,9 +52,10 @@ def load(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         try:
             # torch does not look at the checksums, and stumbles over damage in many ways.
-            damaged = zipfile.ZipFile(file).testzip()
-            if damaged is not None:
-                raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+            if zipfile.is_zipfile(file):  # else torch's format of before 2020, or no checkpoint
+                damaged = zipfile.ZipFile(file).testzip()
+                if damaged is not None:
+                    raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
             file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:
@@ -92,7 +88,7 @@ class Keeper:
         self._seconds = 0.0
         self._saved = time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for partial in folder.glob(".*.partial"):
+        for partial in folder.glob(".*.partial.pt"):
             partial.unlink(missing_ok=True)
 
     def __enter__(self) -> Keeper:
@@ -129,7 +125,7 @@ class Keeper:
         if beside:
             self._then = then
             copies = _copy(whole)
-            self._writer = threading.Thread(target=self._write, args=(epoch, copies))
+            self._writer = threading.Thread(target=self._write, args=(epoch, copies), name=WRITER)
             self._writer.start()
         else:
             self._write(epoch, whole)

@@ -104,6 +104,11 @@ class Group(NamedTuple):
 ALONE = Group()
 
 
+def assists() -> bool:
+    """Whether this process is one that ``torchrun`` started beside a first one."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0"
+
+
 def group() -> Group:
     """The group of this process."""
     if dist.is_available() and dist.is_initialized():

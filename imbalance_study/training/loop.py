@@ -71,6 +71,8 @@ def fit(
     Raises:
         ValueError: The loss is not finite, or the sampler drew no image.
     """
+    if not procedure.classify:
+        val, procedure = None, dataclasses.replace(procedure, early_stopping=None)
     trainer = Trainer(model, train, procedure, seeds, after)
     best = Best(procedure.select_by if val is not None else "last")
     history: list[EpochResult] = []

@@ -51,6 +51,28 @@ def parameter_groups(
     return [group for group in groups if group["params"]]
 
 
+def slower(
+    groups: Iterable[dict[str, Any]], parameters: Iterable[nn.Parameter], share: float
+) -> list[dict[str, Any]]:
+    """Split groups so that some parameters have a share of the learning rate (``lr_scale``).
+
+    Discriminative fine-tuning (Howard and Ruder 2018, arXiv:1801.06146, sec. 3.2), with one rate
+    for the head and one for all else.
+
+    Args:
+        groups: As `parameter_groups` makes them.
+        parameters: Those with the other rate.
+        share: Their rate over that of the others.
+    """
+    slow = {id(parameter) for parameter in parameters}
+    split = []
+    for group in groups:
+        fast = [one for one in group["params"] if id(one) not in slow]
+        rest = [one for one in group["params"] if id(one) in slow]
+        split += [group | {"params": fast}, group | {"params": rest, "lr_scale": share}]
+    return [group for group in split if group["params"]]
+
+
 def sgd(
     params: Params,
     *,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training.predict import Precision
@@ -65,7 +65,11 @@ class Procedure:
     stop_metric: str = ""
     max_seconds: float = math.inf
     precision: Precision = "fp32"
-    train_mode: Callable[[Classifier], object] = nn.Module.train  # called before each epoch
+    train_mode: Callable[[Classifier, float], object] = (
+        lambda model, progress: model.train()  # called before each epoch; progress in [0, 1)
+    )
+    classify: bool = True  # False: the decoder trains, the head does not
+    reconstruct: float = 0.0  # weight of the decoder's squared error in the loss
     stage: int = 0  # 1 or 2 of a training in two stages, else 0
     watch: Callable[[Classifier, int, Callable[[Tensor], Tensor]], dict[str, Any]] = (
         lambda model, epoch, probabilities: {}

@@ -85,11 +85,12 @@ def restore_generators(state: Snapshot, trainer: Trainer) -> None:
     found, device = state["generators"], trainer.train.device
     trainer.order.set_state(found["order"])
     trainer.draws.set_state(found["draws"])
-    torch.set_rng_state(found["cpu"][trainer.group.rank])
+    # torch reads a view from the start of its memory: hence the copies.
+    torch.set_rng_state(found["cpu"][trainer.group.rank].clone())
     if device.type == "cuda":
-        torch.cuda.set_rng_state(found["device"][trainer.group.rank], device)
+        torch.cuda.set_rng_state(found["device"][trainer.group.rank].clone(), device)
     elif device.type == "mps":
-        torch.mps.set_rng_state(found["device"][trainer.group.rank])
+        torch.mps.set_rng_state(found["device"][trainer.group.rank].clone())
 
 
 def _device_state(device: torch.device) -> torch.Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from imbalance_study import spec
 from imbalance_study.data import samplers
 from imbalance_study.data.batches import Batch, Batches
+from imbalance_study.models.autoencoder import encode_decode
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import distributed, optim, reduction
 from imbalance_study.training.contrastive import supcon
@@ -98,12 +99,12 @@ class Trainer:
         number = self.epochs_before + epoch + 1
         begun = time.perf_counter()
         done = 1.0 if epoch == p.epochs - 1 else epoch / p.epochs  # the last epoch never waits
-        indices = self._indices(epoch, done >= p.defer, class_errors)
+        indices = self.indices(epoch, done >= p.defer, class_errors)
         weights = reduction.active_class_weights(p.class_weights, done, p.defer)
         exact = torch.float32 if self.train.device.type == "mps" else torch.float64
         sums = torch.zeros(2, device=self.train.device, dtype=exact)
         watch = FiniteWatch(self.train.device, self.group)
-        p.train_mode(self.model)
+        p.train_mode(self.model, epoch / p.epochs)
         progress.start_epoch(number, len(indices))
         steps = math.ceil(len(indices) / p.batch_size)
         seen = 0
@@ -151,8 +152,17 @@ class Trainer:
             metrics["train/stage"] = float(self.procedure.stage)
         return EpochResult(number, metrics, drawn=drawn.numpy())
 
-    def _indices(self, epoch: int, active: bool, class_errors: Tensor | None) -> Tensor:
-        """The index vector of an epoch; with fixed steps, as many draws as fill them."""
+    def indices(self, epoch: int, active: bool, class_errors: Tensor | None) -> Tensor:
+        """The index vector of an epoch; with fixed steps, as many draws as fill them.
+
+        Args:
+            epoch: Epochs done within this stage.
+            active: Whether the sampler is in force, which `defer` decides.
+            class_errors: As in `epoch`.
+
+        Raises:
+            ValueError: The sampler drew no image, or fewer than there are processes.
+        """
         p = self.procedure
         sampler = p.sampler if active else samplers.shuffle
         context = sampler_context(sampler, epoch / p.epochs, class_errors)
@@ -207,9 +217,22 @@ class Trainer:
     ) -> tuple[Tensor, Tensor]:
         p = self.procedure
         with autocast(inputs.device, p.precision):
-            features = self.model.forward_features(inputs)
+            if p.reconstruct:
+                features, drawn = encode_decode(self.model, inputs)
+            else:
+                features = self.model.forward_features(inputs)
             logits = self.model.forward_head(features)
         logits = logits.float()
+        loss = self._classification(features, logits, targets, mixed, weights)
+        if p.reconstruct:
+            error = p.reconstruct * nn.functional.mse_loss(drawn.float(), inputs)
+            loss = loss + error if p.classify else error
+        return loss, logits
+
+    def _classification(
+        self, features: Tensor, logits: Tensor, targets: Tensor, mixed: Any, weights: Tensor
+    ) -> Tensor:
+        p = self.procedure
         if mixed is None:
             values = p.loss(logits, targets, p.class_counts)
             loss = reduction.batch_loss(values, weights[targets], p.hard_fraction, self.group)
@@ -226,7 +249,7 @@ class Trainer:
             )
         if p.supcon > 0:
             loss = loss + p.supcon * supcon(features.float(), targets).mean()
-        return loss, logits
+        return loss
 
     def _update(self, loss: Tensor, again: Callable[[], Tensor]) -> None:
         p = self.procedure
@@ -254,6 +277,8 @@ def _check(procedure: Procedure, group: distributed.Group) -> None:
     """Refuse what several processes cannot do."""
     if group.size == 1:
         return
+    if procedure.reconstruct > 0:
+        raise ValueError("autoencoder goes with one process; set autoencoder=off")
     if procedure.supcon > 0:
         raise ValueError(
             "supcon compares all images of a batch, which torchrun spreads over processes; "

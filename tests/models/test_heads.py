@@ -53,7 +53,7 @@ def test_every_head_maps_features_to_a_column_for_each_class(name):
 
 
 def test_an_unknown_head_lists_the_known_ones():
-    with pytest.raises(ValueError, match="unknown head 'cos'; known: linear, cosine"):
+    with pytest.raises(ValueError, match="unknown head 'cos'; known: last, linear, mlp, cosine"):
         make_head("cos", 8, 3)
 
 

@@ -304,7 +304,12 @@ def test_a_users_function_that_breaks_the_contract_is_refused_with_the_rule(text
         ("swin_t:stochastic_depth_prob=0", 32, {}, "it takes: dropout, attention_dropout$"),
         ("densenet121:drop_rate=1", 32, {}, r"drop_rate of .* must be in \[0, 1\), got 1.0"),
         ("resnet18", 32, {"stem": "tiny"}, "stem must be one of auto, small, imagenet, got 'tiny'"),
-        ("resnet18", 32, {"head": "round"}, "unknown head 'round'; known: linear, cosine"),
+        (
+            "resnet18",
+            32,
+            {"head": "round"},
+            "unknown head 'round'; known: last, linear, mlp",
+        ),
         ("resnet18", 0, {}, "image_size must be at least 1, got 0"),
         ("resnet32", 32, {"stem": "imagenet"}, "no imagenet stem; use stem=auto or stem=small"),
         ("convnext_tiny", 32, {"stem": "small"}, "no small stem; use stem=auto or stem=imagenet"),

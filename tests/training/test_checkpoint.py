@@ -1,9 +1,14 @@
+import functools
 import os
 import pickle
+import shutil
+import threading
+from pathlib import Path
 
 import pytest
 import torch
 
+from imbalance_study import atomic
 from imbalance_study.training import checkpoint
 
 CONTENT = {"model": {"w": torch.arange(50.0)}, "epoch": 3, "config": {"loss": "ldam", "ema": False}}
@@ -90,3 +95,110 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path):
     with pytest.raises(ValueError, match="is not a checkpoint"):
         checkpoint.load(tmp_path / "x.pt")
     assert not (tmp_path / "made_by_the_file").exists()
+
+
+def _content(epoch, size=10):
+    return {"epoch": epoch, "weights": torch.full((size,), float(epoch))}
+
+
+def test_the_last_two_checkpoints_are_kept_and_the_newest_is_found(tmp_path):
+    said = []
+    assert checkpoint.newest(tmp_path / "none", said.append) is None
+    with checkpoint.Keeper(tmp_path, {"about": "a run"}) as keeper:
+        for epoch in (9, 10, 11):
+            keeper.save(epoch, _content(epoch), lambda: None)
+    assert sorted(os.listdir(tmp_path)) == ["epoch-000010.pt", "epoch-000011.pt"]
+    found = checkpoint.newest(tmp_path, said.append)
+    assert (found["epoch"], found["about"], said) == (11, "a run", [])
+    keeper.discard()
+    assert not tmp_path.exists()
+
+
+def test_what_follows_a_checkpoint_follows_it_once_it_is_on_the_disk(tmp_path):
+    done = []
+
+    def then(epoch):
+        assert (tmp_path / f"epoch-{epoch:06d}.pt").exists()
+        done.append(epoch)
+
+    with checkpoint.Keeper(tmp_path, {}) as keeper:
+        for epoch in range(1, 8):
+            keeper.save(epoch, _content(epoch, 300_000), functools.partial(then, epoch))
+            assert done[-1] >= epoch - 1 if done else epoch == 1
+    assert done == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_checkpoint_written_beside_the_training_has_the_values_of_its_epoch(tmp_path):
+    weights, beside = torch.zeros(2_000_000), 0
+    with checkpoint.Keeper(tmp_path, {}) as keeper:
+        for epoch in range(1, 6):
+            weights += 1
+            keeper.save(epoch, {"weights": weights, "more": [weights]}, lambda: None)
+            beside += any(thread.name == checkpoint.WRITER for thread in threading.enumerate())
+            weights += 0.5
+            weights -= 0.5
+    assert beside  # an epoch as short as this one is over before its checkpoint is written
+    found = checkpoint.newest(tmp_path, pytest.fail)
+    assert found["weights"].unique().tolist() == found["more"][0].unique().tolist() == [5.0]
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_training_and_the_one_before_stays(
+    tmp_path, small_files_only
+):
+    done = []
+
+    def train():
+        with checkpoint.Keeper(tmp_path, {}) as keeper:
+            keeper.save(1, _content(1), lambda: done.append(1))
+            with small_files_only(100_000):
+                keeper.save(2, _content(2, 200_000), lambda: done.append(2))
+                keeper.wait()
+
+    with pytest.raises(OSError, match=r"epoch-000002.pt cannot be written"):
+        train()
+    assert done == [1]
+    assert os.listdir(tmp_path) == ["epoch-000001.pt"]
+
+
+def test_an_error_of_the_training_is_not_hidden_by_one_of_the_last_checkpoint(tmp_path):
+    def then():
+        raise KeyError("what follows")
+
+    def train():
+        with checkpoint.Keeper(tmp_path, {}) as keeper:
+            keeper.save(1, _content(1, 2_000_000), lambda: None)
+            keeper.save(2, _content(2, 2_000_000), then)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train()
+    assert checkpoint.newest(tmp_path, pytest.fail)["epoch"] == 2
+
+
+def test_half_a_file_of_a_killed_process_is_removed_and_never_read(tmp_path):
+    checkpoint.save(tmp_path / "epoch-000001.pt", _content(1))
+    with atomic.replacing(tmp_path / "epoch-000002.pt") as partial:
+        partial.write_bytes(b"half")
+        left = shutil.copy(partial, partial.with_name(partial.name.replace("partial", "9.partial")))
+    (tmp_path / "epoch-000002.pt").unlink()
+    assert Path(left).exists()
+    (tmp_path / "epoch-x.pt").write_bytes(b"of another")
+    assert checkpoint.newest(tmp_path, pytest.fail)["epoch"] == 1
+    checkpoint.Keeper(tmp_path, {})
+    assert sorted(os.listdir(tmp_path)) == ["epoch-000001.pt", "epoch-x.pt"]
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_line_and_without_a_whole_one_it_is_an_error(
+    tmp_path,
+):
+    for epoch in (1, 2):
+        checkpoint.save(tmp_path / f"epoch-{epoch:06d}.pt", _content(epoch))
+    newest = tmp_path / "epoch-000002.pt"
+    newest.write_bytes(newest.read_bytes()[:-50])
+    said = []
+    assert checkpoint.newest(tmp_path, said.append)["epoch"] == 1
+    assert len(said) == 1
+    assert said[0].startswith("checkpoint of epoch 2 passed over: ")
+    (tmp_path / "epoch-000001.pt").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"all checkpoints in .* are damaged"):
+        checkpoint.newest(tmp_path, said.append)

@@ -10,6 +10,8 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from imbalance_study import experiment
+from imbalance_study.config import make
 from imbalance_study.training import distributed
 from imbalance_study.training.distributed import Group
 
@@ -82,7 +84,7 @@ CASES = {
 
 def _torchrun(folder, *words, **environment):
     """Two processes; exit status and what they said."""
-    (folder / "own").mkdir()
+    (folder / "own").mkdir(exist_ok=True)
     (folder / "own" / "net.py").write_text(NET)
     names = {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(__file__).parents[2])])}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -100,9 +102,6 @@ def _torchrun(folder, *words, **environment):
 
 @pytest.mark.slow
 def test_two_processes_follow_one_with_the_same_batches(tmp_path, monkeypatch):
-    from imbalance_study import experiment
-    from imbalance_study.config import make
-
     (tmp_path / "worker.py").write_text(WORKER)
     cases = {name: SMALL | knobs for name, knobs in CASES.items()}
     (tmp_path / "cases.json").write_text(json.dumps(cases))
@@ -154,23 +153,32 @@ def test_what_several_processes_cannot_do_is_refused(monkeypatch):
 @pytest.mark.parametrize(
     ("how", "message"), [("raise", "process 1: what it failed of"), ("kill", "it was killed")]
 )
-def test_a_process_that_fails_takes_all_down_and_the_run_says_failed(tmp_path, how, message):
+def test_a_process_that_fails_takes_all_down_the_run_says_failed_and_can_go_on(
+    tmp_path, monkeypatch, how, message
+):
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    words = [f"--{name}={value}" for name, value in (SMALL | {"epochs": 500}).items()]
-    status, said = _torchrun(
-        tmp_path,
-        "-m",
-        "imbalance_study",
-        "train",
-        *words,
-        f"--tracking_uri={store}",
-        FAIL=how,
-        IMBALANCE_STUDY_CACHE=str(tmp_path / "cache"),
-    )
+    knobs = SMALL | {"epochs": 5, "mix": "mixup", "system_metrics": "false"}
+    words = ["-m", "imbalance_study", "train", *(f"--{key}={knobs[key]}" for key in knobs)]
+    cache = {"IMBALANCE_STUDY_CACHE": str(tmp_path / "cache")}
+    status, said = _torchrun(tmp_path, *words, f"--tracking_uri={store}", FAIL=how, **cache)
     assert status != 0
     client = MlflowClient(store)
-    (experiment,) = [e for e in client.search_experiments() if e.name == "imbalance_study"]
-    (record,) = client.search_runs([experiment.experiment_id])
+    (experiment_id,) = [
+        one.experiment_id for one in client.search_experiments() if one.name == "imbalance_study"
+    ]
+    (record,) = client.search_runs([experiment_id])
     assert record.info.status == "FAILED", said
     assert message in record.data.tags["mlflow.note.content"]
     assert "another process of torchrun failed" in said
+    if how == "raise":
+        words = ["-m", "imbalance_study", "resume", record.info.run_id]
+        status, said = _torchrun(tmp_path, *words, **cache)
+        assert status == 0, said
+        monkeypatch.syspath_prepend(str(tmp_path))
+        alone = experiment.run(make(**knobs), output_dir=tmp_path / "out", show_progress=False)
+        (record,) = client.search_runs([experiment_id])
+        assert record.info.status == "FINISHED"
+        found = client.get_metric_history(record.info.run_id, "train/loss")
+        assert [one.step for one in found] == [1, 2, 3, 4, 5]
+        losses = [epoch.metrics["train/loss"] for epoch in alone.history]
+        assert [one.value for one in found] == pytest.approx(losses, rel=1e-5)

@@ -1,0 +1,1 @@
+"""From the store to tables and reports: scripts to run, and functions for notebooks."""

@@ -1,0 +1,217 @@
+"""Weights of one model put into another: what fits, what is new, and torchvision's for ImageNet."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from imbalance_study.data import download
+from imbalance_study.models.classifier import Classifier
+
+# Weights whose tensors agree with less than this share of the model's are of another architecture.
+# A stem, or the fully connected layers before the last, may differ; a depth or a width may not.
+_SAME_MODEL = 0.8
+
+
+class Loaded(NamedTuple):
+    """What became of the weights; names of tensors are those of a Classifier."""
+
+    loaded: list[str]
+    new: list[str]  # of the model, drawn at random: not among the weights, or of another shape
+    left: list[str]  # of the weights, without a place in the model
+    head: str  # "loaded", or why it is new
+
+
+def own_names(model: Classifier, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under the names of a Classifier, whose last Linear is called classifier."""
+    if any(name.startswith("backbone.") for name in state):
+        return dict(state)
+    renamed = {}
+    for name, value in state.items():
+        layer, _, kind = name.rpartition(".")
+        own = f"classifier.{kind}" if layer == model.head_name else f"backbone.{name}"
+        renamed[own] = value
+    return renamed
+
+
+def load(
+    model: Classifier,
+    state: Mapping[str, Tensor],
+    origin: str,
+    *,
+    source_classes: Sequence[str] = (),
+    class_names: Sequence[str] = (),
+) -> Loaded:
+    """Put weights into a model, in place: whatever has its name and shape.
+
+    The head is taken over when both have the same classes, its rows put into the order of
+    `class_names`; otherwise it stays as it was drawn. The decoder of an autoencoder is taken over
+    where there is one on both sides.
+
+    Args:
+        model: A model with weights drawn at random.
+        state: Name to tensor, with the names of a Classifier or of the network inside it.
+        origin: Where they come from, for messages.
+        source_classes: Names of the classes that the head in `state` tells apart.
+        class_names: Names of the classes of `model`, in label order.
+
+    Raises:
+        ValueError: The weights are of another architecture.
+    """
+    given = {
+        name: value
+        for name, value in own_names(model, state).items()
+        if isinstance(value, Tensor) and not name.endswith("num_batches_tracked")
+    }
+    wanted = {
+        name: value
+        for name, value in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    fitting = {
+        name: value
+        for name, value in given.items()
+        if name in wanted and value.shape == wanted[name].shape
+    }
+    _check_architecture(given, wanted, fitting, origin)
+    head, rows = _head(given, wanted, fitting, source_classes, class_names)
+    for name in list(fitting):
+        if name.startswith("classifier."):
+            if rows is None:
+                del fitting[name]
+            elif fitting[name].shape[:1] == (len(rows),) and _on_logits(name, wanted):
+                fitting[name] = fitting[name][rows]
+    model.load_state_dict(fitting, strict=False)
+    return Loaded(
+        loaded=[name for name in wanted if name in fitting],
+        new=[name for name in wanted if name not in fitting],
+        left=[name for name in given if name not in fitting],
+        head=head,
+    )
+
+
+def _check_architecture(
+    given: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    fitting: Mapping[str, Tensor],
+    origin: str,
+) -> None:
+    mine = [name for name in wanted if name.startswith("backbone.")]
+    theirs = [name for name in given if name.startswith("backbone.")]
+    fit = sum(name.startswith("backbone.") for name in fitting)
+    most = max(len(mine), len(theirs))
+    if fit >= _SAME_MODEL * most:
+        return
+    odd = next(name for name in [*mine, *theirs] if name not in fitting)
+    here, there = (_shape(tensors.get(odd)) for tensors in (wanted, given))
+    raise ValueError(
+        f"{origin} holds the weights of another model: {fit} of {most} tensors fit; "
+        f"{odd.removeprefix('backbone.')} is {there} there and {here} in this model"
+    )
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
+
+
+def _head(
+    given: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    fitting: Mapping[str, Tensor],
+    source_classes: Sequence[str],
+    class_names: Sequence[str],
+) -> tuple[str, list[int] | None]:
+    """What becomes of the head, and which of its rows belongs to each class; None: it is new."""
+    if not source_classes or sorted(source_classes) != sorted(class_names):
+        return "new: other classes", None
+    if len(set(class_names)) != len(class_names):
+        return "new: two classes have the same name", None
+    mine = {name for name in wanted if name.startswith("classifier.")}
+    if mine != {name for name in given if name.startswith("classifier.")} or not mine <= set(
+        fitting
+    ):
+        return "new: another kind of head", None
+    rows = [list(source_classes).index(name) for name in class_names]
+    return ("loaded", rows) if rows == sorted(rows) else ("loaded, classes in another order", rows)
+
+
+def _on_logits(name: str, wanted: Mapping[str, Tensor]) -> bool:
+    """Whether a tensor of the head belongs to its last layer, whose rows are classes."""
+    last = [key for key in wanted if key.startswith("classifier.")][-1]
+    return name.rpartition(".")[0] == last.rpartition(".")[0]
+
+
+class ImageNet(NamedTuple):
+    """Torchvision's weights of a model, and what they were trained with."""
+
+    model: str
+    url: str
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_names: tuple[str, ...]
+
+
+def imagenet(model: str) -> ImageNet:
+    """Torchvision's best weights of a model by its name.
+
+    Raises:
+        ValueError: It has none.
+    """
+    from torchvision.models import get_model_weights
+
+    name = model.removesuffix("_autoencoder")
+    try:
+        best: Any = get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+    except ValueError:
+        raise ValueError(
+            f"there are no ImageNet weights of model={model!r}; torchvision's models have some "
+            "(resnet18, efficientnet_b0, mobilenet_v2, vgg16, ...)"
+        ) from None
+    how = best.transforms()
+    return ImageNet(
+        name,
+        best.url,
+        how.crop_size[0],
+        tuple(how.mean),
+        tuple(how.std),
+        tuple(best.meta["categories"]),
+    )
+
+
+def imagenet_file(weights: ImageNet) -> Path:
+    """The file of ImageNet weights, downloaded when it is not there, checked by torchvision's hash.
+
+    It lies where torch keeps its own downloads, ``TORCH_HOME`` or ~/.cache/torch.
+
+    Raises:
+        ValueError: It cannot be downloaded (no network, say), or what came is another file.
+    """
+    name = os.path.basename(weights.url)
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    if (folder / name).is_file():
+        return folder / name
+    beginning = re.search(r"-([0-9a-f]{8,})\.", name)
+    sha256 = beginning.group(1) if beginning else ""
+    try:
+        return download.download(download.Remote(name, weights.url, sha256=sha256), folder)
+    except ConnectionError as error:
+        reason = str(error).removeprefix(f"{weights.url}: ")
+        raise ValueError(
+            f"the ImageNet weights of {weights.model} cannot be downloaded from {weights.url} "
+            f"({reason}); bring the file here and give it as weights"
+        ) from error
+
+
+def imagenet_preprocessing() -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation (3,) that torchvision's weights were trained with, in 0..1."""
+    from torchvision.transforms._presets import ImageClassification
+
+    how = ImageClassification(crop_size=224)
+    return tuple(how.mean), tuple(how.std)

@@ -1,0 +1,52 @@
+"""The model as it leaves the lab: raw images in, class probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+# What a client does to a picture before it sends it; stands in the logged model's metadata.
+PREPROCESSING = (
+    "RGB, upright by EXIF, transparency over white; the largest centred square, resized with "
+    "antialiased bicubic interpolation; uint8 (N, {side}, {side}, 3), not normalised"
+)
+
+
+class RawImageClassifier(nn.Module):
+    """Normalisation, network and probabilities in one: uint8 (N, H, W, 3) to float (N, C).
+
+    Args:
+        network: Normalised images (N, 3, H, W) to logits (N, C).
+        probabilities: Logits to probabilities, as the loss means them.
+        mean: Of the training pixels (3,), in 0..1.
+        std: Their deviation (3,).
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        probabilities: Callable[[Tensor], Tensor],
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.probabilities = probabilities
+        scale, shift = scale_and_shift(mean, std)
+        self.scale = nn.Buffer(scale)
+        self.shift = nn.Buffer(shift)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class probabilities (N, C) of raw images uint8 (N, H, W, 3)."""
+        inputs = images.permute(0, 3, 1, 2).float() * self.scale + self.shift
+        return self.probabilities(self.network(inputs).float())
+
+
+def scale_and_shift(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Factor and summand (1, 3, 1, 1) that normalise pixels 0..255, rounded once."""
+    deviation = torch.as_tensor(std, dtype=torch.float64)
+    scale = 1 / (255 * deviation)
+    shift = -torch.as_tensor(mean, dtype=torch.float64) / deviation
+    return scale.float().view(1, 3, 1, 1), shift.float().view(1, 3, 1, 1)

@@ -1,0 +1,187 @@
+import os
+import pickle
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from imbalance_study import cli
+from imbalance_study.tracking import lookup
+from imbalance_study.training import checkpoint
+
+NO_STORE = ("--tracking_uri", "sqlite:///none.db")
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def photographs(tmp_path, tiny_run):
+    """Twelve test images of the run as PNG files in folders, and a file that is none."""
+    data = tiny_run.result.data
+    folder = tmp_path / "photographs"
+    (folder / "deep").mkdir(parents=True)
+    for number, row in enumerate(data.split.test[:12]):
+        place = folder / "deep" if number % 2 else folder
+        Image.fromarray(np.asarray(data.image_set.images[row])).save(place / f"{number:02d}.png")
+    (folder / "bad.png").write_text("no picture")
+    return folder
+
+
+def _run(capsys, *args):
+    status = 0
+    try:
+        cli.main([*map(str, args)])
+    except SystemExit as stop:
+        status = stop.code
+    return status, capsys.readouterr()
+
+
+def _predict(capsys, run, *args):
+    words = ("--model", f"runs:/{run.run_id}", "--tracking_uri", run.store)
+    return _run(capsys, "predict", *words, *args)
+
+
+def test_the_labels_of_a_run_are_those_that_it_predicted(tiny_run, photographs, tmp_path, capsys):
+    status, output = _predict(
+        capsys, tiny_run, "--images", photographs, "--contact_sheet", "sheet.png"
+    )
+    assert status == 0, output.err
+    assert f"cannot be read: {photographs}/bad.png (not an image" in output.err
+    assert "1 unreadable: the column error says why" in output.out
+    assert f"Written to {tmp_path}/predictions.parquet" in output.out
+    table = pd.read_parquet("predictions.parquet")
+    assert [name.rpartition("/")[2] for name in table.file] == [
+        *(f"{number:02d}.png" for number in range(0, 12, 2)),
+        "bad.png",
+        *(f"{number:02d}.png" for number in range(1, 12, 2)),
+    ]
+    table = table[table.error.isna()]
+    table = table.set_index(table.file.str[-6:-4])
+    result = tiny_run.result
+    probs = result.procedure.probabilities(torch.from_numpy(result.test.logits[:12])).numpy()
+    for number in range(12):
+        row = table.loc[f"{number:02d}"]
+        assert row.label == result.data.image_set.class_names[probs[number].argmax()]
+        np.testing.assert_allclose(
+            row[[f"probability_{rank}" for rank in range(1, 6)]].astype(float),
+            -np.sort(-probs[number])[:5],
+            atol=1e-4,
+        )
+    assert np.asarray(Image.open("sheet.png")).std() > 10
+    assert sorted(os.listdir(tmp_path)) == ["photographs", "predictions.parquet", "sheet.png"]
+
+
+def test_images_below_the_threshold_are_rejected(tiny_run, photographs, capsys):
+    status, output = _predict(
+        capsys,
+        tiny_run,
+        *("--images", photographs / "00.png", photographs / "02.png"),
+        *("--reject_below", 1, "--out", "p.csv"),
+    )
+    assert status == 0, output.err
+    assert "2 rejected: less probable than 1" in output.out
+    table = pd.read_csv("p.csv")
+    assert table.label.isna().all()
+    assert table.rejected.all()
+    assert table.label_1.notna().all()
+
+
+def test_a_checkpoint_file_predicts_without_a_store(tiny_run, photographs, tmp_path, capsys):
+    best = lookup.checkpoint_of(tiny_run.run_id, tmp_path, tiny_run.store)
+    status, output = _run(
+        capsys, "predict", "--model", best, "--images", photographs / "00.png", "--out", "p.csv"
+    )
+    assert status == 0, output.err
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((), "images must name an image or a folder"),
+        (("--images", "."), "model must name what predicts: models:/NAME@champion"),
+        (("--images", "x", "--model", "m.pt"), "there is no image or folder x"),
+        (("--images", "empty", "--model", "m.pt"), "there are no images in empty"),
+        (("--images", "a.png", "--model", "m.pt"), "model 'm.pt': there is none"),
+        (("--images", "a.png", "--model", "./empty"), "model './empty': is a folder"),
+        (("--images", "a.png", "--model", "runs:/1", *NO_STORE), "there is no store"),
+        (("--images", "a.png", "--model", "m", "--out", "p.xlsx"), "out must end in .parquet or"),
+        (("--images", "a.png", "--model", "m", "--contact_sheet", "s.jpg"), "must end in .png"),
+        (("--images", "a.png", "--model", "m", "--reject_below", "2"), "must be at most 1, got 2"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(args, message, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.png").touch()
+    status, output = _run(capsys, "predict", *args)
+    assert status == 1
+    assert message in output.err
+    assert output.err.count("\n") == 1
+    assert sorted(os.listdir(tmp_path)) == ["a.png", "empty"]
+
+
+class _Bomb:
+    def __reduce__(self):
+        return os.mkdir, ("made_by_the_file",)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch", "cut", "text", "weights"])
+def test_a_checkpoint_that_is_none_is_refused_in_one_line_and_nothing_in_it_runs(
+    kind, tiny_run, photographs, tmp_path, capsys
+):
+    path = tmp_path / "m.pt"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(_Bomb()))
+    elif kind == "torch":
+        torch.save({"model": _Bomb(), "config": {}, "facts": {}}, path)
+    elif kind == "text":
+        path.write_text("weights")
+    elif kind == "weights":
+        checkpoint.save(path, {"a": torch.zeros(2)})
+    else:
+        best = lookup.checkpoint_of(tiny_run.run_id, tmp_path / "run", tiny_run.store)
+        path.write_bytes(best.read_bytes()[:-1000])
+        shutil.rmtree(tmp_path / "run")
+    status, output = _run(capsys, "predict", "--model", path, "--images", photographs)
+    assert status == 1
+    assert "m.pt is not a checkpoint" in output.err or "m.pt holds weights alone" in output.err
+    assert output.err.count("\n") == 1
+    assert sorted(os.listdir(tmp_path)) == ["m.pt", "photographs"]
+
+
+@pytest.mark.parametrize("knob", ["model", "loss"])
+def test_a_file_cannot_choose_a_function_to_call(knob, tiny_run, photographs, tmp_path, capsys):
+    best = lookup.checkpoint_of(tiny_run.run_id, tmp_path, tiny_run.store)
+    content = checkpoint.load(best)
+    content["config"][knob] = "os.path:join"
+    checkpoint.save(tmp_path / "m.pt", content)
+    status, output = _run(capsys, "predict", "--model", tmp_path / "m.pt", "--images", photographs)
+    assert status == 1
+    assert f"names the function os.path:join as its {knob}" in output.err
+
+
+def test_nothing_readable_is_an_error_and_no_table(tiny_run, photographs, tmp_path, capsys):
+    status, output = _predict(capsys, tiny_run, "--images", photographs / "bad.png")
+    assert status == 1
+    assert "none of the 1 files could be read as an image" in output.err
+    assert os.listdir(tmp_path) == ["photographs"]
+
+
+def test_a_folder_given_twice_is_labelled_once(tiny_run, photographs, capsys):
+    status, _ = _predict(
+        capsys,
+        tiny_run,
+        *("--images", photographs / "deep", photographs, photographs / "00.png"),
+    )
+    assert status == 0
+    names = pd.read_parquet("predictions.parquet").file
+    assert len(names) == names.nunique() == 13
+    assert "/deep/" in names[0]

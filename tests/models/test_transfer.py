@@ -1,0 +1,177 @@
+import hashlib
+import http.server
+import threading
+
+import pytest
+import torch
+
+from imbalance_study.models import transfer, zoo
+
+
+def _model(name="resnet20", classes=3, head="last"):
+    torch.manual_seed(classes)
+    return zoo.create(name, classes, image_size=32, head=head)
+
+
+def test_everything_is_loaded_into_the_same_model_and_its_head_when_the_classes_are_the_same():
+    source, target = _model(), _model(classes=3)
+    torch.nn.init.normal_(target.classifier.weight)
+    names = ["cat", "dog", "owl"]
+    found = transfer.load(target, source.state_dict(), "x", source_classes=names, class_names=names)
+    assert (found.head, found.new, found.left) == ("loaded", [], [])
+    for name, value in source.state_dict().items():
+        assert torch.equal(value, target.state_dict()[name]), name
+
+
+def test_the_rows_of_the_head_follow_the_names_of_the_classes():
+    source, target = _model(), _model()
+    found = transfer.load(
+        target,
+        source.state_dict(),
+        "x",
+        source_classes=["cat", "dog", "owl"],
+        class_names=["owl", "cat", "dog"],
+    )
+    assert found.head == "loaded, classes in another order"
+    assert torch.equal(target.classifier.weight, source.classifier.weight[[2, 0, 1]])
+    assert torch.equal(target.classifier.bias, source.classifier.bias[[2, 0, 1]])
+
+
+def test_only_the_last_layer_of_a_larger_head_has_rows_for_classes():
+    source, target = (_model(head="mlp:hidden=3") for _ in range(2))
+    torch.nn.init.normal_(target.classifier[0].weight)
+    transfer.load(
+        target,
+        source.state_dict(),
+        "x",
+        source_classes=["cat", "dog", "owl"],
+        class_names=["owl", "cat", "dog"],
+    )
+    assert torch.equal(target.classifier[0].weight, source.classifier[0].weight)
+    assert torch.equal(target.classifier[3].weight, source.classifier[3].weight[[2, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("theirs", "head", "why"),
+    [
+        (["cat", "dog", "fox"], "last", "new: other classes"),
+        (["cat", "dog"], "last", "new: other classes"),
+        (["cat", "dog", "owl"], "mlp", "new: another kind of head"),
+    ],
+)
+def test_the_head_stays_as_it_was_drawn_when_classes_or_kind_differ(theirs, head, why):
+    source, target = _model(classes=len(theirs)), _model(head=head)
+    before = {name: value.clone() for name, value in target.classifier.state_dict().items()}
+    found = transfer.load(
+        target,
+        source.state_dict(),
+        "x",
+        source_classes=theirs,
+        class_names=["cat", "dog", "owl"],
+    )
+    assert found.head == why
+    assert found.new == [f"classifier.{name}" for name in before]
+    assert {"classifier.weight", "classifier.bias"} == set(found.left)
+    for name, value in before.items():
+        assert torch.equal(value, target.classifier.state_dict()[name])
+    assert torch.equal(source.backbone.conv1.weight, target.backbone.conv1.weight)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("resnet32", "resnet20"),
+        ("resnet20", "resnet32"),
+        ("resnet34", "resnet18"),
+        ("resnet18", "resnet20"),
+        ("custom_cnn:se=true", "custom_cnn"),
+    ],
+)
+def test_weights_of_another_architecture_are_refused_and_nothing_is_loaded(theirs, ours):
+    target = _model(ours)
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    with pytest.raises(ValueError, match=r"^best.pt holds the weights of another model: \d+ of"):
+        transfer.load(target, _model(theirs).state_dict(), "best.pt")
+    assert all(torch.equal(value, target.state_dict()[name]) for name, value in before.items())
+
+
+def test_another_stem_is_new_and_said_to_be():
+    source = zoo.create("resnet18", 3, image_size=64, stem="imagenet")
+    target = zoo.create("resnet18", 3, image_size=64, stem="small")
+    found = transfer.load(target, source.state_dict(), "x")
+    assert found.new == ["backbone.conv1.weight", "classifier.weight", "classifier.bias"]
+    assert "backbone.conv1.weight" in found.left
+
+
+def test_a_state_of_torchvision_goes_in_under_its_own_names():
+    from torchvision.models import mobilenet_v3_large
+
+    network = mobilenet_v3_large(num_classes=7)
+    target = zoo.create("mobilenet_v3_large", 3, image_size=64, stem="imagenet")
+    found = transfer.load(target, network.state_dict(), "x")
+    assert found.new == ["classifier.weight", "classifier.bias"]
+    assert torch.equal(target.backbone.classifier[0].weight, network.classifier[0].weight)
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A folder, and the address that it is served at."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(folder))
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def _weights(url):
+    return transfer.ImageNet("resnet18", url, 224, (0.5,) * 3, (0.2,) * 3, ("a", "b"))
+
+
+def test_weights_are_downloaded_once_and_checked_by_the_hash_in_their_name(
+    served, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    folder, url = served
+    content = b"weights"
+    name = f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    (folder / name).write_bytes(content)
+    path = transfer.imagenet_file(_weights(f"{url}/{name}"))
+    assert path == tmp_path / "home" / "hub" / "checkpoints" / name
+    assert path.read_bytes() == content
+    (folder / name).unlink()
+    assert transfer.imagenet_file(_weights(f"{url}/{name}")) == path
+
+
+def test_a_download_with_another_hash_is_refused_and_leaves_nothing(served, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    folder, url = served
+    (folder / "resnet18-01234567.pth").write_bytes(b"a page of a proxy")
+    with pytest.raises(ValueError, match=r"SHA256 .* where 01234567 is right: .*nothing was kept"):
+        transfer.imagenet_file(_weights(f"{url}/resnet18-01234567.pth"))
+    assert not list((tmp_path / "home" / "hub" / "checkpoints").iterdir())
+
+
+def test_no_network_is_one_sentence_that_says_what_to_bring(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(ValueError, match=r"resnet18 cannot be downloaded from http.*bring the fil"):
+        transfer.imagenet_file(_weights("http://127.0.0.1:9/resnet18-01234567.pth"))
+
+
+def test_the_preprocessing_is_what_torchvision_says():
+    found = transfer.imagenet("vgg16")
+    assert (found.image_size, len(found.class_names)) == (224, 1000)
+    assert transfer.imagenet_preprocessing() == (found.mean, found.std)
+    assert (
+        transfer.imagenet("mobilenet_v2_autoencoder").url == transfer.imagenet("mobilenet_v2").url
+    )
