@@ -48,6 +48,13 @@ CASES = {
         "optimizer": "rmsprop:momentum=0.9",
     },
     "a second stage": {"epochs": 2, "stage2": "crt:epochs=2", "select_by": "val/loss", "ema": True},
+    "an autoencoder, then its classifier": {
+        "model": "unet:width=4",
+        "image_size": 16,
+        "epochs": 1,
+        "autoencoder": "separate",
+    },
+    "a learning rate that was looked for": {"epochs": 2, "lr": "auto"},
     "factors on a head": {"epochs": 1, "stage2": "las:epochs=2,shift_bn=true"},
 }
 
