@@ -188,7 +188,7 @@ def test_every_published_figure_belongs_to_a_recipe_and_cross_entropy_is_first()
         (["--recipes", "paper"], "unknown recipe 'paper'; known: paper_ce"),
         (["--seeds", "0"], "seeds must be at least 1, got 0"),
         (["--set", "lr"], "set takes KNOB=VALUE, got 'lr'"),
-        (["--set", "lr=x"], "lr must be a number, got 'x'"),
+        (["--set", "lr=x"], "lr must be a number or 'auto', got 'x'"),
         (["--parallel", "0"], "parallel must be at least 1, got 0"),
     ],
 )
