@@ -1,6 +1,6 @@
 """Plants faults into trainings, looks at what is left, and writes the table of docs/reliability.md.
 
-    python benchmarks/faults.py                 # 20 kills, 30 s of silence: about 40 minutes
+    python benchmarks/faults.py                 # 20 kills, 30 s of silence: 40 minutes or more
     python benchmarks/faults.py --kills 2 --pause 5 --only "SIGTERM|SIGINT"
 
 Every training is `imbalance-study train` on the digits, in a process of its own, with a cache, a

@@ -142,10 +142,11 @@ def main(words: list[str]) -> int:
     windows = options.windows or (3 if options.quick else 5)
     chosen = [one for one in FIGURES if one.quick or options.full]
     if options.only:
-        known = {one.name for one in FIGURES}
+        known = [one.name for one in FIGURES]
         wanted = set(options.only.split(","))
-        if not wanted <= known:
-            raise ValueError(f"unknown figure {min(wanted - known)!r}; known: {', '.join(known)}")
+        if not wanted <= set(known):
+            unknown = min(wanted - set(known))
+            raise ValueError(f"unknown figure {unknown!r}; known: {', '.join(known)}")
         chosen = [one for one in FIGURES if one.name in wanted]
     with tempfile.TemporaryDirectory(prefix="imbalance_study_") as folder:
         bench = speed.Bench(options.data_dir, windows, options.steps, Path(folder))

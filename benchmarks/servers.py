@@ -74,7 +74,7 @@ class Postgres:
         if programs is None:
             raise FileNotFoundError("there is no PostgreSQL on this machine")
         self.folder, self.programs, self.port = folder, programs, free_port()
-        self.address = f"postgresql://postgres:hush@127.0.0.1:{self.port}/postgres"
+        self.address = f"postgresql+psycopg2://postgres:hush@127.0.0.1:{self.port}/postgres"
         self._as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         folder.mkdir(parents=True, exist_ok=True)
         if self._as:

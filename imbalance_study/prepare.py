@@ -260,7 +260,8 @@ def load_data(config: Config, choices: Choices) -> Data:
     if source is not None and source.image_size and config.image_size == "auto":
         config = dataclasses.replace(config, image_size=source.image_size)
     data = cast(Data, _once("data", config, _IMAGES + _CUT, lambda: _load_data(config, choices)))
-    data = data._replace(source=source)
+    if source is not None:
+        data = data._replace(source=source)
     if config.normalisation == "imagenet":
         mean, std = transfer.imagenet_preprocessing()
     elif config.normalisation == "auto" and source is not None and source.mean:

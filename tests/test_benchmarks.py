@@ -12,6 +12,9 @@ from imbalance_study import config
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import frozen_backbones  # noqa: E402
+import halved  # noqa: E402
+import lr_grid  # noqa: E402
 import paper_table  # noqa: E402
 import remedies  # noqa: E402
 import store  # noqa: E402
@@ -185,7 +188,7 @@ def test_every_published_figure_belongs_to_a_recipe_and_cross_entropy_is_first()
         (["--recipes", "paper"], "unknown recipe 'paper'; known: paper_ce"),
         (["--seeds", "0"], "seeds must be at least 1, got 0"),
         (["--set", "lr"], "set takes KNOB=VALUE, got 'lr'"),
-        (["--set", "lr=x"], "lr must be a number, got 'x'"),
+        (["--set", "lr=x"], "lr must be a number or 'auto', got 'x'"),
         (["--parallel", "0"], "parallel must be at least 1, got 0"),
     ],
 )
@@ -201,3 +204,44 @@ def test_the_deviation_is_that_of_a_sample():
     assert tables.mean_and_deviation([70.0, 71.0, 72.0]) == "71.00 ± 1.00"
     assert tables.mean_and_deviation([70.0]) == "70.00"
     assert tables.mean_and_deviation([]) == "–"
+
+
+def test_the_halved_table_trains_each_row_once_and_says_what_is_beyond_the_gap(tmp_path, capsys):
+    jobs = halved.jobs_of(2, {}, 0)
+    assert len(jobs) == 2 * len(halved.LINES) == 18
+    assert len({store.knobs_of(job.config) for job in jobs}) == 16  # one row is another's, too
+    counts = "explicit:counts=4900/4900/2450/4900/2450/4900/4900/4900/4900/2450"
+    assert {job.config.imbalance for job in jobs} == {counts}
+    rows = [
+        {"name": name, "metrics": {"test/macro_f1": value, "test/accuracy": 0.9}, "seconds": 2.0}
+        for name, value in ((halved.UNBALANCED, 0.8553), ("oversampling", 0.8492))
+    ]
+    lines = halved.table(rows).splitlines()
+    assert "| without balancing | 86.53 | 85.53 | -1.00 |  | 90.00 | 1 | 2 |" in lines
+    assert "| oversampling | 83.92 | 84.92 | +1.00 | +2.00 | 90.00 | 1 | 2 |" in lines
+    with pytest.raises(ValueError, match="budget must be at least 0, got -1"):
+        halved.jobs_of(1, {}, -1)
+
+
+def test_the_grid_names_its_best_rate_and_the_factor_to_the_suggestion():
+    rows = [
+        {
+            "name": "resnet20, sgd",
+            "config": {"lr": lr},
+            "metrics": {"selected_val/balanced_accuracy": value},
+        }
+        for lr, value in ((0.01, 0.3), (0.1, 0.5), (1.0, 0.2))
+    ]
+    found = lr_grid.line(("resnet20", "sgd"), rows, 0.02)
+    assert found[2:] == ["0.01: 30.0, 0.1: 50.0, 1: 20.0", "0.1", "0.02", "5.0", "no"]
+    assert lr_grid.line(("resnet20", "sgd"), rows, 0.2)[-2:] == ["2.0", "yes"]
+
+
+def test_backbones_whose_weights_cannot_be_had_are_not_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    assert frozen_backbones.main(["--out", str(tmp_path / "table.jsonl"), "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    reported = "| mobilenet_v2 | 78.71 | 1,064 | not measured | not measured | not measured |"
+    assert reported in said
+    assert said.count("is not measured: the ImageNet weights of") == 3

@@ -177,3 +177,31 @@ def test_the_time_before_counts(tmp_path):
     assert len(result.history) == done
     assert result.fit.stopped == "max_minutes reached"
     assert result.fit.seconds > 6000
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"freeze": "gradual:start=0.3,end=0.6", "ema": True, "backbone_lr": 0.5},
+        {"freeze": "partial:blocks=2", "optimizer": "sgd", "lr": "auto"},
+    ],
+)
+def test_fine_tuning_goes_on_with_what_was_frozen_then(tmp_path, knobs):
+    _run(tmp_path / "source", make(**SMALL | {"epochs": 1, "seed": 3}))
+    weights = str(tmp_path / "source" / "out" / "best.pt")
+    config = make(**SMALL | knobs, weights=weights)
+    whole = _run(tmp_path / "whole", config)
+    resumed, _ = _killed_at_each_epoch(tmp_path, config)
+    _same(whole, resumed)
+    assert whole.facts.get("lr") == resumed.facts.get("lr")
+
+
+@pytest.mark.parametrize("way", ["joint:weight=2", "separate"])
+def test_an_autoencoder_goes_on_in_either_stage(tmp_path, way):
+    small = SMALL | {"image_size": 16, "epochs": 2, "model": "unet:width=4"}
+    config = make(**small, autoencoder=way)
+    whole = _run(tmp_path / "whole", config)
+    resumed, _ = _killed_at_each_epoch(tmp_path, config)
+    _same(whole, resumed)
+    name = "reconstruction/test_mse"
+    assert whole.metrics[name] == resumed.metrics[name]

@@ -216,7 +216,7 @@ def test_knobs_that_do_not_go_together_are_refused(knobs, message):
 
 
 def test_a_learning_rate_that_was_found_gives_the_run_with_that_rate(tmp_path):
-    small = {"image_size": 8, "ema": True, "augment": "crop:padding=1"}
+    small = {"image_size": 8, "batch_size": 8, "ema": True, "augment": "crop:padding=1"}
     found = _run(tmp_path / "a", lr="auto", **small)
     rate = found.facts["lr"]
     given = _run(tmp_path / "b", lr=rate, **small)

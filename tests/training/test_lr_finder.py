@@ -32,7 +32,7 @@ def test_a_curve_that_ends_at_once_is_no_curve():
 def setting():
     config = make(
         dataset="digits", model="resnet20", image_size=8, lr="auto", class_weights="balanced",
-        defer=0.5, ema=True, sampler="shuffle",
+        defer=0.5, batch_size=8, ema=True, sampler="shuffle",
     )  # fmt: skip
     choices, where = prepare.bind(config), prepare.machine(config)
     data = prepare.load_data(config, choices)
@@ -66,7 +66,9 @@ def test_a_range_test_rises_until_the_loss_explodes_and_leaves_no_trace(setting,
 
 def test_deferred_weights_are_left_out_of_the_test(setting, found):
     data, model, where, train = setting[2:]
-    plain = make(dataset="digits", model="resnet20", image_size=8, lr="auto", ema=True)
+    plain = make(
+        dataset="digits", model="resnet20", image_size=8, lr="auto", ema=True, batch_size=8
+    )
     other = learning_rates.range_test(plain, prepare.bind(plain), data, model, where, train)
     np.testing.assert_array_equal(other.losses, found.losses)
 
