@@ -35,10 +35,8 @@ def lives_here(process: Mapping[str, Any]) -> bool | None:
         return None
     try:
         found = psutil.Process(int(process["pid"]))
-        return (
-            abs(found.create_time() - float(process["born"])) < 1
-            and found.status() != psutil.STATUS_ZOMBIE
-        )
+        same = abs(float(found.create_time()) - float(process["born"])) < 1
+        return same and bool(found.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -130,7 +130,7 @@ def process_start() -> float:
     """When this process started, on the clock of `time.perf_counter`."""
     import psutil
 
-    return time.perf_counter() - (time.time() - psutil.Process().create_time())
+    return time.perf_counter() - (time.time() - float(psutil.Process().create_time()))
 
 
 def git_commit() -> str:
