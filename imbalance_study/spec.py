@@ -71,7 +71,7 @@ def find(registry: Registry, name: str, kind: str) -> Callable[..., Any]:
         module, _, attribute = name.partition(":")
         try:
             found = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, TypeError, ValueError) as error:  # "..x", ":f"
             raise ValueError(f"{kind} {name!r} cannot be imported: {error}") from error
         if not callable(found):
             raise ValueError(f"{kind} {name!r} is not a function")
