@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from imbalance_study import knobs
-from imbalance_study.cli.options import GroupedCommand, given, options
+from imbalance_study.cli.options import GroupedCommand, flag, given, options
 from imbalance_study.config import Config
 from imbalance_study.studies.vary import Comparing
 
@@ -17,22 +17,8 @@ from imbalance_study.studies.vary import Comparing
     cls=GroupedCommand,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-@click.option(
-    "--dry_run",
-    default="false",
-    is_flag=False,
-    flag_value="true",
-    type=click.Choice(["true", "false"]),
-    help="Check every configuration and print the plan; run nothing.",
-)
-@click.option(
-    "--debug",
-    default="false",
-    is_flag=False,
-    flag_value="true",
-    type=click.Choice(["true", "false"]),
-    help="Show the traceback of an error.",
-)
+@flag("dry_run", "Check every configuration and print the plan; run nothing.")
+@flag("debug", "Show the traceback of an error.")
 def command(dry_run: str, debug: str, **values: Any) -> None:
     """Compare configurations over seeds, with statistics.
 

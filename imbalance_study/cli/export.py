@@ -10,7 +10,7 @@ import click
 
 from imbalance_study import knobs
 from imbalance_study.cli import loading
-from imbalance_study.cli.options import GroupedCommand, given, options
+from imbalance_study.cli.options import GroupedCommand, flag, given, options
 from imbalance_study.knobs import knob
 
 if TYPE_CHECKING:
@@ -62,14 +62,7 @@ class Settings:
     cls=GroupedCommand,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-@click.option(
-    "--debug",
-    default="false",
-    is_flag=False,
-    flag_value="true",
-    type=click.Choice(["true", "false"]),
-    help="Show the traceback of an error.",
-)
+@flag("debug", "Show the traceback of an error.")
 def command(debug: str, **values: Any) -> None:
     """Write a trained model as ONNX, after a comparison with torch.
 

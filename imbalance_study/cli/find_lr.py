@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from imbalance_study.cli.options import GroupedCommand, given, options
+from imbalance_study.cli.options import GroupedCommand, flag, given, options
 from imbalance_study.config import Config, resolve
 
 
@@ -21,14 +21,7 @@ from imbalance_study.config import Config, resolve
     metavar="FILE",
     help="Where the curve is drawn.",
 )
-@click.option(
-    "--debug",
-    default="false",
-    is_flag=False,
-    flag_value="true",
-    type=click.Choice(["true", "false"]),
-    help="Show the traceback of an error.",
-)
+@flag("debug", "Show the traceback of an error.")
 def command(figure: str, debug: str, **values: Any) -> None:
     """Find a learning rate for a configuration, by a short training at rates that rise.
 

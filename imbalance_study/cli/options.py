@@ -45,6 +45,18 @@ class KnobOption(click.Option):
     group = "Other"
 
 
+def flag(name: str, text: str) -> Callable[[Any], Any]:
+    """A switch of a command itself, no knob: ``--name`` or ``--name true``; its value is text."""
+    return click.option(
+        f"--{name}",
+        default="false",
+        is_flag=False,
+        flag_value="true",
+        type=click.Choice(["true", "false"]),
+        help=text,
+    )
+
+
 def options(settings: type) -> Callable[[click.Command], click.Command]:
     """Add an option for each knob of the dataclass to a command.
 

@@ -15,7 +15,7 @@ import click
 
 from imbalance_study import knobs
 from imbalance_study.cli import loading
-from imbalance_study.cli.options import GroupedCommand, given, options
+from imbalance_study.cli.options import GroupedCommand, flag, given, options
 from imbalance_study.knobs import knob
 
 if TYPE_CHECKING:
@@ -71,14 +71,7 @@ class Settings:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 @click.argument("more_images", nargs=-1)
-@click.option(
-    "--debug",
-    default="false",
-    is_flag=False,
-    flag_value="true",
-    type=click.Choice(["true", "false"]),
-    help="Show the traceback of an error.",
-)
+@flag("debug", "Show the traceback of an error.")
 def command(more_images: tuple[str, ...], debug: str, **values: Any) -> None:
     """Label image files with the model of a run, at any number and in little memory.
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from imbalance_study import knobs
-from imbalance_study.cli.options import GroupedCommand, given, options
+from imbalance_study.cli.options import GroupedCommand, flag, given, options
 from imbalance_study.knobs import knob
 
 
@@ -39,14 +39,7 @@ class Settings:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 @click.argument("run")
-@click.option(
-    "--debug",
-    default="false",
-    is_flag=False,
-    flag_value="true",
-    type=click.Choice(["true", "false"]),
-    help="Show the traceback of an error.",
-)
+@flag("debug", "Show the traceback of an error.")
 def command(run: str, debug: str, **values: Any) -> None:
     """Register the model of RUN, with its metrics and a model card, and set its alias.
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from imbalance_study import knobs
-from imbalance_study.cli.options import GroupedCommand, given, options
+from imbalance_study.cli.options import GroupedCommand, flag, given, options
 from imbalance_study.config import Config
 from imbalance_study.studies.settings import Settings
 
@@ -17,14 +17,7 @@ from imbalance_study.studies.settings import Settings
     cls=GroupedCommand,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-@click.option(
-    "--debug",
-    default="false",
-    is_flag=False,
-    flag_value="true",
-    type=click.Choice(["true", "false"]),
-    help="Show the traceback of an error.",
-)
+@flag("debug", "Show the traceback of an error.")
 def command(debug: str, **values: Any) -> None:
     """Search for the best loss, sampler, optimizer and their knobs, and record it in MLflow.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from imbalance_study.cli.options import GroupedCommand, given, options
+from imbalance_study.cli.options import GroupedCommand, flag, given, options
 from imbalance_study.config import Config, resolve
 
 
@@ -14,22 +14,8 @@ from imbalance_study.config import Config, resolve
     cls=GroupedCommand,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-@click.option(
-    "--dry_run",
-    default="false",
-    is_flag=False,
-    flag_value="true",
-    type=click.Choice(["true", "false"]),
-    help="Print the resolved configuration, class counts, steps and costs; train nothing.",
-)
-@click.option(
-    "--debug",
-    default="false",
-    is_flag=False,
-    flag_value="true",
-    type=click.Choice(["true", "false"]),
-    help="Show the traceback of an error.",
-)
+@flag("dry_run", "Print the resolved configuration, class counts, steps and costs; train nothing.")
+@flag("debug", "Show the traceback of an error.")
 def command(dry_run: str, debug: str, **values: Any) -> None:
     """Train and evaluate one configuration, and record it in MLflow.
 
