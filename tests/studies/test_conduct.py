@@ -268,9 +268,9 @@ def test_a_study_that_was_killed_in_the_middle_of_a_trial_goes_on(tmp_path):
 
 
 def _two_workers_one_killed(folder, storage):
-    first = _start(folder, storage, 6)
-    _wait_for(lambda: len(_trials(storage)) > 1)
-    second = _start(folder, storage, 6)
+    first = _start(folder, storage, 16)
+    time.sleep(3)  # so that the first leads, and is not done before the second is there
+    second = _start(folder, storage, 16)
 
     def both():
         return {
@@ -284,7 +284,7 @@ def _two_workers_one_killed(folder, storage):
     first.wait()
     text, _ = second.communicate(timeout=900)
     assert second.returncode == 0, text
-    states, _ = _check_whole(folder, storage, 6)
+    states, _ = _check_whole(folder, storage, 16)
     assert states.count("FAIL") == 1
 
 
@@ -321,10 +321,10 @@ def test_a_silent_worker_on_another_machine_is_noticed_by_postgresql(tmp_path, p
 @pytest.mark.slow
 def test_workers_are_started_and_share_the_trials(tmp_path):
     storage = str(tmp_path / "studies.journal")
-    whole = _start(tmp_path, storage, 6, workers=2)
+    whole = _start(tmp_path, storage, 16, workers=2)  # enough for the second to get some
     text, _ = whole.communicate(timeout=900)
     assert whole.returncode == 0, text
-    _check_whole(tmp_path, storage, 6)
+    _check_whole(tmp_path, storage, 16)
     pids = {trial.user_attrs["process"]["pid"] for trial in _trials(storage)}
     assert len(pids) == 2
     assert np.isfinite([trial.user_attrs.get("gap", 0) for trial in _trials(storage)]).all()
