@@ -13,88 +13,32 @@ import functools
 from collections.abc import Callable
 from contextlib import nullcontext as nothing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from imbalance_study import (
     analyses,
     batch_size,
-    corrections,
+    conclusion,
     learning_rates,
     pictures,
     prepare,
-    reconstructions,
     resume,
     stages,
     watching,
 )
+from imbalance_study.conclusion import Parts, Prepared, RunResult, Trained
 from imbalance_study.config import Config
 from imbalance_study.data.batches import Batches
-from imbalance_study.evaluation import intervals, metrics
 from imbalance_study.models import complexity
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.subject import Analysis, Subject
-from imbalance_study.training import checkpoint, distributed
+from imbalance_study.training import distributed
 from imbalance_study.training.checkpoint import Keeper
 from imbalance_study.training.loop import EpochResult, Fit, Keep, Procedure, fit
-from imbalance_study.training.predict import Predictions, predict, summary
 from imbalance_study.training.progress import Progress
-from imbalance_study.training.selection import State
 
 OnEpoch = Callable[[EpochResult], None]
-
-# Metrics of the test predictions beside the kept ones: enough to see what selection and the second
-# stage did.
-_FEW = ("accuracy", "balanced_accuracy", "macro_f1")
-
-
-@dataclasses.dataclass(frozen=True)
-class RunResult:
-    """A finished experiment."""
-
-    config: Config
-    metrics: dict[str, float]  # final ones, named with their split
-    history: list[EpochResult]
-    facts: dict[str, Any]
-    tables: dict[str, dict[str, list[Any]]]  # name -> columns
-    figures: dict[str, Any]  # name -> matplotlib Figure
-    model: Classifier  # with the weights of the kept epoch, in evaluation mode
-    fit: Fit
-    test: Predictions | None  # None where the test set was left unseen
-    data: prepare.Data
-    machine: prepare.Machine
-    procedure: Procedure  # of the last stage
-    checkpoints: dict[str, Path]  # "best", "last", and "stage1" where there were two
-    analysis: Analysis  # its metrics, tables and figures are among those above
-
-
-class Parts(NamedTuple):
-    """The batches of each part; validation may be missing, and the test part left out."""
-
-    train: Batches
-    val: Batches | None
-    test: Batches | None
-
-
-class Prepared(NamedTuple):
-    """What a training was given."""
-
-    config: Config  # with the batch size that was found
-    data: prepare.Data
-    where: prepare.Machine
-    parts: Parts
-    facts: dict[str, Any]
-
-
-class Trained(NamedTuple):
-    """A finished stage."""
-
-    model: Classifier
-    procedure: Procedure
-    fitted: Fit  # with the epochs of the stage before
 
 
 def run(
@@ -131,8 +75,8 @@ def run(
         config, on_epoch, show_progress, keeper, state, draw=draw, test=test
     )
     if not test:
-        return _validated(*prepared, trained)
-    return _evaluate(*prepared, trained, output_dir, draw)
+        return conclusion.validated(*prepared, trained)
+    return conclusion.evaluated(*prepared, trained, output_dir, draw=draw)
 
 
 def assist(config: Config, state: dict[str, Any] | None = None) -> None:
@@ -297,106 +241,6 @@ def _facts(
     }
 
 
-def _validated(
-    config: Config,
-    data: prepare.Data,
-    where: prepare.Machine,
-    parts: Parts,
-    facts: dict[str, Any],
-    trained: list[Trained],
-) -> RunResult:
-    """The kept epoch on validation, and nothing else."""
-    model, procedure, fitted = trained[-1]
-    model.load_state_dict(fitted.best)
-    model.eval()
-    val = _predict(model, parts.val, procedure)
-    return RunResult(
-        config=config,
-        metrics=_selected(val, procedure, data, fitted) | _costs(fitted),
-        history=fitted.history,
-        facts=facts,
-        tables={},
-        figures={},
-        model=model,
-        fit=fitted,
-        test=None,
-        data=data,
-        machine=where,
-        procedure=procedure,
-        checkpoints={},
-        analysis=Analysis(),
-    )
-
-
-def _evaluate(
-    config: Config,
-    data: prepare.Data,
-    where: prepare.Machine,
-    parts: Parts,
-    facts: dict[str, Any],
-    trained: list[Trained],
-    output_dir: Path,
-    draw: bool,
-) -> RunResult:
-    """Show the test set to the last epoch and to the kept ones, each once."""
-    model, procedure, fitted = trained[-1]
-    drawn = _decoded(config, data, parts, trained)
-    last = None
-    if fitted.best_epoch != len(fitted.history):
-        model.load_state_dict(_deployed(fitted.last))
-        last = _predict(model, parts.test, procedure)
-    model.load_state_dict(_deployed(fitted.best))
-    model.eval()
-    test = _predict(model, parts.test, procedure)
-    found = metrics.prefixed(_metrics(test, procedure, data.class_counts), "test")
-    found |= _few(test if last is None else last, procedure, data, "test_last")
-    if len(trained) > 1 and trained[0].procedure.classify:
-        first = trained[0]
-        before = _predict(first.model, parts.test, first.procedure)
-        found |= _few(before, first.procedure, data, "stage1_test")
-    val = None if parts.val is None else _predict(model, parts.val, procedure)
-    if val is not None:
-        found |= _selected(val, procedure, data, fitted)
-    assert parts.test is not None
-    free = corrections.after_training(
-        config, model, parts.test, procedure, data, val, test, draw=draw
-    )
-    figures = pictures.of_training(fitted, data) if draw else {}
-    found |= free.metrics | _costs(fitted) | drawn[0]
-    checkpoints = _save(trained, config, facts, output_dir)
-    analysis = analyses.analyse(
-        config.analyses,
-        Subject(
-            model,
-            data,
-            where,
-            procedure,
-            fitted,
-            test,
-            seed=config.seed,
-            data_seed=config.data_seed,
-            gradcam_layers=config.gradcam_layers,
-            colormap=config.colormap,
-        ),
-    )
-    return RunResult(
-        config=config,
-        metrics=found | analysis.metrics,
-        history=fitted.history,
-        facts=facts,
-        tables=analysis.tables | free.tables,
-        figures=figures | free.figures | analysis.figures | drawn[1],
-        model=model,
-        fit=fitted,
-        test=test,
-        data=data,
-        machine=where,
-        procedure=procedure,
-        checkpoints=checkpoints,
-        analysis=analysis,
-    )
-
-
 def _learning_rate(
     config: Config,
     choices: prepare.Choices,
@@ -413,90 +257,3 @@ def _learning_rate(
         return float(state["facts"]["lr"]), {}
     tested = learning_rates.range_test(config, choices, data, model, where, train)
     return tested.suggestion, {"lr_range_test": learning_rates.figure(tested)}
-
-
-def _decoded(
-    config: Config, data: prepare.Data, parts: Parts, trained: list[Trained]
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """What the decoder makes of the test images; then it is taken off, as it stays in the lab."""
-    first = trained[0]
-    drawn: tuple[dict[str, float], dict[str, Any]] = {}, {}
-    if first.procedure.reconstruct:
-        assert parts.test is not None
-        first.model.load_state_dict(first.fitted.best)
-        drawn = reconstructions.after_training(
-            first.model, first.procedure, parts.test, data, config.seed
-        )
-    for stage in trained:
-        stage.model.decoder = None
-    return drawn
-
-
-def _deployed(state: State) -> State:
-    """Weights without those of the decoder."""
-    return {name: value for name, value in state.items() if not name.startswith("decoder.")}
-
-
-def _predict(model: Classifier, batches: Batches | None, procedure: Procedure) -> Predictions:
-    assert batches is not None
-    return predict(model, batches, procedure.normalise, procedure.precision, features=True)
-
-
-def _metrics(
-    found: Predictions, procedure: Procedure, train_counts: npt.NDArray[np.int64]
-) -> dict[str, float]:
-    return summary(found, procedure.probabilities, train_counts)[0]
-
-
-def _few(
-    found: Predictions, procedure: Procedure, data: prepare.Data, part: str
-) -> dict[str, float]:
-    values = _metrics(found, procedure, data.class_counts)
-    return metrics.prefixed({name: values[name] for name in _FEW}, part)
-
-
-def _selected(
-    found: Predictions, procedure: Procedure, data: prepare.Data, fitted: Fit
-) -> dict[str, float]:
-    """The kept epoch on validation, and how sure the metric that chose it is."""
-    predictions = procedure.probabilities(torch.from_numpy(found.logits)).numpy().argmax(1)
-    error = intervals.standard_error_of_balanced_accuracy(
-        found.targets, predictions, data.num_classes
-    )
-    return _few(found, procedure, data, "selected_val") | {
-        "selected_val/balanced_accuracy_standard_error": error,
-        "selected_val/epoch": float(fitted.best_epoch),
-    }
-
-
-def _costs(fitted: Fit) -> dict[str, float]:
-    return {
-        "time/train_seconds": fitted.seconds,
-        "train/images_seen": float(fitted.images_seen),
-        "train/steps": float(fitted.steps),
-        "train/epochs": float(len(fitted.history)),
-    }
-
-
-def _save(
-    trained: list[Trained], config: Config, facts: dict[str, Any], output_dir: Path
-) -> dict[str, Path]:
-    """Write the kept weights and the last ones, loadable without pickle."""
-    fitted = trained[-1].fitted
-    states = {
-        "best": (_deployed(fitted.best), fitted.best_epoch),
-        "last": (fitted.last, len(fitted.history)),
-    }
-    if len(trained) > 1:
-        states["stage1"] = trained[0].fitted.best, trained[0].fitted.best_epoch
-    saved = {}
-    for name, (state, epoch) in states.items():
-        saved[name] = output_dir / f"{name}.pt"
-        content = {
-            "model": state,
-            "epoch": epoch,
-            "config": prepare.as_dict(config),
-            "facts": facts,
-        }
-        checkpoint.save(saved[name], content)
-    return saved

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from imbalance_study import experiment
+from imbalance_study.conclusion import RunResult
 from imbalance_study.config import Resolved, resolve
 from imbalance_study.models import complexity
 from imbalance_study.studies import processes, space
@@ -129,9 +129,7 @@ def _plain(resolved: Resolved, claim: Claim) -> Resolved:
     return resolve(given | _PLAIN | {"run_name": f"trial {claim.number}"})
 
 
-def judge(
-    result: experiment.RunResult, goals: tuple[Objective, ...]
-) -> tuple[tuple[float, ...], float]:
+def judge(result: RunResult, goals: tuple[Objective, ...]) -> tuple[tuple[float, ...], float]:
     """The objectives of a finished trial, and the standard error of the first (NaN: unknown)."""
     name = goals[0].name
     value = result.history[result.fit.best_epoch - 1].metrics[name]
@@ -145,7 +143,7 @@ def judge(
     return (value, *(_cost(goal.name, result) for goal in goals[1:])), error
 
 
-def _cost(name: str, result: experiment.RunResult) -> float:
+def _cost(name: str, result: RunResult) -> float:
     size, device = result.data.image_size, result.machine.device
     if name == "macs":
         return float(complexity.macs(result.model, size))

@@ -14,7 +14,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from imbalance_study import __version__, serving
-from imbalance_study.experiment import RunResult
+from imbalance_study.conclusion import RunResult
 
 
 def save_model(result: RunResult, example: np.ndarray[Any, Any], folder: Path) -> None:

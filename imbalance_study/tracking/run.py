@@ -19,6 +19,7 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 
 from imbalance_study import __version__, experiment, prepare, pretrained
+from imbalance_study.conclusion import RunResult
 from imbalance_study.config import AXES, Config, Resolved
 from imbalance_study.recipes import RECIPES
 from imbalance_study.tracking import artifacts, journal, lookup, model, place, store, summary
@@ -43,7 +44,7 @@ def train(
     test: bool = True,
     run_id: str = "",
     state: dict[str, Any] | None = None,
-) -> experiment.RunResult:
+) -> RunResult:
     """Run one configuration and record it in MLflow.
 
     Inside ``mlflow run`` (MLFLOW_RUN_ID is set) that run is joined, else one is started: a child
@@ -198,7 +199,7 @@ class Recorder:
         """Log what ``mlflow run`` did not log already, as typed, itself."""
         self._journal.params(_params(self.resolved))
 
-    def finish(self, result: experiment.RunResult, folder: Path, *, keep_model: bool) -> None:
+    def finish(self, result: RunResult, folder: Path, *, keep_model: bool) -> None:
         """Record the final metrics, tables, figures, checkpoints, the model and a summary."""
         # At step 0 the UI compares runs by bars, at any other by lines of one point each.
         curves = result.history[-1].metrics.keys()
@@ -222,9 +223,7 @@ class Recorder:
         book.tags({NOTE: summary.description(result, self.resolved)})
         book.append("view", {})
 
-    def _save_model(
-        self, result: experiment.RunResult, metrics: Mapping[str, Any], folder: Path
-    ) -> None:
+    def _save_model(self, result: RunResult, metrics: Mapping[str, Any], folder: Path) -> None:
         if any(entry.op == "model" for entry in self._journal.entries()):
             return  # of a process that was killed right after
         example = result.data.image_set.images[result.data.split.test[:2]]

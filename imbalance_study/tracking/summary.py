@@ -6,8 +6,8 @@ import html
 import shlex
 from typing import TYPE_CHECKING
 
+from imbalance_study.conclusion import RunResult
 from imbalance_study.config import Config, Resolved
-from imbalance_study.experiment import RunResult
 from imbalance_study.recipes import RECIPES
 from imbalance_study.tracking import view
 
