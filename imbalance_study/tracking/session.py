@@ -68,7 +68,8 @@ def session(
     is recorded even when the store cannot be reached any more.
 
     A signal to terminate becomes SystemExit, so that the status is written; it and Ctrl-C leave
-    the run KILLED, every other error FAILED.
+    the run KILLED, every other error FAILED. One that comes while the run is being begun or ended
+    waits for that, so that no run is left without its end; a second one does not wait.
 
     Args:
         config: Its knobs of tracking count; the store is connected to.
@@ -80,14 +81,16 @@ def session(
         ValueError: The store cannot be reached.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_signals_as_exit())
+        signals = stack.enter_context(_Signals())
         begun = _begin(config, tags or {}, parent, run_id)
-        stack.enter_context(journals.activated(begun.journal))
-        sampling = SystemMetrics(begun.journal) if config.system_metrics else None
         status, patience = "FAILED", PATIENCE
         try:
+            stack.enter_context(journals.activated(begun.journal))
+            sampling = SystemMetrics(begun.journal) if config.system_metrics else None
             with sampling or contextlib.nullcontext():
+                signals.release()
                 yield begun
+                signals.hold()
             status = "FINISHED"
         except EndedEarly:
             status = "FINISHED"
@@ -101,6 +104,7 @@ def session(
                 begun.journal.tags({_NOTE: summary.failure(store.scrub(str(error)))})
             raise store.problem(error) or error from error
         finally:
+            signals.hold()
             _end(begun, status, patience)
 
 
@@ -225,21 +229,56 @@ def _leave(run_id: str) -> None:
         active.pop()
 
 
-@contextlib.contextmanager
-def _signals_as_exit() -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+class _Signals:
+    """Signals to stop become exceptions in the main thread: at once, or when they are let through.
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = [signal.SIGTERM]
-    hang_up = getattr(signal, "SIGHUP", None)
-    if hang_up and signal.getsignal(hang_up) == signal.SIG_DFL:  # nohup ignores it, and stays so
-        numbers.append(hang_up)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    Held at first; the context's end lets through what came meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._held = True
+        self._waiting = 0  # the number of a signal; 0: none
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():
+            hang_up = getattr(signal, "SIGHUP", signal.SIGTERM)
+            usual = {signal.SIGINT: signal.default_int_handler, hang_up: signal.SIG_DFL}
+            for number in {signal.SIGTERM, *usual}:
+                # Who is told to ignore Ctrl-C or, by nohup, the end of the terminal goes on so.
+                if number == signal.SIGTERM or signal.getsignal(number) == usual[number]:
+                    self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+        if not isinstance(error, KeyboardInterrupt | SystemExit):
+            self.release()
+
+    def hold(self) -> None:
+        """From here on signals wait."""
+        self._held = True
+
+    def release(self) -> None:
+        """Let signals through, the one that waits first.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C.
+            SystemExit: Any other signal, with 128 and its number.
+        """
+        self._held = False
+        if self._waiting:
+            number, self._waiting = self._waiting, 0
+            self._stop(number)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._held and not self._waiting:
+            self._waiting = number
+        else:
+            self._stop(number)
+
+    def _stop(self, number: int) -> None:
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)

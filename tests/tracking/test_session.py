@@ -1,6 +1,9 @@
 import contextlib
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 
 import mlflow
@@ -115,6 +118,60 @@ def test_the_status_is_true_after_every_end(config, error, status):
     with pytest.raises(type(error)), session(config(run_name="run")):
         raise error
     assert runs(config().tracking_uri)["run"].info.status == status
+
+
+class _Signalling:
+    """A tag whose text is asked for while a run is being begun."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __str__(self):
+        os.kill(os.getpid(), self.number)
+        return "text"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
+)
+def test_a_signal_while_a_run_begins_leaves_it_killed(config, number, kind):
+    before = signal.getsignal(number)
+    if number == signal.SIGINT:  # a shell's background ignores it
+        signal.signal(number, signal.default_int_handler)
+    with pytest.raises(kind), session(config(run_name="run"), {"tag": _Signalling(number)}):
+        pytest.fail("it went on")
+    signal.signal(number, before)
+    assert runs(config().tracking_uri)["run"].info.status == "KILLED"
+
+
+def test_a_signal_while_a_finished_run_is_uploaded_waits_for_that(config):
+    def stop(book):
+        while not book.ended:
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with contextlib.ExitStack() as stack:
+        stopped = stack.enter_context(pytest.raises(SystemExit))
+        run = stack.enter_context(session(config(run_name="run")))
+        threading.Thread(target=stop, args=(run.journal,), daemon=True).start()
+        for step in range(50):
+            run.journal.files({f"figures/{step}.png": b"x"})
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert runs(config().tracking_uri)["run"].info.status == "FINISHED"
+    client = MlflowClient(config().tracking_uri)
+    assert len(client.list_artifacts(run.info.run_id, "figures")) == 50
+
+
+def test_a_second_signal_does_not_wait(config):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        session(
+            config(run_name="run"),
+            {"one": _Signalling(signal.SIGTERM), "two": _Signalling(signal.SIGINT)},
+        ),
+    ):
+        pytest.fail("it went on")
+    assert not runs(config().tracking_uri)
 
 
 def test_a_run_goes_on_where_it_was(config):
