@@ -17,6 +17,7 @@ from imbalance_study.models.classifier import Classifier
 from imbalance_study.training.loop import Procedure, fit
 from imbalance_study.training.predict import autocast
 from imbalance_study.training.progress import Progress
+from imbalance_study.training.small_maps import small_maps
 
 
 class Ours(NamedTuple):
@@ -114,12 +115,13 @@ def bare(ours: Ours) -> Callable[[int], float]:
     def steps(count: int) -> float:
         synchronise(twin.where.device)
         begun = time.perf_counter()
-        for _ in range(count):
-            p.optimizer.zero_grad(set_to_none=True)
-            with autocast(inputs.device, p.precision):
-                logits = twin.model(inputs)
-            p.loss(logits.float(), targets, p.class_counts).mean().backward()
-            p.optimizer.step()
+        with small_maps(twin.model, twin.where.device):
+            for _ in range(count):
+                p.optimizer.zero_grad(set_to_none=True)
+                with autocast(inputs.device, p.precision):
+                    logits = twin.model(inputs)
+                p.loss(logits.float(), targets, p.class_counts).mean().backward()
+                p.optimizer.step()
         synchronise(twin.where.device)
         return time.perf_counter() - begun
 

@@ -22,6 +22,7 @@ from imbalance_study.training.predict import predict, summary
 from imbalance_study.training.procedure import EpochResult, Fit, Procedure
 from imbalance_study.training.progress import Progress
 from imbalance_study.training.selection import Best, cpu_state, higher_is_better
+from imbalance_study.training.small_maps import small_maps
 from imbalance_study.training.trainer import Trainer, sampler_context
 
 __all__ = ["EpochResult", "Fit", "Keep", "Procedure", "fit", "sampler_context"]
@@ -71,6 +72,22 @@ def fit(
     Raises:
         ValueError: The loss is not finite, or the sampler drew no image.
     """
+    with small_maps(model, train.device):
+        return _fit(model, train, val, procedure, seeds, on_epoch, progress, after, keep, state)
+
+
+def _fit(
+    model: Classifier,
+    train: Batches,
+    val: Batches | None,
+    procedure: Procedure,
+    seeds: Callable[[str], int],
+    on_epoch: Callable[[EpochResult], None],
+    progress: Progress,
+    after: Fit | None,
+    keep: Keep,
+    state: snapshot.Snapshot | None,
+) -> Fit:
     if not procedure.classify:
         val, procedure = None, dataclasses.replace(procedure, early_stopping=None)
     trainer = Trainer(model, train, procedure, seeds, after)
