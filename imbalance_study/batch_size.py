@@ -85,15 +85,22 @@ def _fits(setting: Setting, size: int) -> bool:
 
 
 def _try_updates(setting: Setting, size: int) -> None:
+    trainer = trainer_of(setting, size)
+    images = torch.arange(size) % len(setting.train)
+    for _ in range(2):
+        loss, _ = trainer.step(setting.train.take(images), trainer.procedure.class_weights)
+        loss.item()
+
+
+def trainer_of(setting: Setting, size: int) -> Trainer:
+    """A model and all that trains it, to try updates of `size` images with."""
     config, choices, data, where, train = setting
-    config = dataclasses.replace(config, batch_size=size)
+    config = dataclasses.replace(config, batch_size=size, compile=False)
     model = prepare.build_model(config, data, where)
     procedure = stages.first(config, choices, data, model, where)
     trainer = Trainer(model, train, procedure, prepare.seeds(config.seed))
     procedure.train_mode(model, 0.0)
-    for _ in range(2):
-        loss, _ = trainer.step(train.take(torch.arange(size) % len(train)), procedure.class_weights)
-        loss.item()
+    return trainer
 
 
 def _free(device: torch.device) -> None:

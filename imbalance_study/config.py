@@ -223,6 +223,18 @@ class Config:
     memory_format: Literal["auto", "channels_last", "contiguous"] = knob(
         "auto", "Machine", "Order of the numbers in memory; auto: channels_last."
     )
+    probe: bool = knob(
+        True,
+        "Machine",
+        "On a processor, try in a second or two which memory format and precision, where they are "
+        "auto, train this model fastest, and remember it; trainings of under 200 updates do not.",
+    )
+    compile: bool = knob(
+        False,
+        "Machine",
+        "Compile the model's steps (torch.compile): a minute or more before the first one, faster "
+        "ones afterwards.",
+    )
     resident: Literal["auto", "true", "false"] = knob(
         "auto", "Machine", "Keep the training images on the device; auto: when they fit."
     )

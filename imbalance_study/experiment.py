@@ -24,6 +24,7 @@ from imbalance_study import (
     learning_rates,
     pictures,
     prepare,
+    probe,
     resume,
     stages,
     watching,
@@ -107,9 +108,12 @@ def _until_trained(
     with torch.random.fork_rng(devices), resume.same_threads(state):
         setting = batch_size.Setting(config, choices, data, where, parts.train)
         config = batch_size.settle(setting)
+        setting = setting._replace(config=config)
+        where, verdict = probe.settle(setting, state)
+        setting = setting._replace(where=where)
         model, loaded = prepare.build(config, data, where)
         procedure = stages.first(config, choices, data, model, where)
-        facts = _facts(config, data, model, where)
+        facts = _facts(config, data, model, where) | probe.facts(where, verdict)
         facts |= stages.facts(config, choices, model, loaded)
         resume.check(state, facts)
         lr, drawn = _learning_rate(config, choices, data, model, where, parts.train, state)
@@ -134,8 +138,7 @@ def _until_trained(
             try:
                 trained = _train(config, choices, model, procedure, train, keep, state)
             except torch.OutOfMemoryError as error:
-                problem = batch_size.too_large(setting._replace(config=config), error)
-                raise problem from None
+                raise batch_size.too_large(setting, error) from None
     distributed.leave()
     return Prepared(config, data, where, parts, facts), trained
 
@@ -235,8 +238,6 @@ def _facts(
         "batch_size": config.batch_size,
         "processes": distributed.group().size,
         "device": where.device.type,
-        "precision": where.precision,
-        "memory_format": "channels_last" if where.channels_last else "contiguous",
         "threads": torch.get_num_threads(),
     }
 

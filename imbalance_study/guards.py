@@ -77,6 +77,7 @@ def _idle(config: Config) -> Iterator[str]:
 def _contradictions(config: Config) -> Iterator[str]:
     loss = spec.parse(config.loss).name
     yield from _heads(config, loss)
+    yield from _compiling(config)
     yield from _weights(config)
     yield from _autoencoder(config)
     stage = spec.parse(config.stage2).name
@@ -97,6 +98,15 @@ def _contradictions(config: Config) -> Iterator[str]:
             yield "schedule=plateau needs validation images, and validation=none"
         if spec.parse(config.sampler).name == "error_driven":
             yield "sampler=error_driven needs validation images, and validation=none"
+
+
+def _compiling(config: Config) -> Iterator[str]:
+    if not config.compile:
+        return
+    if spec.parse(config.autoencoder).name != "off":
+        yield f"compile has no effect with autoencoder={config.autoencoder}"
+    if spec.parse(config.freeze).name == "gradual":
+        yield "compile=true would compile anew for each block of freeze=gradual; set it false"
 
 
 def _heads(config: Config, loss: str) -> Iterator[str]:

@@ -61,6 +61,7 @@ def first(
         stop_metric=stopping or "",
         max_seconds=share * config.max_minutes * 60 or math.inf,
         precision=where.precision,
+        compile=config.compile,
         stage=1 if has_second(choices) else 0,
         classify=not choices.separate,
         reconstruct=choices.reconstruct,

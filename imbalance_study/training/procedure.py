@@ -65,6 +65,7 @@ class Procedure:
     stop_metric: str = ""
     max_seconds: float = math.inf
     precision: Precision = "fp32"
+    compile: bool = False
     train_mode: Callable[[Classifier, float], object] = (
         lambda model, progress: model.train()  # called before each epoch; progress in [0, 1)
     )

@@ -19,7 +19,7 @@ from imbalance_study.data import samplers
 from imbalance_study.data.batches import Batch, Batches
 from imbalance_study.models.autoencoder import encode_decode
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import distributed, optim, reduction
+from imbalance_study.training import compiling, distributed, optim, reduction
 from imbalance_study.training.contrastive import supcon
 from imbalance_study.training.ema import WeightAverage
 from imbalance_study.training.finite import FiniteWatch
@@ -62,6 +62,7 @@ class Trainer:
         self.order = torch.Generator().manual_seed(seeds("order"))
         self.draws = torch.Generator(train.device).manual_seed(seeds("augmentation"))
         decay = procedure.ema_decay
+        self.network = compiling.network(model, procedure, self.group)
         self.average = WeightAverage(model, decay) if decay else None
         enabled = procedure.precision == "fp16"
         self.scaler = torch.amp.GradScaler(train.device.type, enabled=enabled)
@@ -219,9 +220,9 @@ class Trainer:
         with autocast(inputs.device, p.precision):
             if p.reconstruct:
                 features, drawn = encode_decode(self.model, inputs)
+                logits = self.model.forward_head(features)
             else:
-                features = self.model.forward_features(inputs)
-            logits = self.model.forward_head(features)
+                features, logits = self.network(inputs)
         logits = logits.float()
         loss = self._classification(features, logits, targets, mixed, weights)
         if p.reconstruct:

@@ -1,0 +1,60 @@
+"""The model's part of a step, compiled by choice."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from imbalance_study.models.classifier import Classifier
+from imbalance_study.training.distributed import Group
+from imbalance_study.training.procedure import Procedure
+
+Network = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def network(model: Classifier, procedure: Procedure, group: Group) -> Network:
+    """Images to features (N, F) and logits (N, C); compiled for full batches where asked for.
+
+    A last, smaller batch runs uncompiled, as it would have to be compiled for itself. Dropout draws
+    what it draws without compiling.
+
+    Raises:
+        ValueError: There is nothing to compile with.
+    """
+
+    def plain(images: Tensor) -> tuple[Tensor, Tensor]:
+        features = model.forward_features(images)
+        return features, model.forward_head(features)
+
+    if not procedure.compile:
+        return plain
+    _check_compiler(procedure.class_counts.device)
+    compiled = torch.compile(plain, dynamic=False, options={"fallback_random": True})
+    mine = group.part(procedure.batch_size)
+    full = mine.stop - mine.start
+
+    def chosen(images: Tensor) -> tuple[Tensor, Tensor]:
+        found: tuple[Tensor, Tensor] = (compiled if len(images) == full else plain)(images)
+        return found
+
+    return chosen
+
+
+def _check_compiler(device: torch.device) -> None:
+    if device.type == "cpu":
+        from torch._inductor import cpp_builder, exc
+
+        try:
+            cpp_builder.get_cpp_compiler()
+        except exc.InvalidCxxCompiler as error:
+            raise ValueError(
+                "compile=true needs a C++ compiler on a processor, and there is none; install "
+                "g++, name another one in the variable CXX, or set compile=false"
+            ) from error
+    elif device.type == "mps" or importlib.util.find_spec("triton") is None:
+        raise ValueError(
+            f"compile=true needs Triton on {device.type}, and there is none; set compile=false"
+        )

@@ -1,0 +1,47 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from imbalance_study import experiment
+from imbalance_study.config import make
+
+TINY = {"dataset": "digits", "model": "custom_cnn", "image_size": 16, "analyses": "none"}
+
+
+@pytest.mark.slow
+def test_compiled_steps_follow_plain_ones_and_a_smaller_last_batch_too(tmp_path):
+    losses = []
+    for compiled in (False, True):
+        config = make(**TINY, epochs=2, batch_size=100, optimizer="sgd", lr=0.01, compile=compiled)
+        result = experiment.run(config, output_dir=tmp_path, show_progress=False, draw=False)
+        assert result.fit.images_seen % 100  # there was a smaller batch
+        losses.append([epoch.metrics["train/loss"] for epoch in result.history])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "reason"),
+    [
+        ({"model": "unet", "autoencoder": "joint"}, "compile has no effect with autoencoder"),
+        ({"weights": "x.pt", "freeze": "gradual"}, "compile anew for each block"),
+    ],
+)
+def test_what_compiling_does_not_go_with_is_refused(knobs, reason):
+    with pytest.raises(ValueError, match=reason):
+        make(dataset="digits", compile=True, **knobs)
+
+
+def test_without_a_compiler_a_line_says_what_is_needed(tmp_path):
+    words = [f"--{name}={value}" for name, value in (TINY | {"compile": "true"}).items()]
+    done = subprocess.run(
+        [sys.executable, "-m", "imbalance_study", "train", *words],
+        env=os.environ | {"CXX": str(tmp_path / "none")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "compile=true needs a C++ compiler" in done.stderr.splitlines()[-1]
