@@ -19,6 +19,7 @@ import paper_table  # noqa: E402
 import remedies  # noqa: E402
 import store  # noqa: E402
 import tables  # noqa: E402
+import where_time_goes  # noqa: E402
 
 TINY = [
     *("--seeds", "1", "--epochs", "1", "--model", "resnet20", "--device", "cpu"),
@@ -198,6 +199,19 @@ def test_a_typing_mistake_is_one_line(words, message, capsys, monkeypatch):
     output = capsys.readouterr()
     assert output.err.startswith(f"Error: {message}")
     assert output.err.count("\n") == 1
+
+
+def test_operations_fall_into_kinds_and_their_shares_add_up(capsys, tmp_path):
+    assert where_time_goes.kind_of("aten::convolution_backward") == "convolutions, backwards"
+    assert where_time_goes.kind_of("aten::native_batch_norm_backward") == "batch norm"
+    assert where_time_goes.kind_of("aten::silu_") == where_time_goes.OTHER
+    words = ["--models", "resnet20", "--steps", "2", "--out", str(tmp_path / "found.json")]
+    assert where_time_goes.main(words) == 0
+    (found,) = json.loads((tmp_path / "found.json").read_text())["models"]
+    assert sum(found["shares"].values()) == pytest.approx(1)
+    assert found["shares"]["convolutions, backwards"] > 0.05
+    assert found["step_ms"] > 0
+    assert "| milliseconds a step of 128 images |" in capsys.readouterr().out
 
 
 def test_the_deviation_is_that_of_a_sample():
