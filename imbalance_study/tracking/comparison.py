@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -18,7 +19,16 @@ from imbalance_study.config import Config, Resolved
 from imbalance_study.studies import plan as plans
 from imbalance_study.studies.outcome import Comparison
 from imbalance_study.studies.plan import Child, Plan
-from imbalance_study.tracking import artifacts, children, journal, report, store, summary, view
+from imbalance_study.tracking import (
+    artifacts,
+    children,
+    journal,
+    reap,
+    report,
+    store,
+    summary,
+    view,
+)
 from imbalance_study.tracking import run as tracked
 from imbalance_study.tracking.session import Session
 
@@ -38,9 +48,9 @@ class Parent:
 
     def take_over(self, say: Callable[[str], None]) -> list[Child]:
         """Tell the plan, adopt what is finished already, open the view; returns what is to do."""
-        buried = children.bury_the_dead(self.client, self.experiment.experiment_id)
-        if buried:
-            say(f"{buried} runs whose process is gone are marked KILLED")
+        ghosts = list(reap.of_experiment(self.client, self.experiment, silence=math.inf))
+        if ghosts:
+            say(f"{len(ghosts)} runs whose process is gone are marked FAILED")
         before = {} if self.plan.comparing.again else self._finished(None)
         say(plans.describe(self.plan, set(before)))
         for commit in children.other_commits(before.values()):
@@ -181,7 +191,7 @@ def parent(plan: Plan) -> Iterator[Parent]:
     tags = {
         children.COMPARISON: plan.digest,
         "imbalance_study.version": __version__,
-    } | children.process_tags()
+    }
     commit = tracked.git_commit()
     if commit:
         tags["git_commit"] = commit
