@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -25,12 +24,12 @@ from imbalance_study.tracking import (
     journal,
     reap,
     report,
+    session,
     store,
     summary,
     view,
 )
 from imbalance_study.tracking import run as tracked
-from imbalance_study.tracking.session import Session
 
 _IMAGES_OF_RUNS = ("confusion_matrix", "features")
 # Figures that stand in the image grid of the parent as well.
@@ -38,11 +37,14 @@ _GRID = ("headline", "confusion_matrices", "feature_clusters", "recall_by_freque
 
 
 class Parent:
-    """The parent run while it is active."""
+    """The parent run while it is active.
 
-    def __init__(self, plan: Plan, run: Session, uri: str) -> None:
+    What is written to it goes through its journal; what is read back waits for the store.
+    """
+
+    def __init__(self, plan: Plan, run: session.Session, uri: str) -> None:
         self.plan, self.uri = plan, uri
-        self.client = MlflowClient()
+        self.client = store.PatientClient()
         self.run: Run = self.client.get_run(run.info.run_id)
         self.experiment = self.client.get_experiment(run.info.experiment_id)
 
@@ -61,7 +63,7 @@ class Parent:
         keyed = {child.key: child for child in self.plan.children}
         pairs = [(keyed[key], run) for key, run in before.items()]
         children.adopt(self.client, pairs, self.run)
-        self._log_params()
+        journal.current().params(dataclasses.asdict(self.plan.comparing) | self.plan.common)
         self._prepare_view()
         say(f"Watch: {self.addresses[0]}")
         return [c for c in self.plan.children if c.key not in before]
@@ -72,7 +74,8 @@ class Parent:
         return {key: run for key, run in found.items() if key in wanted}
 
     def finished(self) -> dict[children.Key, Run]:
-        """The finished runs of this comparison."""
+        """The finished runs of this comparison, those included that the store is yet to be told."""
+        session.catch_up()
         return self._finished(self.run.info.run_id)
 
     def tags_of(self, child: Child) -> dict[str, str]:
@@ -96,12 +99,6 @@ class Parent:
         runs, means = (view.address(server, experiment_id, key) for key in self._keys)
         return runs, f"{means}&compareRunsMode=CHART"
 
-    def _log_params(self) -> None:
-        """What was asked for; ``mlflow run`` has logged the declared ones, as typed."""
-        asked = dataclasses.asdict(self.plan.comparing) | self.plan.common
-        there = self.run.data.params
-        mlflow.log_params({name: value for name, value in asked.items() if name not in there})
-
     def _prepare_view(self) -> None:
         metric, member = self.plan.comparing.metric, children.membership(self.run.info.run_id)
         varied = [name for name in self.plan.varied if name != "recipe"] or list(view.PARAMS[1:6])
@@ -121,15 +118,17 @@ class Parent:
 
     def record(self, found: Comparison, failed: Mapping[children.Key, str]) -> None:
         """Write what the children say together."""
-        mlflow.log_metrics(found.metrics, step=0)
+        book = journal.current()
+        book.strict = True
+        book.metrics(found.metrics, 0)
         for name, columns in found.tables.items():
             if any(map(len, columns.values())):
-                mlflow.log_table(columns, f"{name}.json")
+                book.table(columns, f"{name}.json")
         drawn = artifacts.log_figures(found.figures)
         artifacts.log_first_images(drawn, _GRID)
-        mlflow.log_dict(self._content(failed), "comparison.json")
+        book.dict(self._content(failed), "comparison.json")
         text = report.description(self.plan, found, failed, self.addresses[0], self.command())
-        journal.current().tags({tracked.NOTE: text})
+        book.tags({tracked.NOTE: text})
 
     def _content(self, failed: Mapping[children.Key, str]) -> dict[str, Any]:
         runs = self.finished()
