@@ -36,6 +36,10 @@ _IMAGES_OF_RUNS = ("confusion_matrix", "features")
 _GRID = ("headline", "confusion_matrices", "feature_clusters", "recall_by_frequency")
 
 
+# Knobs that say where a comparison is recorded, not what it is; an address may hold a password.
+_PLACES = ("tracking_uri", "experiment", "run_name", "output_dir")
+
+
 class Parent:
     """The parent run while it is active.
 
@@ -63,7 +67,7 @@ class Parent:
         keyed = {child.key: child for child in self.plan.children}
         pairs = [(keyed[key], run) for key, run in before.items()]
         children.adopt(self.client, pairs, self.run)
-        journal.current().params(dataclasses.asdict(self.plan.comparing) | self.plan.common)
+        journal.current().params(dataclasses.asdict(self.plan.comparing) | self._common)
         self._prepare_view()
         say(f"Watch: {self.addresses[0]}")
         return [c for c in self.plan.children if c.key not in before]
@@ -86,6 +90,11 @@ class Parent:
         """The configuration, to be recorded in the parent's experiment."""
         config = dataclasses.replace(resolved.config, experiment=self.experiment.name)
         return resolved._replace(config=config)
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        """Knobs that all runs share."""
+        return {name: text for name, text in self.plan.common.items() if name not in _PLACES}
 
     @property
     def _keys(self) -> tuple[str, str]:
@@ -128,20 +137,20 @@ class Parent:
         artifacts.log_first_images(drawn, _GRID)
         book.dict(self._content(failed), "comparison.json")
         text = report.description(self.plan, found, failed, self.addresses[0], self.command())
-        book.tags({tracked.NOTE: text})
+        book.tags({tracked.NOTE: store.scrub(text)})
 
     def _content(self, failed: Mapping[children.Key, str]) -> dict[str, Any]:
         runs = self.finished()
         return {
             "comparing": dataclasses.asdict(self.plan.comparing),
-            "common": self.plan.common,
+            "common": self._common,
             "baseline": self.plan.baseline,
             "configurations": {one.label: one.knobs for one in self.plan.configurations},
             "runs": [
                 {"configuration": c.label, "seed": c.seed, "identity": c.identity}
                 | {"data_fingerprint": c.fingerprint}
                 | {"run_id": runs[c.key].info.run_id if c.key in runs else None}
-                | {"problem": failed.get(c.key, "")}
+                | {"problem": store.scrub(failed.get(c.key, ""))}
                 for c in self.plan.children
             ],
             "notes": self.plan.notes,
@@ -157,8 +166,7 @@ class Parent:
             for field in dataclasses.fields(comparing)
             if getattr(comparing, field.name) != field.default and field.name != "again"
         }
-        hidden = {"tracking_uri", "experiment", "run_name", "output_dir"}
-        given |= {name: value for name, value in self.plan.given.items() if name not in hidden}
+        given |= {name: value for name, value in self.plan.given.items() if name not in _PLACES}
         words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
         return shlex.join(["imbalance-study", "compare", *words])
 
