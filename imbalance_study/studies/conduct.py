@@ -20,6 +20,7 @@ from imbalance_study.tracking import session, store
 from imbalance_study.tracking import study as told
 
 _POLL = 1.0  # seconds between two looks at what other processes do
+_HURRY = 5.0  # seconds for records that the store did not take, after a signal or an error
 
 
 def run(settings: Settings, given: Mapping[str, str]) -> None:
@@ -88,16 +89,18 @@ def _help(found: Search, job: Job) -> None:
             f"{store.without_password(job.uri)}; set tracking_uri to that one"
         )
     told.point_to(parent)
+    patience = _HURRY
     try:
         while True:
             done = trials.work(found, job, parent)
             if done and found.get("reported") == job.plan.trials:
-                return
+                break
             if _lead(found, job.settings.patience) or done:
-                return
+                break
             time.sleep(_POLL)
+        patience = store.PATIENCE
     finally:
-        session.catch_up()
+        session.catch_up(patience)
 
 
 def _conduct(found: Search, job: Job) -> None:

@@ -215,14 +215,15 @@ def _end(begun: Session, status: str, patience: float) -> None:
     if begun.child and any(_alive(one) for one in _waiting):
         patience = min(patience, _HURRY / 5)  # the store did not answer the last child either
     until = time.monotonic() + patience
+    goes_on = begun.child and status != "KILLED"
     try:
-        uploaded = uploader is not None and uploader.finish(patience, nested=begun.child)
+        uploaded = uploader is not None and uploader.finish(patience, nested=goes_on)
         if not begun.child:
             catch_up(max(0.5, until - time.monotonic()))
     finally:
         if uploader is None:
             journal.close()
-        if begun.child and uploader is not None and not uploaded:
+        if goes_on and uploader is not None and not uploaded:
             _waiting.append(begun)
         else:
             _say(begun, uploaded)

@@ -31,11 +31,13 @@ _LOOK_EVERY = 2.0
 # Seconds that a server gets to answer before it counts as unreachable.
 _PATIENCE = 10.0
 # MLflow itself would try for minutes, with the caller waiting; the uploader tries again by itself.
-_FAIL_FAST = {
+# It would also print the address of each run that ends, with the password in it.
+_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _BUSY = re.compile(r"database is locked|already exists|UNIQUE constraint|deadlock", re.IGNORECASE)
 # Times that a busy database is asked again.
@@ -66,7 +68,7 @@ def connect(tracking_uri: str) -> str:
     # These write whole tracebacks of what is tried again, with the store's address.
     for louder in ("mlflow.store.db.utils", "urllib3"):
         logging.getLogger(louder).setLevel(logging.CRITICAL)
-    for name, value in _FAIL_FAST.items():
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     if tracking_uri != "auto":
         mlflow.set_tracking_uri(tracking_uri)
