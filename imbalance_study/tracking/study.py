@@ -17,7 +17,6 @@ from imbalance_study.tracking import artifacts, journal, process, reap, run, sto
 
 NAME, TRIAL, STATE, WINNER = "study", "trial", "trial_state", "winner_of_trial"
 _PAGE = 1000
-_LOCAL = "http://127.0.0.1:5000"
 PARAMS = (
     *("loss", "class_weights", "sampler", "defer", "label_smoothing", "mix", "augment"),
     *("optimizer", "lr", "weight_decay", "batch_size", "model", "seed"),
@@ -164,13 +163,11 @@ def view_key(name: str) -> str:
 
 def links(name: str, uri: str) -> list[str]:
     """Where to look, as lines for the terminal."""
-    server = uri.rstrip("/") if uri.startswith("http") else _LOCAL
-    lines = []
-    if not uri.startswith("http"):
-        lines += ["Open the UI:", f"  mlflow ui --backend-store-uri {store.without_password(uri)}"]
+    uri = store.without_password(uri)
+    server = summary.server(uri)
     ids = journal.current().state["experiment_id"], journal.current().id
     return [
-        *lines,
+        *summary.how_to_open(uri),
         f"The study:   {view.run_address(server, *ids)}",
         f"Its trials:  {view.address(server, ids[0], view_key(name))}",
     ]
