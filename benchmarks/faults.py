@@ -31,6 +31,10 @@ from mlflow.entities import Run
 from servers import MLflowServer, Postgres
 
 EPOCHS = 12
+TINY = (
+    *("--dataset=digits", "--model=resnet20", "--image_size=16", "--analyses=none"),
+    *("--epochs=2", "--system_metrics=false"),
+)
 DOCUMENT = Path(__file__).parents[1] / "docs" / "reliability.md"
 HEADLINE = "test/balanced_accuracy"
 TRAIN = (
@@ -57,6 +61,7 @@ class Bench:
         self.environment = os.environ | {
             "IMBALANCE_STUDY_CACHE": str(folder / "cache"),
             "OMP_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
             "PYTHONPATH": str(Path(__file__).parents[1]),
         }
         self.environment.pop("MLFLOW_TRACKING_URI", None)
@@ -226,6 +231,55 @@ def kill_postgres(bench: Bench) -> Row:
         database.kill()
 
 
+def _outage_of_many(bench: Bench, what: str, at: str, expected: int, *words: str) -> Row:
+    """The server is killed once a line begins with `at`."""
+    pause = bench.options.pause
+    with bench.server() as server:
+        process = bench.begin(*words, *TINY, f"--tracking_uri={server.address}")
+        said = ""
+        for line in process.stdout or ():
+            said += line
+            if line.startswith(at):
+                break
+        server.kill()
+        time.sleep(pause)
+        server.start()
+        status, more = rest(process)
+        lacks = _missing_of_many(server.address, expected)
+    return Row(
+        f"kill -9 of the server during {what}, restarted after {pause:g} s",
+        "it goes on; every run ends FINISHED, and none is there twice",
+        f"exit {status}, {expected} runs expected; {verdict(lacks)}",
+        not status and not lacks and "Traceback" not in said + more,
+    )
+
+
+def _missing_of_many(address: str, expected: int) -> list[str]:
+    client = MlflowClient(address)
+    found = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    names = {run.info.run_name for run in found}
+    unfinished = [run.info for run in found if run.info.status != "FINISHED"]
+    lacks = [f"{info.run_name} is {info.status}" for info in unfinished]
+    if (len(found), len(names)) != (expected, expected):
+        lacks.append(f"{len(found)} runs of {len(names)} names")
+    for run in found:
+        for name in run.data.metrics:
+            steps = [one.step for one in client.get_metric_history(run.info.run_id, name)]
+            if len(set(steps)) != len(steps):
+                lacks.append(f"{name} of {run.info.run_name} at steps {steps}")
+    return lacks
+
+
+def kill_server_of_comparison(bench: Bench) -> Row:
+    words = ("compare", "--vary=loss=cross_entropy|focal|balanced_softmax", "--seeds=1")
+    return _outage_of_many(bench, "a comparison of 3 runs", "[1/3]", 4, *words)
+
+
+def kill_server_of_study(bench: Bench) -> Row:
+    words = ("study", "--study=s", "--search=loss", "--trials=4", "--winner_seeds=1")
+    return _outage_of_many(bench, "a study of 4 trials", "trial   0", 6, *words)
+
+
 def server_gone(bench: Bench) -> Row:
     with bench.server() as server:
         process = bench.begin(*TRAIN, f"--tracking_uri={server.address}")
@@ -352,6 +406,8 @@ FAULTS: dict[str, Callable[[Bench], Row]] = {
     "truncated": truncated_checkpoint,
     "server": kill_server,
     "postgres": kill_postgres,
+    "comparison": kill_server_of_comparison,
+    "study": kill_server_of_study,
     "gone": server_gone,
     "checkpoint_disk": full_disk_at_checkpoint,
     "artifact_disk": full_disk_at_upload,

@@ -84,6 +84,7 @@ def _run(
         workers.Task(
             parent.at_home(child.resolved),
             parent.tags_of(child),
+            parent.run.info.run_id,
             brief=brief or not child.first,
             metric=plan.comparing.metric,
         )
@@ -104,7 +105,7 @@ def _run(
     at_once = workers.how_many(plan.comparing.parallel, todo)
     if at_once > 1:
         say(f"{at_once} runs at once")
-        workers.at_once(tasks, at_once, parent.uri, report)
+        workers.at_once(tasks, at_once, report)
     else:
         workers.in_turn(tasks, report)
     return failed
@@ -115,6 +116,12 @@ def _conclude(
 ) -> Comparison:
     """Read all finished children back from the store, compare them, and record what they say."""
     runs = parent.finished()
+    untold = {child.key for child in plan.children} - set(runs) - set(failed)
+    if untold:
+        raise ValueError(
+            f"MLflow does not have {len(untold)} of the runs that are finished; upload them with "
+            "imbalance-study sync, then the same command goes on"
+        )
     if not runs:
         raise ValueError(f"no run has finished; {next(iter(failed.values()), 'none was started')}")
     found = [

@@ -16,10 +16,11 @@ from imbalance_study.studies import processes, search, space, trials, winner
 from imbalance_study.studies.job import Job, check_same, ready
 from imbalance_study.studies.search import Search
 from imbalance_study.studies.settings import Settings
-from imbalance_study.tracking import store
+from imbalance_study.tracking import session, store
 from imbalance_study.tracking import study as told
 
 _POLL = 1.0  # seconds between two looks at what other processes do
+_HURRY = 5.0  # seconds for records that the store did not take, after a signal or an error
 
 
 def run(settings: Settings, given: Mapping[str, str]) -> None:
@@ -88,13 +89,18 @@ def _help(found: Search, job: Job) -> None:
             f"{store.without_password(job.uri)}; set tracking_uri to that one"
         )
     told.point_to(parent)
-    while True:
-        done = trials.work(found, job, parent)
-        if done and found.get("reported") == job.plan.trials:
-            return
-        if _lead(found, job.settings.patience) or done:
-            return
-        time.sleep(_POLL)
+    patience = _HURRY
+    try:
+        while True:
+            done = trials.work(found, job, parent)
+            if done and found.get("reported") == job.plan.trials:
+                break
+            if _lead(found, job.settings.patience) or done:
+                break
+            time.sleep(_POLL)
+        patience = store.PATIENCE
+    finally:
+        session.catch_up(patience)
 
 
 def _conduct(found: Search, job: Job) -> None:
@@ -116,17 +122,18 @@ def _conduct(found: Search, job: Job) -> None:
             baselines = list(space.baselines(plan.space).items())
             for name, values in baselines[: max(1, plan.trials // 2)]:
                 found.enqueue(values, baseline=name)
-        told.close_winners(parent)
-        told.close_trials(parent, found.reap())
+        found.reap()
+        told.bury(parent, found.failed())
         others = processes.start_more(settings.workers - 1, job.words)
         try:
             while not trials.work(found, job, parent):
                 time.sleep(_POLL)
             for other in others:
-                other.wait(60)
+                other.wait(store.PATIENCE + 60)
         finally:
             processes.stop(others)
-        told.close_trials(parent)
+        session.catch_up()
+        told.bury(parent, found.failed())
         winner.finish(found, job, parent)
         found.remember("reported", job.plan.trials)
 

@@ -222,6 +222,11 @@ class Search:
         """All trials, in their order."""
         return [_record(trial) for trial in self._study.get_trials(deepcopy=False)]
 
+    def failed(self) -> list[int]:
+        """The numbers of trials that were broken off, here or elsewhere."""
+        trials = self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        return [trial.number for trial in trials]
+
     def best(self) -> float:
         """The best value of the first objective so far."""
         done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -252,7 +257,6 @@ class Claim:
     def __init__(self, trial: optuna.Trial, beat: Callable[[], None]) -> None:
         self.trial, self.beat = trial, beat
         self.number = trial.number
-        self.run_id = ""  # of MLflow, once it is known
 
     def note(self, **notes: Any) -> None:
         """Keep JSON values with the trial."""

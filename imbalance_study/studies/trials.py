@@ -35,9 +35,7 @@ def work(found: Search, job: Job, parent: str) -> bool:
     """
     failures = 0
     while True:
-        dead = found.reap()
-        if dead:
-            told.close_trials(parent, dead)
+        found.reap()
         if found.ended() >= job.plan.trials:
             return True
         claim = found.claim()
@@ -50,13 +48,11 @@ def work(found: Search, job: Job, parent: str) -> bool:
         except Exception as error:
             failures += 1
             found.fail(claim, again=False)
-            told.mark(claim.run_id, "failed")
             if failures == _IN_A_ROW or not found.ended():
                 raise
             print(f"trial {claim.number:3}  failed: {error}", flush=True)
         except BaseException:  # Ctrl-C, SIGTERM
             found.fail(claim, again=True)
-            told.mark(claim.run_id, "failed")
             raise
 
 
@@ -72,34 +68,45 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim) -> None:
 
     def look(epoch: EpochResult) -> None:
         if epoch.epoch == 0:
-            claim.run_id = told.active_run_id()
             if _ended_at:
                 claim.note(gap=time.perf_counter() - _ended_at[-1])
         elif len(goals) == 1:
             value = epoch.metrics[goals[0].name]
             if math.isfinite(value) and claim.is_hopeless(epoch.epoch, value):
-                told.mark(claim.run_id, "pruned")
                 raise tracked.EndedEarly
 
+    judged: list[tuple[tuple[float, ...], float]] = []
+
+    def close(ended: RunResult | BaseException) -> None:
+        if isinstance(ended, Diverged):
+            told.mark("pruned", problem=str(ended))
+            raise tracked.EndedEarly from ended
+        if isinstance(ended, tracked.EndedEarly):
+            told.mark("pruned")
+        elif isinstance(ended, BaseException):
+            told.mark("failed")
+        else:
+            judged.append(judge(ended, goals))
+            told.mark("complete")
+
     try:
-        result = tracked.train(
+        tracked.train(
             _plain(resolved, claim),
             tags={told.NAME: job.plan.name, told.TRIAL: str(claim.number), told.STATE: "running"},
             parent=parent,
             on_epoch=look,
+            on_end=close,
             show_progress=False,
             test=False,
         )
-    except (tracked.EndedEarly, Diverged) as stop:
+    except tracked.EndedEarly as stop:
         found.prune(claim)
-        told.mark(claim.run_id, "pruned", status="FINISHED")
-        outcome = "diverged" if isinstance(stop, Diverged) else "pruned"
+        outcome = "diverged" if isinstance(stop.__cause__, Diverged) else "pruned"
     else:
-        values, error = judge(result, goals)
+        ((values, error),) = judged
         if math.isfinite(error):
             claim.note(standard_error=error)
         found.complete(claim, values)
-        told.mark(claim.run_id, "complete")
         told.best_so_far(parent, goals[0].name, found.best(), claim.number)
         outcome = " ".join(f"{value:.4g}" for value in values)
     _ended_at[:] = [time.perf_counter()]

@@ -12,6 +12,7 @@ from imbalance_study.studies import pictures, records
 from imbalance_study.studies.job import Job
 from imbalance_study.studies.search import Search
 from imbalance_study.tracking import run as tracked
+from imbalance_study.tracking import session
 from imbalance_study.tracking import study as told
 
 
@@ -52,7 +53,13 @@ def over_seeds(job: Job, parent: str, best: records.Trial) -> list[Mapping[str, 
             parent=parent,
             show_progress=False,
         )
+    session.catch_up()
     done = told.winners(parent, best.number)
+    if not set(seeds) <= set(done):
+        raise ValueError(
+            "MLflow does not have all runs of the winner; upload them with imbalance-study sync, "
+            "then the same command goes on"
+        )
     return [done[seed].data.metrics for seed in seeds]
 
 

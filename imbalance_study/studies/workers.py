@@ -29,6 +29,7 @@ class Task(NamedTuple):
 
     resolved: Resolved
     tags: dict[str, str]
+    parent: str  # id of the run that it is a child of
     brief: bool
     metric: str
 
@@ -84,7 +85,13 @@ def run_one(task: Task) -> Done:
 
     begun = time.perf_counter()
     try:
-        result = run.train(task.resolved, tags=task.tags, show_progress=False, brief=task.brief)
+        result = run.train(
+            task.resolved,
+            tags=task.tags,
+            parent=task.parent,
+            show_progress=False,
+            brief=task.brief,
+        )
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
         kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
@@ -100,24 +107,25 @@ def in_turn(tasks: Sequence[Task], report: Report) -> None:
         report(number, run_one(task))
 
 
-def at_once(tasks: Sequence[Task], workers: int, uri: str, report: Report) -> None:
+def at_once(tasks: Sequence[Task], workers: int, report: Report) -> None:
     """Several at a time, each in a fresh process that takes the next one when it has finished.
 
     Decoded images are memory-mapped, so that the processes share them. A process that dies costs
-    the run that it had; another takes its place.
+    the run that it had; another takes its place. Ends when the store has all that the processes
+    recorded, or they gave up on it.
 
     Args:
         tasks: What is to run.
         workers: Processes.
-        uri: The store.
         report: Called here with the number of a task and what came of it.
     """
     waiting = list(enumerate(tasks))
     threads = max(1, torch.get_num_threads() // workers)
     team: dict[connection.Connection, tuple[Any, int]] = {}
-    with _dismissed(team):
+    leaving: list[Any] = []
+    with _dismissed(team, leaving):
         for _ in range(min(workers, len(tasks))):
-            _hire(team, waiting.pop(0), uri, threads)
+            _hire(team, waiting.pop(0), threads)
         while team:
             for line in connection.wait(list(team)):
                 assert isinstance(line, connection.Connection)
@@ -131,14 +139,17 @@ def at_once(tasks: Sequence[Task], workers: int, uri: str, report: Report) -> No
                     continue
                 if done[1]:
                     line.send(None)
+                    leaving.append(process)
                 if waiting:
-                    _hire(team, waiting.pop(0), uri, threads)
+                    _hire(team, waiting.pop(0), threads)
+        for process in leaving:
+            process.join()
 
 
-def _hire(team: dict[Any, Any], first: tuple[int, Task], uri: str, threads: int) -> None:
+def _hire(team: dict[Any, Any], first: tuple[int, Task], threads: int) -> None:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, uri, threads), daemon=False)
+    process = context.Process(target=_work, args=(theirs, threads), daemon=False)
     process.start()
     theirs.close()
     number, task = first
@@ -156,31 +167,32 @@ def _answer(line: connection.Connection, process: Any) -> tuple[Done, bool]:
 
 
 @contextlib.contextmanager
-def _dismissed(team: dict[Any, Any]) -> Iterator[None]:
+def _dismissed(team: dict[Any, Any], leaving: list[Any]) -> Iterator[None]:
     """Whatever happens, no worker outlives this; each gets the time to record its end."""
     try:
         yield
     finally:
-        for process, _ in team.values():
+        left = [process for process, _ in team.values()] + leaving
+        for process in left:
             process.terminate()
-        for process, _ in team.values():
+        for process in left:
             process.join(_PATIENCE)
             if process.is_alive():
                 process.kill()
 
 
-def _work(line: connection.Connection, uri: str, threads: int) -> None:
+def _work(line: connection.Connection, threads: int) -> None:
     """A worker: tasks in, what came of them out, until there is none."""
-    from imbalance_study.tracking import store
+    from imbalance_study.tracking import session
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process tells when to stop
     torch.set_num_threads(threads)
-    store.connect(uri)
     try:
         with prepare.shared_data():
             while True:
                 task = line.recv()
                 if task is None:
+                    session.catch_up()
                     return
                 line.send(run_one(task))
     except (EOFError, BrokenPipeError):

@@ -1,15 +1,13 @@
-"""The children of a comparison in the store: found again, taken over, given up for dead."""
+"""The children of a comparison in the store: found again, taken over."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
 from collections.abc import Iterable, Iterator
 
-import psutil
 from mlflow import MlflowClient
-from mlflow.entities import Run, RunStatus
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from imbalance_study import __version__
@@ -37,12 +35,7 @@ def tags_of(child: Child, parent_id: str) -> dict[str, str]:
         IDENTITY: child.identity,
         "data_fingerprint": child.fingerprint,
         "imbalance_study.version": __version__,
-    } | process_tags()
-
-
-def process_tags() -> dict[str, str]:
-    """Who runs: what `bury_the_dead` looks at."""
-    return {"host": platform.node(), "pid": str(os.getpid())}
+    }
 
 
 def finished(
@@ -110,31 +103,10 @@ def _gives_up(old: Run | None, new: Run) -> bool:
 
 
 def _get(client: MlflowClient, run_id: str) -> Run | None:
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(MlflowException):
         found = client.get_run(run_id)
         return found if found.info.lifecycle_stage == "active" else None
     return None
-
-
-def bury_the_dead(client: MlflowClient, experiment_id: str) -> int:
-    """Mark comparisons and children KILLED whose process on this machine is gone; how many."""
-    count = 0
-    for tag in (COMPARISON, IDENTITY):
-        for run in search(client, experiment_id, f"status = 'RUNNING' and tags.{tag} LIKE '%'"):
-            if run.data.tags.get("host") == platform.node() and not _alive(run):
-                status = RunStatus.to_string(RunStatus.KILLED)
-                client.set_terminated(run.info.run_id, status=status)
-                count += 1
-    return count
-
-
-def _alive(run: Run) -> bool:
-    """Whether the process of a run is there, and is not a later one with the same number."""
-    try:
-        begun = psutil.Process(int(run.data.tags["pid"])).create_time()
-    except (psutil.Error, KeyError, ValueError):
-        return False
-    return bool(begun <= run.info.start_time / 1000 + 1)
 
 
 def other_commits(runs: Iterable[Run]) -> set[str]:

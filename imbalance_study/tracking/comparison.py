@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -18,29 +18,45 @@ from imbalance_study.config import Config, Resolved
 from imbalance_study.studies import plan as plans
 from imbalance_study.studies.outcome import Comparison
 from imbalance_study.studies.plan import Child, Plan
-from imbalance_study.tracking import artifacts, children, journal, report, store, summary, view
+from imbalance_study.tracking import (
+    artifacts,
+    children,
+    journal,
+    reap,
+    report,
+    session,
+    store,
+    summary,
+    view,
+)
 from imbalance_study.tracking import run as tracked
-from imbalance_study.tracking.session import Session
 
 _IMAGES_OF_RUNS = ("confusion_matrix", "features")
 # Figures that stand in the image grid of the parent as well.
 _GRID = ("headline", "confusion_matrices", "feature_clusters", "recall_by_frequency")
 
 
-class Parent:
-    """The parent run while it is active."""
+# Knobs that say where a comparison is recorded, not what it is; an address may hold a password.
+_PLACES = ("tracking_uri", "experiment", "run_name", "output_dir")
 
-    def __init__(self, plan: Plan, run: Session, uri: str) -> None:
+
+class Parent:
+    """The parent run while it is active.
+
+    What is written to it goes through its journal; what is read back waits for the store.
+    """
+
+    def __init__(self, plan: Plan, run: session.Session, uri: str) -> None:
         self.plan, self.uri = plan, uri
-        self.client = MlflowClient()
+        self.client = store.PatientClient()
         self.run: Run = self.client.get_run(run.info.run_id)
         self.experiment = self.client.get_experiment(run.info.experiment_id)
 
     def take_over(self, say: Callable[[str], None]) -> list[Child]:
         """Tell the plan, adopt what is finished already, open the view; returns what is to do."""
-        buried = children.bury_the_dead(self.client, self.experiment.experiment_id)
-        if buried:
-            say(f"{buried} runs whose process is gone are marked KILLED")
+        ghosts = list(reap.of_experiment(self.client, self.experiment, silence=math.inf))
+        if ghosts:
+            say(f"{len(ghosts)} runs whose process is gone are marked FAILED")
         before = {} if self.plan.comparing.again else self._finished(None)
         say(plans.describe(self.plan, set(before)))
         for commit in children.other_commits(before.values()):
@@ -51,7 +67,7 @@ class Parent:
         keyed = {child.key: child for child in self.plan.children}
         pairs = [(keyed[key], run) for key, run in before.items()]
         children.adopt(self.client, pairs, self.run)
-        self._log_params()
+        journal.current().params(dataclasses.asdict(self.plan.comparing) | self._common)
         self._prepare_view()
         say(f"Watch: {self.addresses[0]}")
         return [c for c in self.plan.children if c.key not in before]
@@ -62,7 +78,8 @@ class Parent:
         return {key: run for key, run in found.items() if key in wanted}
 
     def finished(self) -> dict[children.Key, Run]:
-        """The finished runs of this comparison."""
+        """The finished runs of this comparison, those included that the store is yet to be told."""
+        session.catch_up()
         return self._finished(self.run.info.run_id)
 
     def tags_of(self, child: Child) -> dict[str, str]:
@@ -75,6 +92,11 @@ class Parent:
         return resolved._replace(config=config)
 
     @property
+    def _common(self) -> dict[str, Any]:
+        """Knobs that all runs share."""
+        return {name: text for name, text in self.plan.common.items() if name not in _PLACES}
+
+    @property
     def _keys(self) -> tuple[str, str]:
         short = self.run.info.run_id[:8]
         return f"comparison-{short}", f"comparison-{short}-means"
@@ -85,12 +107,6 @@ class Parent:
         server, experiment_id = summary.server(self.uri), self.experiment.experiment_id
         runs, means = (view.address(server, experiment_id, key) for key in self._keys)
         return runs, f"{means}&compareRunsMode=CHART"
-
-    def _log_params(self) -> None:
-        """What was asked for; ``mlflow run`` has logged the declared ones, as typed."""
-        asked = dataclasses.asdict(self.plan.comparing) | self.plan.common
-        there = self.run.data.params
-        mlflow.log_params({name: value for name, value in asked.items() if name not in there})
 
     def _prepare_view(self) -> None:
         metric, member = self.plan.comparing.metric, children.membership(self.run.info.run_id)
@@ -111,28 +127,30 @@ class Parent:
 
     def record(self, found: Comparison, failed: Mapping[children.Key, str]) -> None:
         """Write what the children say together."""
-        mlflow.log_metrics(found.metrics, step=0)
+        book = journal.current()
+        book.strict = True
+        book.metrics(found.metrics, 0)
         for name, columns in found.tables.items():
             if any(map(len, columns.values())):
-                mlflow.log_table(columns, f"{name}.json")
+                book.table(columns, f"{name}.json")
         drawn = artifacts.log_figures(found.figures)
         artifacts.log_first_images(drawn, _GRID)
-        mlflow.log_dict(self._content(failed), "comparison.json")
+        book.dict(self._content(failed), "comparison.json")
         text = report.description(self.plan, found, failed, self.addresses[0], self.command())
-        journal.current().tags({tracked.NOTE: text})
+        book.tags({tracked.NOTE: store.scrub(text)})
 
     def _content(self, failed: Mapping[children.Key, str]) -> dict[str, Any]:
         runs = self.finished()
         return {
             "comparing": dataclasses.asdict(self.plan.comparing),
-            "common": self.plan.common,
+            "common": self._common,
             "baseline": self.plan.baseline,
             "configurations": {one.label: one.knobs for one in self.plan.configurations},
             "runs": [
                 {"configuration": c.label, "seed": c.seed, "identity": c.identity}
                 | {"data_fingerprint": c.fingerprint}
                 | {"run_id": runs[c.key].info.run_id if c.key in runs else None}
-                | {"problem": failed.get(c.key, "")}
+                | {"problem": store.scrub(failed.get(c.key, ""))}
                 for c in self.plan.children
             ],
             "notes": self.plan.notes,
@@ -148,8 +166,7 @@ class Parent:
             for field in dataclasses.fields(comparing)
             if getattr(comparing, field.name) != field.default and field.name != "again"
         }
-        hidden = {"tracking_uri", "experiment", "run_name", "output_dir"}
-        given |= {name: value for name, value in self.plan.given.items() if name not in hidden}
+        given |= {name: value for name, value in self.plan.given.items() if name not in _PLACES}
         words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
         return shlex.join(["imbalance-study", "compare", *words])
 
@@ -181,7 +198,7 @@ def parent(plan: Plan) -> Iterator[Parent]:
     tags = {
         children.COMPARISON: plan.digest,
         "imbalance_study.version": __version__,
-    } | children.process_tags()
+    }
     commit = tracked.git_commit()
     if commit:
         tags["git_commit"] = commit

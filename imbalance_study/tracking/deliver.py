@@ -45,7 +45,7 @@ def start(client: MlflowClient, journal: Journal) -> None:
     if journal.state["run_id"]:
         return
     begun = journal.begun
-    experiment = _experiment(client, begun["experiment"])
+    experiment = _home(client, begun)
     run = _run_of(client, experiment, journal.id)
     if run is None:
         tags = dict(begun["tags"]) | {ORIGIN: journal.id}
@@ -54,6 +54,17 @@ def start(client: MlflowClient, journal: Journal) -> None:
         run = client.create_run(experiment, begun["time"], tags, begun["name"]).info.run_id
     journal.state |= {"run_id": run, "experiment_id": experiment}
     journal.save_state()
+
+
+def _home(client: MlflowClient, begun: dict[str, Any]) -> str:
+    """The experiment of a run: that of its parent, wherever that was put."""
+    if begun["parent"] and not begun["parent"].startswith(place.OFFLINE):
+        try:
+            return str(client.get_run(begun["parent"]).info.experiment_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # it is, in another store
+                raise
+    return _experiment(client, begun["experiment"])
 
 
 def _experiment(client: MlflowClient, name: str) -> str:

@@ -52,7 +52,6 @@ class Journal:
         self._lock = _lock(self.folder / "lock")
         self.strict = False
         self.lost_files = 0
-        self.waiting: list[Any] = []  # uploaders of children that the store did not answer
         self.state: dict[str, Any] = {"position": 0, "run_id": "", "experiment_id": "", "store": ""}
         with contextlib.suppress(OSError, ValueError):
             self.state |= json.loads((self.folder / _STATE).read_text("utf-8"))

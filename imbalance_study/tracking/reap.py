@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Experiment, Run
 
 from imbalance_study.tracking import process, store, summary
 
@@ -49,36 +49,43 @@ def reap(
     store.connect(tracking_uri)
     client = MlflowClient()
     for experiment in client.search_experiments():
-        token: str | None = ""
-        while token is not None:
-            found = client.search_runs(
-                [experiment.experiment_id],
-                "attributes.status = 'RUNNING'",
-                max_results=1000,
-                page_token=token or None,
-            )
-            for run in found:
-                why = _why(run, silence)
-                if why:
-                    if not dry_run:
-                        _mark(client, run, why)
-                    yield Ghost(run.info.run_id, run.info.run_name, experiment.name, why)
-            token = found.token or None
+        yield from of_experiment(client, experiment, silence=silence, dry_run=dry_run)
 
 
-def _why(run: Run, silence: float) -> str:
-    """Why a run counts as gone; nothing where it does not."""
+def of_experiment(
+    client: MlflowClient, experiment: Experiment, *, silence: float, dry_run: bool = False
+) -> Iterator[Ghost]:
+    """As `reap`, in one experiment; with an infinite `silence` where the process can be told."""
+    token: str | None = ""
+    while token is not None:
+        found = client.search_runs(
+            [experiment.experiment_id],
+            "attributes.status = 'RUNNING'",
+            max_results=1000,
+            page_token=token or None,
+        )
+        for run in found:
+            why = gone(run, silence)
+            if why:
+                if not dry_run:
+                    mark(client, run, why)
+                yield Ghost(run.info.run_id, run.info.run_name, experiment.name, why)
+        token = found.token or None
+
+
+def gone(run: Run, silence: float) -> str:
+    """Why the process of a run counts as gone; nothing where it does not."""
     tags = run.data.tags
     if process.PROCESS not in tags:
         return ""
-    gone = process.gone(tags)
+    dead = process.gone(tags)
     host, pid = tags.get(process.HOST, "?"), tags.get(process.PID, "?")
+    if dead is not None:
+        return f"process {pid} on {host} is gone" if dead else ""
     seen = _last_seen(run)
-    if gone is None:
-        gone = time.time() - seen > silence
-        said = datetime.fromtimestamp(seen).astimezone().isoformat(" ", "seconds")
-        return f"process {pid} on {host} gave its last sign of life at {said}" if gone else ""
-    return f"process {pid} on {host} is gone" if gone else ""
+    said = datetime.fromtimestamp(seen).astimezone().isoformat(" ", "seconds")
+    text = f"process {pid} on {host} gave its last sign of life at {said}"
+    return text if time.time() - seen > silence else ""
 
 
 def _last_seen(run: Run) -> float:
@@ -89,7 +96,8 @@ def _last_seen(run: Run) -> float:
         return float(run.info.start_time) / 1000
 
 
-def _mark(client: MlflowClient, run: Run, why: str) -> None:
+def mark(client: MlflowClient, run: Run, why: str) -> None:
+    """Mark a run FAILED, with the reason and the time of its last sign of life."""
     note = "\n\n".join(filter(None, [run.data.tags.get(_NOTE, ""), summary.failure(why)]))
     client.set_tag(run.info.run_id, _NOTE, note)
     client.set_terminated(run.info.run_id, "FAILED", int(_last_seen(run) * 1000))

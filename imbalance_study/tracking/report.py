@@ -8,6 +8,7 @@ from typing import Any
 
 from imbalance_study.studies.outcome import Comparison
 from imbalance_study.studies.plan import Plan
+from imbalance_study.tracking import summary
 
 SUMMARY = "comparison/summary"
 _HEAD = ("configuration", "seeds", "mean", "sd", "95 % interval", "to baseline", "p (Holm)", "")
@@ -77,8 +78,8 @@ def description(
         *map(_row, body),
         "",
         *_items(f"Not ranked: {mark}" for mark in found.marks),
-        *_items(f"**Failed**: {problem}" for problem in failed.values()),
-        *_items(plan.notes),
+        *_items(summary.failure(problem) for problem in failed.values()),
+        *_items(map(summary.plain, plan.notes)),
         "",
         f"The runs, side by side: [prepared view]({address}).",
         "",

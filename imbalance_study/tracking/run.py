@@ -8,7 +8,7 @@ import platform
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ def train(
     tags: Mapping[str, str] | None = None,
     parent: str = "",
     on_epoch: experiment.OnEpoch = lambda result: None,
+    on_end: Callable[[RunResult | BaseException], None] = lambda found: None,
     show_progress: bool = True,
     brief: bool = False,
     test: bool = True,
@@ -57,6 +58,8 @@ def train(
         tags: Of the run, beside its own; there from its start on.
         parent: Id of the run that it becomes a child of, where none is active in this process.
         on_epoch: Called after each epoch is recorded; what it raises ends the run.
+        on_end: Called, while the run can still be written to, with its result, or with what ends
+            it; what it raises ends the run instead.
         show_progress: Show progress and, at the end, results and links.
         brief: Leave out what takes seconds and looks the same for every seed: the figures of data
             and training, and the model in the form that serves. Metrics, tables, checkpoints and
@@ -85,20 +88,24 @@ def train(
             recorder.on_epoch(epoch)
             on_epoch(epoch)
 
-        child = bool(parent or run.parent)
-        keeper = None if child else _keeper(run.info.run_id, resolved)
+        keeper = None if run.child else _keeper(run.info.run_id, resolved)
         stack.enter_context(distributed.blamed())
-        result = experiment.run(
-            config,
-            record,
-            output_dir=folder,
-            show_progress=show_progress,
-            draw=not brief,
-            test=test,
-            keeper=keeper,
-            state=state,
-        )
-        recorder.finish(result, folder, keep_model=not brief)
+        try:
+            result = experiment.run(
+                config,
+                record,
+                output_dir=folder,
+                show_progress=show_progress,
+                draw=not brief,
+                test=test,
+                keeper=keeper,
+                state=state,
+            )
+            recorder.finish(result, folder, keep_model=not brief)
+            on_end(result)
+        except BaseException as error:
+            on_end(error)
+            raise
     if keeper is not None:
         keeper.discard()
     if show_progress:

@@ -19,8 +19,8 @@ from mlflow.tracking import fluent
 from mlflow.tracking.context import registry
 
 from imbalance_study.config import Config
+from imbalance_study.tracking import deliver, place, process, store, summary
 from imbalance_study.tracking import journal as journals
-from imbalance_study.tracking import place, process, store, summary
 from imbalance_study.tracking.journal import Journal
 from imbalance_study.tracking.system import SystemMetrics
 from imbalance_study.tracking.uploader import Uploader
@@ -47,7 +47,10 @@ class Session:
     info: Info
     journal: Journal
     uploader: Uploader | None  # None: offline
-    parent: Journal | None
+    child: bool
+
+
+_waiting: list[Session] = []  # children that this process still tells the store of, after their end
 
 
 class EndedEarly(Exception):
@@ -64,8 +67,9 @@ def session(
 ) -> Iterator[Session]:
     """Start a run or join that of ``mlflow run``; its status afterwards tells what happened.
 
-    Where a run is active already, the new one becomes its child, in the same experiment; a child
-    is recorded even when the store cannot be reached any more.
+    Where a run is active already, the new one becomes its child, in the same experiment. A child
+    is recorded even when the store cannot be reached any more, and is told to it when it is back,
+    which `catch_up` waits for.
 
     A signal to terminate becomes SystemExit, so that the status is written; it and Ctrl-C leave
     the run KILLED, every other error FAILED. One that comes while the run is being begun or ended
@@ -113,18 +117,20 @@ def _begin(config: Config, tags: Mapping[str, str], above: str, run_id: str) -> 
     above = parent.id if parent else above
     found = registry.resolve_tags(process.tags() | dict(tags))
     own = {name: store.scrub(str(text)) for name, text in found.items()}
-    run = None
+    run, offline_id = None, f"{place.OFFLINE}{uuid.uuid4().hex[:20]}"
     if config.tracking == "online" and not run_id.startswith(place.OFFLINE):
         try:
             store.connect(config.tracking_uri)
-            run = _mlflow_run(config, own, above, run_id)
+            # Where the answer to this is lost, the upload finds the run by the tag.
+            tag = {deliver.ORIGIN: offline_id} if above else {}
+            run = _mlflow_run(config, own | tag, above, run_id)
         except Exception as error:
-            if parent is None:
+            if not above:
                 raise store.problem(error) or error from error
     if run is not None:
         info = Info(run.info.run_id, run.info.experiment_id)
     else:
-        info = Info(run_id or f"{place.OFFLINE}{uuid.uuid4().hex[:20]}", "")
+        info = Info(run_id or offline_id, "")
     try:
         journal = _journal(config, info, _start(config, own, parent, above), joins=bool(run_id))
     except BaseException:
@@ -141,7 +147,7 @@ def _begin(config: Config, tags: Mapping[str, str], above: str, run_id: str) -> 
     if not offline:
         uploader = Uploader(journal, uri)
         uploader.start()
-    return Session(info, journal, uploader, parent)
+    return Session(info, journal, uploader, bool(above))
 
 
 def _journal(config: Config, info: Info, start: dict[str, Any], *, joins: bool) -> Journal:
@@ -202,24 +208,57 @@ def _mlflow_run(
 
 def _end(begun: Session, status: str, patience: float) -> None:
     """Record the end, and wait for the upload: in vain for a bounded time alone."""
-    journal, uploader, parent, uploaded = begun.journal, begun.uploader, begun.parent, False
+    journal, uploader, uploaded = begun.journal, begun.uploader, False
     journal.strict = False
     journal.end(status)
     _leave(begun.info.run_id)
-    if parent is not None and parent.waiting:
+    if begun.child and any(_alive(one) for one in _waiting):
         patience = min(patience, _HURRY / 5)  # the store did not answer the last child either
     until = time.monotonic() + patience
+    goes_on = begun.child and status != "KILLED"
     try:
-        uploaded = uploader is not None and uploader.finish(patience, nested=parent is not None)
-        for child in journal.waiting:
-            child.finish(max(0.5, until - time.monotonic()))
-        if uploader is not None and parent is not None and not uploaded:
-            parent.waiting.append(uploader)
+        uploaded = uploader is not None and uploader.finish(patience, nested=goes_on)
+        if not begun.child:
+            catch_up(max(0.5, until - time.monotonic()))
     finally:
         if uploader is None:
             journal.close()
-        for line in summary.of_upload(begun, uploaded):
-            print(store.scrub(line), file=sys.stderr, flush=True)
+        if goes_on and uploader is not None and not uploaded:
+            _waiting.append(begun)
+        else:
+            _say(begun, uploaded)
+
+
+def catch_up(patience: float = store.PATIENCE) -> bool:
+    """Wait for what the store was not told yet of the children that this process recorded.
+
+    Args:
+        patience: Seconds of a failing store after which the rest stays in the journals for `sync`.
+
+    Returns:
+        Whether the store has all of them.
+    """
+    behind, _waiting[:] = list(_waiting), []
+    count = sum(map(_alive, behind))
+    if count and patience > PATIENCE:
+        line = f"waiting {patience:.0f} seconds at the most until MLflow takes {count} runs"
+        print(line, file=sys.stderr, flush=True)
+    whole, until = True, time.monotonic() + patience
+    for one in behind:
+        assert one.uploader is not None
+        uploaded = one.uploader.finish(max(0.5, until - time.monotonic()))
+        whole &= uploaded
+        _say(one, uploaded)
+    return whole
+
+
+def _alive(begun: Session) -> bool:
+    return begun.uploader is not None and begun.uploader.is_alive()
+
+
+def _say(begun: Session, uploaded: bool) -> None:
+    for line in summary.of_upload(begun, uploaded):
+        print(store.scrub(line), file=sys.stderr, flush=True)
 
 
 def _leave(run_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -17,20 +18,26 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import mlflow
+import requests
 from mlflow.exceptions import MlflowException
 
+# Seconds that what must be read back waits for a store that has gone away; and between two looks.
+PATIENCE = 600.0
+_LOOK_EVERY = 2.0
 # Seconds that a server gets to answer before it counts as unreachable.
 _PATIENCE = 10.0
 # MLflow itself would try for minutes, with the caller waiting; the uploader tries again by itself.
-_FAIL_FAST = {
+# It would also print the address of each run that ends, with the password in it.
+_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _BUSY = re.compile(r"database is locked|already exists|UNIQUE constraint|deadlock", re.IGNORECASE)
 # Times that a busy database is asked again.
@@ -61,7 +68,7 @@ def connect(tracking_uri: str) -> str:
     # These write whole tracebacks of what is tried again, with the store's address.
     for louder in ("mlflow.store.db.utils", "urllib3"):
         logging.getLogger(louder).setLevel(logging.CRITICAL)
-    for name, value in _FAIL_FAST.items():
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     if tracking_uri != "auto":
         mlflow.set_tracking_uri(tracking_uri)
@@ -210,6 +217,68 @@ def patiently(call: Callable[[], T]) -> T:
                 raise
             time.sleep(random.uniform(0.1, 1.0))
     raise AssertionError
+
+
+def when_back(call: Callable[[], T], patience: float = PATIENCE) -> T:
+    """Call; where the store does not answer, say so, wait until it does, and call again.
+
+    Args:
+        call: May be repeated: the answer to the one before may be all that was lost.
+        patience: Seconds to wait.
+
+    Raises:
+        ValueError: The store did not answer for so long.
+        Exception: What `call` raises although the store answers.
+    """
+    answered = False
+    while True:
+        try:
+            return call()
+        except (MlflowException, requests.RequestException, OSError):
+            away = not _answers()
+            if answered and not away:
+                raise
+            if away:
+                _wait(patience)
+            answered = True
+
+
+def _wait(patience: float) -> None:
+    shown = without_password(mlflow.get_tracking_uri())
+    line = f"MLflow at {shown} does not answer; waiting {patience:.0f} seconds for it at the most"
+    print(line, file=sys.stderr, flush=True)
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        time.sleep(min(_LOOK_EVERY, patience))
+        if _answers():
+            return
+    raise ValueError(
+        f"MLflow at {shown} has not answered for {patience:.0f} seconds; once it is back, run "
+        "imbalance-study sync and the same command again: it goes on with what is finished"
+    )
+
+
+def _answers() -> bool:
+    try:
+        mlflow.MlflowClient().search_experiments(max_results=1)
+    except Exception:
+        return False
+    return True
+
+
+class PatientClient(mlflow.MlflowClient):  # type: ignore[misc]
+    """A client whose calls go through `when_back`: for reading, and writing what is safe twice."""
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name.startswith("_") or not callable(found):
+            return found
+
+        @functools.wraps(found)
+        def patient(*given: Any, **named: Any) -> Any:
+            return when_back(lambda: found(*given, **named))
+
+        return patient
 
 
 def scrub(text: str) -> str:

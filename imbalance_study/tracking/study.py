@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import mlflow
-from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from imbalance_study.config import Config
-from imbalance_study.tracking import artifacts, journal, run, store, view
+from imbalance_study.tracking import artifacts, journal, process, reap, run, store, summary, view
 
 NAME, TRIAL, STATE, WINNER = "study", "trial", "trial_state", "winner_of_trial"
 _PAGE = 1000
-_LOCAL = "http://127.0.0.1:5000"
 PARAMS = (
     *("loss", "class_weights", "sampler", "defer", "label_smoothing", "mix", "augment"),
     *("optimizer", "lr", "weight_decay", "batch_size", "model", "seed"),
@@ -47,15 +45,15 @@ def session(config: Config, name: str, params: Mapping[str, Any], before: str) -
     point_to(before)
     own = dataclasses.replace(config, run_name=f"study {name}", system_metrics=False)
     with run.session(own, {NAME: name}, run_id=before) as active:
-        there = mlflow.get_run(active.info.run_id).data.params
-        mlflow.log_params({key: value for key, value in params.items() if key not in there})
+        active.journal.params(params)
         yield active.info.run_id
 
 
 def exists(run_id: str) -> bool:
     """Whether the store has a run, and has not deleted it."""
     try:
-        return str(mlflow.get_run(run_id).info.lifecycle_stage) == "active"
+        found = store.PatientClient().get_run(run_id)
+        return str(found.info.lifecycle_stage) == "active"
     except MlflowException:
         return False
 
@@ -66,32 +64,31 @@ def point_to(parent: str) -> None:
     if not parent or not own or own == parent:
         return
     del os.environ["MLFLOW_RUN_ID"]
-    client = MlflowClient()
+    client = store.PatientClient()
     client.set_tag(own, "mlflow.parentRunId", parent)
     client.set_tag(own, "mlflow.note.content", f"Went on with the study of run `{parent}`.")
     client.set_terminated(own, "FINISHED")
 
 
-def close_trials(parent: str, numbers: Sequence[int] | None = None) -> None:
-    """Runs of trials whose process is dead do not stay RUNNING.
+def bury(parent: str, failed: Collection[int]) -> None:
+    """Runs of trials and winners whose process is gone do not stay RUNNING.
 
     Args:
         parent: The study's run.
-        numbers: Of the trials; all that are RUNNING where it is None.
+        failed: Trials that the study's storage knows to have failed: a process on another machine,
+            of which nothing is known here, has lost such a trial. A winner is trained by the
+            process that leads, which is this one.
     """
-    client = MlflowClient()
     for child in children(parent, "attributes.status = 'RUNNING'"):
-        number = child.data.tags.get(TRIAL, "")
-        if TRIAL in child.data.tags and (numbers is None or int(number) in numbers):
+        tags = child.data.tags
+        why = reap.gone(child, math.inf)
+        lost = WINNER in tags or int(tags.get(TRIAL, -1)) in failed
+        if not why and lost and process.gone(tags) is None:
+            why = f"process {tags.get(process.PID)} on {tags.get(process.HOST)} is gone"
+        if why:
+            client = store.PatientClient()
             client.set_tag(child.info.run_id, STATE, "failed")
-            client.set_terminated(child.info.run_id, "KILLED")
-
-
-def close_winners(parent: str) -> None:
-    """Runs of the winner that a killed process left RUNNING become KILLED."""
-    for child in children(parent, "attributes.status = 'RUNNING'"):
-        if WINNER in child.data.tags:
-            MlflowClient().set_terminated(child.info.run_id, "KILLED")
+            reap.mark(client, child, why)
 
 
 def winners(parent: str, trial: int) -> dict[int, Run]:
@@ -102,7 +99,7 @@ def winners(parent: str, trial: int) -> dict[int, Run]:
 
 def children(parent: str, condition: str) -> list[Run]:
     """The child runs for which a condition holds, in MLflow's search syntax."""
-    client = MlflowClient()
+    client = store.PatientClient()
     experiment = client.get_run(parent).info.experiment_id
     query = f"tags.mlflow.parentRunId = '{parent}' and {condition}"
     found: list[Run] = []
@@ -115,24 +112,21 @@ def children(parent: str, condition: str) -> list[Run]:
             return found
 
 
-def mark(run_id: str, state: str, status: str = "") -> None:
-    """Say what became of a trial; a status corrects that of its run."""
-    if run_id:
-        client = MlflowClient()
-        client.set_tag(run_id, STATE, state)
-        if status:
-            client.set_terminated(run_id, status)
-
-
-def active_run_id() -> str:
-    """The run that is being recorded in this process."""
-    active = mlflow.active_run()
-    return active.info.run_id if active else ""
+def mark(state: str, problem: str = "") -> None:
+    """Say in the run of a trial, which goes on, what became of it, and why."""
+    book = journal.current()
+    book.tags({STATE: state})
+    if problem:
+        book.tags({run.NOTE: summary.plain(store.scrub(problem))})
 
 
 def best_so_far(parent: str, metric: str, value: float, trial: int) -> None:
     """A point of the curve that the study's run shows while it goes on."""
-    MlflowClient().log_metric(parent, f"best/{metric.replace('/', '_')}", value, step=trial)
+    name, here = f"best/{metric.replace('/', '_')}", journal.active()
+    if here is not None:
+        here.metrics({name: value}, trial)
+    else:  # another process leads
+        store.PatientClient().log_metric(parent, name, value, journal.now(), trial)
 
 
 def report(
@@ -143,21 +137,21 @@ def report(
     description: str,
 ) -> None:
     """Write what came out into the active run, and prepare the view of its trials."""
-    mlflow.log_metrics(dict(metrics), step=0)
+    book = journal.current()
+    book.strict = True
+    book.metrics(metrics, 0)
     for title, columns in tables.items():  # as log_table lays it out, which would append
         rows = [list(row) for row in zip(*columns.values(), strict=True)]
-        mlflow.log_dict({"columns": list(columns), "data": rows}, f"{title}.json")
+        book.dict({"columns": list(columns), "data": rows}, f"{title}.json")
     artifacts.log_figures(figures)
-    journal.current().tags({run.NOTE: description})
-    active = mlflow.active_run()
-    assert active is not None
+    book.tags({run.NOTE: description})
     view.prepare(
-        MlflowClient(),
-        active.info.experiment_id,
+        store.PatientClient(),
+        book.state["experiment_id"],
         key=view_key(name),
         params=PARAMS,
         metrics=("selected_val/balanced_accuracy", "val/balanced_accuracy", "time/train_seconds"),
-        search=f"tags.mlflow.parentRunId = '{active.info.run_id}'",
+        search=f"tags.mlflow.parentRunId = '{book.id}'",
     )
 
 
@@ -169,15 +163,11 @@ def view_key(name: str) -> str:
 
 def links(name: str, uri: str) -> list[str]:
     """Where to look, as lines for the terminal."""
-    active = mlflow.active_run()
-    assert active is not None
-    server = uri.rstrip("/") if uri.startswith("http") else _LOCAL
-    lines = []
-    if not uri.startswith("http"):
-        lines += ["Open the UI:", f"  mlflow ui --backend-store-uri {store.without_password(uri)}"]
-    ids = active.info.experiment_id, active.info.run_id
+    uri = store.without_password(uri)
+    server = summary.server(uri)
+    ids = journal.current().state["experiment_id"], journal.current().id
     return [
-        *lines,
+        *summary.how_to_open(uri),
         f"The study:   {view.run_address(server, *ids)}",
         f"Its trials:  {view.address(server, ids[0], view_key(name))}",
     ]

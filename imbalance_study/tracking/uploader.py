@@ -61,7 +61,7 @@ class Uploader(threading.Thread):
 
         Args:
             patience: In seconds.
-            nested: Go on in the background after giving up: the process does so too.
+            nested: Go on in the background after giving up, as the process does.
 
         Returns:
             Whether everything is uploaded.

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -36,10 +36,29 @@ def save(path: Path, content: dict[str, Any]) -> None:
         OSError: The file cannot be written; nothing is left behind.
     """
     with atomic.replacing(path, "the checkpoint") as partial, partial.open("wb") as file:
+        kept = _Kept(file)
         try:
-            torch.save(content, file)
-        except RuntimeError as error:  # torch turns a full disk into one
-            raise OSError(str(error)) from error
+            torch.save(content, kept)  # type: ignore[arg-type]
+        except RuntimeError as error:  # torch turns any OSError into one that says nothing
+            raise kept.error or OSError(str(error)) from error
+
+
+class _Kept:
+    """A file for torch to write to, which keeps the first error."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, part: bytes) -> int:
+        try:
+            return self._file.write(part)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def load(path: Path) -> dict[str, Any]:

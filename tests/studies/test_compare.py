@@ -1,5 +1,6 @@
 """Whole comparisons on a store of their own: small, but nothing of them is a stand-in."""
 
+import ast
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from imbalance_study.studies.compare import compare
 from imbalance_study.studies.vary import Comparing
-from imbalance_study.tracking import children, view
+from imbalance_study.tracking import children, process, view
 
 TINY = {
     "dataset": "digits",
@@ -194,22 +195,32 @@ def test_a_failed_run_is_left_out_said_and_run_again(tmp_path):
     assert len(_children(client, parent)) == 3
 
 
-def test_runs_whose_process_is_gone_are_marked_killed(tmp_path):
+def test_runs_whose_process_is_gone_are_marked_failed_when_a_comparison_begins(tmp_path):
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     mlflow.set_tracking_uri(store)
     client = MlflowClient(store)
     experiment = client.create_experiment("x", artifact_location=str(tmp_path))
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    dead, alive = (
-        client.create_run(
-            experiment, tags=children.process_tags() | {"pid": str(pid), children.IDENTITY: "x"}
-        ).info.run_id
-        for pid in (gone.pid, os.getpid())
+    gone = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from imbalance_study.tracking import process; print(process.tags())",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
     )
-    assert children.bury_the_dead(client, experiment) == 1
-    assert client.get_run(dead).info.status == "KILLED"
+    elsewhere = process.tags() | {process.PROCESS: "another-machine 1 2"}
+    dead, alive, far = (
+        client.create_run(experiment, start_time=0, tags=tags).info.run_id
+        for tags in (ast.literal_eval(gone.stdout), process.tags(), elsewhere)
+    )
+    said, _ = _compare(tmp_path, {"vary": "lr=0.01|0.02", "seeds": 1}, experiment="x")
+    assert "1 runs whose process is gone are marked FAILED" in said
+    assert client.get_run(dead).info.status == "FAILED"
+    assert "is gone" in client.get_run(dead).data.tags["mlflow.note.content"]
     assert client.get_run(alive).info.status == "RUNNING"
+    assert client.get_run(far).info.status == "RUNNING"
 
 
 @pytest.mark.slow

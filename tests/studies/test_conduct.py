@@ -261,7 +261,8 @@ def test_a_study_that_was_killed_in_the_middle_of_a_trial_goes_on(tmp_path):
     states, children = _check_whole(tmp_path, storage, 5)
     assert states.count("FAIL") == 1
     (killed,) = [run for run in children if run.data.tags.get("trial_state") == "failed"]
-    assert killed.info.status == "KILLED"
+    assert killed.info.status == "FAILED"
+    assert "is gone" in killed.data.tags["mlflow.note.content"]
     lost = next(trial for trial in _trials(storage) if trial.state.name == "FAIL")
     (retried,) = [t for t in _trials(storage) if t.user_attrs.get("again") == lost.number]
     assert retried.params == lost.params

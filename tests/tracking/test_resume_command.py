@@ -31,6 +31,25 @@ TINY = {
 }
 
 
+# A model whose logits are no numbers from some step of its process on.
+NET = """
+import torch
+from torch import nn
+
+class Fails(nn.Module):
+    def __init__(self, after):
+        super().__init__()
+        self.left = after
+
+    def forward(self, logits):
+        self.left -= self.training
+        return logits * (1 if self.left >= 0 else torch.nan)
+
+def of_ten(num_classes, *, after: int = 0):
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, num_classes), Fails(after))
+"""
+
+
 pytestmark = pytest.mark.usefixtures("own_place")
 
 
@@ -156,6 +175,26 @@ def test_a_failed_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     assert not place.folder_of(run_id).exists()
     with pytest.raises(ValueError, match="is FINISHED: there is nothing to resume"):
         resume(run_id, tracking_uri=store)
+
+
+def test_a_run_whose_loss_is_no_number_is_failed_and_keeps_its_last_good_checkpoint(
+    store, tmp_path, monkeypatch
+):
+    (tmp_path / "failing").mkdir()
+    (tmp_path / "failing" / "net.py").write_text(NET)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    knobs = {"model": "failing.net:of_ten:after=16", "ema": "false", "tracking_uri": store}
+    with pytest.raises(ValueError, match=r"the loss is not finite in epoch 3 .*try a smaller lr"):
+        run.train(resolve(TINY | knobs), show_progress=False)
+    (record,) = MlflowClient(store).search_runs(["1"])
+    run_id = record.info.run_id
+    assert record.info.status == "FAILED"
+    assert "not finite in epoch 3" in record.data.tags["mlflow.note.content"]
+    folder = place.folder_of(run_id) / "checkpoints"
+    assert checkpoint.newest(folder, pytest.fail)["fit"]["history"][-1]["epoch"] == 2
+    resume(run_id, tracking_uri=store, show_progress=False)
+    assert _record(store, run_id).info.status == "FINISHED"
+    assert _steps(store, run_id, "train/loss") == [1, 2, 3, 4]
 
 
 def test_without_a_checkpoint_there_is_one_line(store):

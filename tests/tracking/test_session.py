@@ -11,8 +11,8 @@ import pytest
 from mlflow import MlflowClient
 
 from imbalance_study.config import make
-from imbalance_study.tracking import journal, place, sync
-from imbalance_study.tracking.session import session
+from imbalance_study.tracking import journal, place, store, sync
+from imbalance_study.tracking.session import catch_up, session
 
 GONE = "http://127.0.0.1:9"
 CHILD = (
@@ -80,16 +80,44 @@ def test_a_child_is_recorded_though_the_store_went_away(config, monkeypatch):
         with session(config(run_name="second", tracking_uri=GONE)):
             pass
         assert time.monotonic() - started < 5  # the store is known not to answer
-    for run in parent.journal.waiting:
-        run.join(20)
-    store = config().tracking_uri
-    outcomes = list(sync.sync(tracking_uri=store))
+    for thread in threading.enumerate():
+        if thread.name.startswith("upload "):
+            thread.join(20)
+    address = config().tracking_uri
+    outcomes = list(sync.sync(tracking_uri=address))
     assert all(outcome.uploaded for outcome in outcomes), outcomes
-    found = runs(store)
+    found = runs(address)
     assert {name: run.info.status for name, run in found.items()} == dict.fromkeys(
         ("parent", "child", "second"), "FINISHED"
     )
     assert found["child"].data.tags["mlflow.parentRunId"] == found["parent"].info.run_id
+
+
+@pytest.mark.slow
+def test_children_of_a_server_that_comes_back_are_there_once_caught_up(
+    config, mlflow_server, capsys, monkeypatch
+):
+    monkeypatch.setattr("imbalance_study.tracking.session.PATIENCE", 1.0)
+    address = mlflow_server.address
+    with session(config(run_name="parent", tracking_uri=address, experiment="a")) as parent:
+        client = store.PatientClient()
+        mlflow_server.kill()
+        for name in ("first", "second"):
+            with session(config(run_name=name, tracking_uri=address)):
+                journal.current().metrics({"a": 1.0}, 1)
+        back = threading.Timer(2, mlflow_server.start)
+        back.start()
+        assert catch_up()
+        found = client.search_runs([parent.info.experiment_id], "metrics.a = 1")
+        back.join()
+    assert {run.info.run_name: run.info.status for run in found} == {
+        "first": "FINISHED",
+        "second": "FINISHED",
+    }
+    assert {run.data.tags["mlflow.parentRunId"] for run in found} == {parent.info.run_id}
+    said = capsys.readouterr().err
+    assert said.count("until MLflow takes 2 runs") == 1
+    assert "sync" not in said
 
 
 def test_mlflow_knows_the_run_as_the_active_one_until_its_end(config):

@@ -2,6 +2,7 @@ import functools
 import os
 import pickle
 import shutil
+import subprocess
 import threading
 from pathlib import Path
 
@@ -29,11 +30,32 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(
     path = tmp_path / "last.pt"
     checkpoint.save(path, CONTENT)
     before = path.read_bytes()
-    message = r"the checkpoint .*last.pt cannot be written: "
+    message = r"the checkpoint .*last.pt cannot be written: File too large$"
     with small_files_only(100_000), pytest.raises(OSError, match=message):
         checkpoint.save(path, {"model": torch.zeros(200_000)})
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["last.pt"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 300 KB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(words, capture_output=True).returncode:
+        pytest.skip("no tmpfs may be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_is_said_to_be_full_and_the_checkpoint_before_is_kept(small_disk):
+    path = small_disk / "last.pt"
+    checkpoint.save(path, CONTENT)
+    with pytest.raises(OSError, match=r"last.pt cannot be written: No space left on device$"):
+        checkpoint.save(path, {"model": torch.zeros(100_000)})
+    assert checkpoint.load(path)["epoch"] == 3
+    assert os.listdir(small_disk) == ["last.pt"]
 
 
 def test_content_that_cannot_be_saved_leaves_the_old_file(tmp_path):
