@@ -141,12 +141,17 @@ def report(
     tables: Mapping[str, Mapping[str, list[Any]]],
     figures: Mapping[str, Any],
     description: str,
+    *,
+    objective: str,
+    ascending: bool = False,
 ) -> None:
-    """Write what came out into the active run, and prepare the view of its trials."""
+    """Write what came out into the active run, and prepare the view of its trials.
+
+    The view has the knobs in which the trials differ, and the winner's result on the test set.
+    """
     mlflow.log_metrics(dict(metrics), step=0)
-    for title, columns in tables.items():  # as log_table lays it out, which would append
-        rows = [list(row) for row in zip(*columns.values(), strict=True)]
-        mlflow.log_dict({"columns": list(columns), "data": rows}, f"{title}.json")
+    for title, columns in tables.items():
+        journal.current().table(columns, f"{title}.json")
     artifacts.log_figures(figures)
     journal.current().tags({run.NOTE: description})
     active = mlflow.active_run()
@@ -155,10 +160,23 @@ def report(
         MlflowClient(),
         active.info.experiment_id,
         key=view_key(name),
-        params=PARAMS,
-        metrics=("selected_val/balanced_accuracy", "val/balanced_accuracy", "time/train_seconds"),
+        params=_differing(children(active.info.run_id, "attributes.status = 'FINISHED'")),
+        metrics=(
+            f"selected_{objective}",
+            objective,  # pruned trials have no selected epoch
+            objective.replace("val/", "test/"),
+            "time/train_seconds",
+        ),
+        tags=(STATE,),
+        ascending=ascending,
         search=f"tags.mlflow.parentRunId = '{active.info.run_id}'",
     )
+
+
+def _differing(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Of PARAMS those that are not the same in all runs; all where none differs."""
+    found = tuple(name for name in PARAMS if len({run.data.params.get(name) for run in runs}) > 1)
+    return found or PARAMS
 
 
 def view_key(name: str) -> str:
