@@ -218,7 +218,7 @@ def parallel(
     for height, value in ((0, low), (1, high)):
         axes.annotate(f"{value:.3g}", (len(dimensions), height), (4, 0), fontsize=8, va="center",
                       textcoords="offset points")  # fmt: skip
-    labels = [*(shown(one.name, 18) for one in dimensions), shown(name)]
+    labels = [*(shown(one.name) for one in dimensions), shown(name)]
     axes.set_xticks(x, labels, rotation=25, ha="right", rotation_mode="anchor")
     axes.set(yticks=[], ylim=(-0.16, 1.06), xlim=(-0.15, len(dimensions) + 0.5))
     axes.spines[["left", "bottom"]].set_visible(False)
