@@ -8,6 +8,7 @@ from typing import Any
 
 from imbalance_study.studies.outcome import Comparison
 from imbalance_study.studies.plan import Plan
+from imbalance_study.tracking import summary
 
 SUMMARY = "comparison/summary"
 _HEAD = ("configuration", "seeds", "mean", "sd", "95 % interval", "to baseline", "p (Holm)", "")
@@ -72,9 +73,9 @@ def description(
         f"**{metric}** over {plan.comparing.seeds} seeds against {plan.baseline}; the claim is the "
         "paired t-test over seeds, Holm-corrected; * the best.",
         "",
-        _row(head),
+        summary.row(head),
         "|---" * len(head) + "|",
-        *map(_row, body),
+        *map(summary.row, body),
         "",
         *_items(f"Not ranked: {mark}" for mark in found.marks),
         *_items(f"**Failed**: {problem}" for problem in failed.values()),
@@ -85,10 +86,6 @@ def description(
         f"Repeat: `{command}`",
     ]
     return "\n".join(lines)
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _items(sentences: Iterable[Any]) -> list[str]:

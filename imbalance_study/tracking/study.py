@@ -21,7 +21,7 @@ _PAGE = 1000
 _LOCAL = "http://127.0.0.1:5000"
 PARAMS = (
     *("loss", "class_weights", "sampler", "defer", "label_smoothing", "mix", "augment"),
-    *("optimizer", "lr", "weight_decay", "batch_size", "model", "seed"),
+    *("optimizer", "lr", "weight_decay", "batch_size", "model"),
 )
 
 
