@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -170,7 +169,8 @@ def _opening(parts: Sequence[Sequence[Entry]], left_out: Sequence[str], metric: 
         )
     ]
     if len(parts) > 1:
-        sizes = Counter({f"{part[0].data[0]} ({len(part)} runs)": len(part) for part in parts})
+        words = {len(part): "runs" if len(part) > 1 else "run" for part in parts}
+        sizes = [f"{part[0].data[0]} ({len(part)} {words[len(part)]})" for part in parts]
         made.append(
             Paragraph(
                 f"The runs are on {len(parts)} data sets: {', '.join(sizes)}. Each has a part of "

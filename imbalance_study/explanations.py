@@ -91,8 +91,8 @@ def layers_of(model: Classifier, text: str) -> tuple[str, ...]:
     for name in names:
         if name not in maps:
             raise ValueError(
-                f"gradcam_layers must name layers that give maps, got {name!r}; such are "
-                f"{', '.join(model.cam_layers) or 'none in this model'}"
+                f"gradcam_layers must name layers that give maps, joined by +, got {name!r}; "
+                f"such are {', '.join(model.cam_layers) or 'none in this model'}"
             )
     return names
 

@@ -62,7 +62,10 @@ def find(weights: str, model: str) -> Source | None:
         raise ValueError(f"weights={weights} must be brought to a file first, which tracking does")
     path = FETCHED.get(weights, Path(weights).expanduser())
     if not path.is_file():
-        raise ValueError(f"weights must be none, imagenet, runs:/ID or a file, got {weights!r}")
+        raise ValueError(
+            f"weights must be none, imagenet, runs:/ID or a file, got {weights!r}: "
+            "there is no such file"
+        )
     content = checkpoint.load(path)
     if "config" in content and "facts" in content:
         return _of_run(weights, path, content, name)

@@ -266,7 +266,9 @@ def test_grad_cam_sees_through_a_frozen_backbone(tmp_path):
 def test_a_layer_without_maps_is_refused_before_the_training(tmp_path):
     epochs = []
     for layer in ("backbone.layer9", "classifier"):
-        with pytest.raises(ValueError, match="gradcam_layers must name layers that give maps"):
+        with pytest.raises(
+            ValueError, match="gradcam_layers must name layers that give maps, joined by"
+        ):
             _run(
                 _with_images(tmp_path / layer),
                 epochs.append,

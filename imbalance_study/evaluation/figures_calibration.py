@@ -14,6 +14,8 @@ from imbalance_study.evaluation import figures_style as style
 from imbalance_study.evaluation.metrics import Floats, Ints
 from imbalance_study.evaluation.posthoc import TauSearch
 
+_OVER_BARS: dict[str, Any] = {"frameon": True, "framealpha": 0.8, "edgecolor": "none"}
+
 
 @style.styled
 def calibration(targets: Ints, probs: Floats) -> Figure:
@@ -42,17 +44,17 @@ def _reliability(axes: Axes, targets: Ints, probs: Floats) -> None:
     accuracy = np.nan_to_num(bins.accuracy)
     confidence = np.nan_to_num(bins.confidence)
     axes.bar(bins.edges[:-1], accuracy, color=style.BLUE, label="accuracy", **look)
-    for name, low, high, color in (
-        ("too sure: confidence above accuracy", accuracy, confidence, style.RED),
-        ("not sure enough", confidence, accuracy, style.SKY),
+    for name, low, high, color, alpha in (
+        ("too sure: confidence above accuracy", accuracy, confidence, style.RED, 0.6),
+        ("not sure enough", confidence, accuracy, style.SKY, 1.0),  # it covers a part of the blue
     ):
         height = np.maximum(high - low, 0)
-        axes.bar(bins.edges[:-1], height, bottom=low, color=color, alpha=0.6, label=name, **look)
+        axes.bar(bins.edges[:-1], height, bottom=low, color=color, alpha=alpha, label=name, **look)
     axes.plot([0, 1], [0, 1], ":", color=style.BLACK, linewidth=1)
     error = measures.gap(bins)
     axes.set(title=f"Reliability: calibration error {error:.3f}", xlim=(0, 1), ylim=(0, 1.02))
     axes.set(xlabel="confidence", ylabel="accuracy")
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", **_OVER_BARS)
 
 
 def _histogram(axes: Axes, right: Floats, wrong: Floats) -> None:
@@ -63,7 +65,7 @@ def _histogram(axes: Axes, right: Floats, wrong: Floats) -> None:
     axes.set(title="Confidence of right and wrong predictions", xlabel="confidence", xlim=(0, 1))
     axes.set_ylabel("predictions")
     style.count_axis(axes)
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", **_OVER_BARS)
 
 
 def _boxes(axes: Axes, right: Floats, wrong: Floats) -> None:

@@ -142,7 +142,9 @@ def _write_values(axes: Axes, bars: Bars) -> None:
     largest = max((float(np.nanmax(one)) for one in ends if np.isfinite(one).any()), default=1.0)
     top = max(largest, float(np.nanmax(bars.high)) if np.isfinite(bars.high).any() else 0.0, 0.01)
     top = min(top, 1.25 * max(largest, 0.01))
-    axes.set_xticks([tick for tick in MaxNLocator(4).tick_values(0, top) if tick <= top])
+    axes.set_xticks(
+        [tick for tick in MaxNLocator(4 if top > 0.1 else 2).tick_values(0, top) if tick <= top]
+    )
     axes.set_xlim(0, 1.36 * top)
     for place, mean in enumerate(bars.mean):
         text = f"{mean:.3f}" if np.isfinite(mean) else "–"

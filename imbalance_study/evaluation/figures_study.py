@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 from matplotlib.tri import Triangulation
@@ -135,6 +136,7 @@ def slices(dimensions: Sequence[Dimension], values: Floats, name: str) -> Figure
     for axes in grid.flat[len(dimensions) :]:
         axes.set_visible(False)
     figure.supylabel(name, fontsize=9)
+    figure.supxlabel("darker: a later trial", fontsize=8, color=GREY)
     return figure
 
 
@@ -162,12 +164,20 @@ def _scale(axes: Axes, dimension: Dimension, axis: str) -> None:
 
 
 def _few_log_ticks(axes: Axes, axis: str, values: Floats) -> None:
-    """At 1, 2 and 5 within the range: a decade alone would leave a narrow axis without numbers."""
+    """At 1, 2 and 5 within the range: a decade alone would leave a narrow axis without numbers.
+
+    Powers of two, as batch sizes are, have their ticks at themselves.
+    """
     low, high = np.nanmin(values), np.nanmax(values)
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if high < 200 * low else (1,)
     ticks = [step * 10.0**decade for decade in decades for step in steps]
     ticks = [tick for tick in ticks if 0.8 * low <= tick <= 1.25 * high]
+    exponents = np.log2(values[np.isfinite(values)])
+    if high >= 2 and (exponents % 1 == 0).all():
+        ticks = [
+            2.0**exponent for exponent in range(int(exponents.min()), int(exponents.max()) + 1)
+        ]
     getattr(axes, f"set_{axis}ticks")(ticks, [f"{tick:g}" for tick in ticks])
     side = getattr(axes, f"{axis}axis")
     side.set_minor_locator(NullLocator())
@@ -199,7 +209,8 @@ def parallel(
         axes.plot(x, lines[row], color=colors[row], lw=2.2 if top else 1, alpha=1 if top else 0.5)
     for position, foot in enumerate(feet):
         axes.axvline(position, color=GREY, lw=0.8)
-        for height, label in foot:
+        missing = [(-0.12, "not used")] if (lines[:, position] < 0).any() else []
+        for height, label in (*foot, *missing):
             axes.annotate(label, (position, height), (3, 0), textcoords="offset points",
                           fontsize=7, va="center", bbox={"fc": "white", "ec": "none", "pad": 0.4,
                                                          "alpha": 0.75})  # fmt: skip
@@ -207,7 +218,7 @@ def parallel(
     for height, value in ((0, low), (1, high)):
         axes.annotate(f"{value:.3g}", (len(dimensions), height), (4, 0), fontsize=8, va="center",
                       textcoords="offset points")  # fmt: skip
-    labels = [*(shown(one.name, 18) for one in dimensions), shown(name)]
+    labels = [*(shown(one.name) for one in dimensions), shown(name)]
     axes.set_xticks(x, labels, rotation=25, ha="right", rotation_mode="anchor")
     axes.set(yticks=[], ylim=(-0.16, 1.06), xlim=(-0.15, len(dimensions) + 0.5))
     axes.spines[["left", "bottom"]].set_visible(False)
@@ -246,6 +257,7 @@ def _heights(dimension: Dimension) -> tuple[Floats, list[tuple[float, str]]]:
 def contour(first: Dimension, second: Dimension, values: Floats, name: str) -> Figure:
     """The objective over two dimensions: shades between the trials, and the trials themselves.
 
+    Where several trials stand at one point the shade is that of their mean.
     Of two dimensions with names only the trials are drawn, as between names there is nothing.
     """
     figure = new_figure(5.6, 4.2)
@@ -262,6 +274,8 @@ def contour(first: Dimension, second: Dimension, values: Floats, name: str) -> F
         _spread(x, first)[there], _spread(y, second)[there], c=values[there], s=38, cmap=_SHADES,
         edgecolors="white", linewidths=0.7, zorder=3, **limits,
     )  # fmt: skip
+    axes.use_sticky_edges = False  # else the dots at the ends are cut in half
+    axes.margins(0.06)
     _scale(axes, first, "x")
     _scale(axes, second, "y")
     axes.set(xlabel=first.name, ylabel=second.name)
@@ -277,7 +291,13 @@ def _shade(
     there: NDArray[np.bool_],
     limits: Mapping[str, Any],
 ) -> None:
-    x, y = first.positions[there], second.positions[there]
+    points, same = np.unique(
+        np.column_stack([first.positions[there], second.positions[there]]),
+        axis=0,
+        return_inverse=True,
+    )
+    means = np.bincount(same, values[there]) / np.bincount(same)
+    x, y = points.T
     flat_x = np.log10(x) if first.log else x
     flat_y = np.log10(y) if second.log else y
     if len(x) < 4 or np.ptp(flat_x) == 0 or np.ptp(flat_y) == 0:
@@ -288,7 +308,9 @@ def _shade(
     except RuntimeError:  # all on one line
         return
     shape = Triangulation(x, y, triangles)
-    axes.tricontourf(shape, values[there], levels=12, cmap=_SHADES, alpha=0.55, **limits)
+    # pale colours in place of transparent ones, which show a line between every two levels
+    pale = ListedColormap(1 - 0.55 * (1 - colormaps[_SHADES](np.linspace(0, 1, 256))[:, :3]))
+    axes.tricontourf(shape, means, levels=12, cmap=pale, **limits)
 
 
 @styled

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import colormaps, rc_context, rcParamsDefault
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
@@ -26,8 +27,22 @@ MAX_INCHES = 24.0
 DPI = 100
 PHOTO_PIXELS = 250_000  # of photographs in one figure, about 500 kB as PNG
 
+# What draws the letters that DejaVu Sans lacks; matplotlib warns of a family that is not there.
+_EAST_ASIAN = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"),
+    *("Droid Sans Fallback", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo"),
+    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic"),
+)
+
+
+def families() -> list[str]:
+    """The fonts of all figures: the next one is asked for a letter that those before it lack."""
+    installed = set(fontManager.get_font_names())
+    return ["sans-serif", *(name for name in _EAST_ASIAN if name in installed)]
+
+
 STYLE: dict[str, Any] = {
-    "font.family": "sans-serif",
+    "font.family": families(),
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.labelsize": 9.0,

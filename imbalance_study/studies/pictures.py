@@ -14,6 +14,7 @@ from imbalance_study.studies.settings import Objective
 
 _SLICED = 12  # dimensions in one figure
 _PARALLEL = 8
+_BASES = {"power of two": 2, "one minus power": 10}  # of dimensions that are exponents
 
 
 def of_study(
@@ -28,6 +29,7 @@ def of_study(
         return {}
     goal = goals[0]
     values = np.array([trial.values[0] for trial in done])
+    importances = labelled(importances, searched)
     dimensions = _dimensions(done, searched, importances)
     found = {
         "study_history": _history(trials, done, values, goals),
@@ -55,15 +57,37 @@ def of_study(
     return found
 
 
+def labelled(importances: Mapping[str, float], searched: space.Space) -> dict[str, float]:
+    """The shares under the names that a reader knows, in place of the search's own."""
+    names = {axis.name: _label(axis) for axis in searched.axes}
+    return {names.get(name, name): share for name, share in importances.items()}
+
+
+def _label(axis: space.Axis) -> str:
+    knob, _, key = axis.writes.partition(":")
+    if axis.form == "factor":
+        return f"{knob} / default"
+    if axis.form == "one minus power":
+        return f"1 - {key}"
+    return knob if axis.form == "power of two" else axis.name
+
+
+def _plain(axis: space.Axis, value: Any) -> Any:
+    """A value as the knob has it: 32, where the search has the exponent 5."""
+    if value is None or axis.form not in _BASES:
+        return value
+    return float(_BASES[axis.form] ** value)
+
+
 def _dimensions(
     done: Sequence[records.Trial], searched: space.Space, importances: Mapping[str, float]
 ) -> list[figures.Dimension]:
     """Those in which the complete trials differ: by importance, then by how many trials have it."""
     found = []
     for axis in searched.axes:
-        values = [trial.dimensions.get(axis.name) for trial in done]
+        values = [_plain(axis, trial.dimensions.get(axis.name)) for trial in done]
         if len({value for value in values if value is not None}) > 1:
-            found.append(figures.Dimension(axis.name, values, axis.log))
+            found.append(figures.Dimension(_label(axis), values, axis.log or axis.form in _BASES))
 
     def rank(one: figures.Dimension) -> tuple[float, int]:
         return -importances.get(one.name, -1.0), sum(value is None for value in one.values)

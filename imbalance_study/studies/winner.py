@@ -27,12 +27,19 @@ def finish(found: Search, job: Job, parent: str) -> None:
     importances = found.importances()
     tables = {"trials": records.table(trials, plan.goals)}
     if importances:
+        shares = pictures.labelled(importances, plan.space)
         tables["importances"] = {
-            "dimension": list(importances),
-            "share_of_variance": list(importances.values()),
+            "dimension": list(shares),
+            "share_of_variance": list(shares.values()),
         }
     figures = pictures.of_study(trials, plan.goals, plan.space, importances)
-    told.report(plan.name, _metrics(trials, job, tests), tables, figures, text)
+    metrics = _metrics(trials, job, tests)
+    goal = plan.goals[0]
+    told.report(
+        *(plan.name, metrics, tables, figures, text),
+        objective=goal.name,
+        ascending=not goal.maximize,
+    )
     print("\n" + text.replace("**", "").replace("`", "") + "\n")
     print("\n".join(told.links(plan.name, job.uri)), flush=True)
 

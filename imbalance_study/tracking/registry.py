@@ -67,12 +67,12 @@ def promote(run_id: str, name: str, alias: str, tracking_uri: str = "auto") -> l
 def _model_of(client: mlflow.MlflowClient, run: Run) -> str:
     """The id of the logged model of a run that can be promoted."""
     run_id = run.info.run_id
-    if "imbalance_study.version" not in run.data.tags:
-        raise ValueError(f"run {run_id} was not made by imbalance_study, so it has no model card")
     if run.info.lifecycle_stage != "active":
         raise ValueError(f"run {run_id} is deleted; restore it first")
     if run.info.status != "FINISHED":
         raise ValueError(f"run {run_id} did not finish: its status is {run.info.status}")
+    if not {"imbalance_study.version", "study"} & run.data.tags.keys():
+        raise ValueError(f"run {run_id} was not made by imbalance_study, so it has no model card")
     models = [model.model_id for model in run.outputs.model_outputs] if run.outputs else []
     if not models:
         raise ValueError(f"run {run_id} has no model to promote")

@@ -73,9 +73,9 @@ def description(
         f"**{metric}** over {plan.comparing.seeds} seeds against {plan.baseline}; the claim is the "
         "paired t-test over seeds, Holm-corrected; * the best.",
         "",
-        _row(head),
+        summary.row(head),
         "|---" * len(head) + "|",
-        *map(_row, body),
+        *map(summary.row, body),
         "",
         *_items(f"Not ranked: {mark}" for mark in found.marks),
         *_items(summary.failure(problem) for problem in failed.values()),
@@ -86,10 +86,6 @@ def description(
         f"Repeat: `{command}`",
     ]
     return "\n".join(lines)
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _items(sentences: Iterable[Any]) -> list[str]:

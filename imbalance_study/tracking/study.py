@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from mlflow.entities import Run
@@ -19,7 +19,7 @@ NAME, TRIAL, STATE, WINNER = "study", "trial", "trial_state", "winner_of_trial"
 _PAGE = 1000
 PARAMS = (
     *("loss", "class_weights", "sampler", "defer", "label_smoothing", "mix", "augment"),
-    *("optimizer", "lr", "weight_decay", "batch_size", "model", "seed"),
+    *("optimizer", "lr", "weight_decay", "batch_size", "model"),
 )
 
 
@@ -135,24 +135,42 @@ def report(
     tables: Mapping[str, Mapping[str, list[Any]]],
     figures: Mapping[str, Any],
     description: str,
+    *,
+    objective: str,
+    ascending: bool = False,
 ) -> None:
-    """Write what came out into the active run, and prepare the view of its trials."""
+    """Write what came out into the active run, and prepare the view of its trials.
+
+    The view has the knobs in which the trials differ, and the winner's result on the test set.
+    """
     book = journal.current()
     book.strict = True
     book.metrics(metrics, 0)
-    for title, columns in tables.items():  # as log_table lays it out, which would append
-        rows = [list(row) for row in zip(*columns.values(), strict=True)]
-        book.dict({"columns": list(columns), "data": rows}, f"{title}.json")
+    for title, columns in tables.items():
+        book.table(columns, f"{title}.json")
     artifacts.log_figures(figures)
     book.tags({run.NOTE: description})
     view.prepare(
         store.PatientClient(),
         book.state["experiment_id"],
         key=view_key(name),
-        params=PARAMS,
-        metrics=("selected_val/balanced_accuracy", "val/balanced_accuracy", "time/train_seconds"),
+        params=_differing(children(book.id, "attributes.status = 'FINISHED'")),
+        metrics=(
+            f"selected_{objective}",
+            objective,  # pruned trials have no selected epoch
+            objective.replace("val/", "test/"),
+            "time/train_seconds",
+        ),
+        tags=(STATE,),
+        ascending=ascending,
         search=f"tags.mlflow.parentRunId = '{book.id}'",
     )
+
+
+def _differing(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Of PARAMS those that are not the same in all runs; all where none differs."""
+    found = tuple(name for name in PARAMS if len({run.data.params.get(name) for run in runs}) > 1)
+    return found or PARAMS
 
 
 def view_key(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import shlex
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from imbalance_study.conclusion import RunResult
@@ -78,10 +79,10 @@ def description(result: RunResult, resolved: Resolved) -> str:
         f"{config.class_weights}, sampler {plain(config.sampler)}, {len(result.history)} epochs, "
         f"seed {config.seed}; {_chosen(result)}.",
         "",
-        "| metric | test | 95 % interval |",
+        row(["metric", "test", "95 % interval"]),
         "|---|---|---|",
         *(
-            f"| {text} | {found[name]:.4f} | {_interval(result, name)} |"
+            row([text, f"{found[name]:.4f}", _interval(result, name)])
             for name, text in HEADLINES.items()
         ),
         "",
@@ -96,6 +97,11 @@ def _code(text: str) -> str:
     """As code in Markdown, whatever stands in it."""
     text = " ".join(text.split())
     return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+def row(cells: Iterable[str]) -> str:
+    """A row of a table in a description; the UI draws tables without any space between columns."""
+    return "| " + " | &emsp;".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _sure(result: RunResult) -> str:

@@ -59,6 +59,8 @@ def prepare(
     count: int = 10,
     images: Sequence[str] = IMAGES,
     group_by: str = "",
+    tags: Sequence[str] = (),
+    ascending: bool = False,
 ) -> None:
     """Write the view into the experiment, unless it stands there already.
 
@@ -67,22 +69,26 @@ def prepare(
         experiment_id: The experiment.
         key: Name of the view, in the link.
         params: Columns.
-        metrics: Columns; the runs are sorted by the first, the best on top.
+        metrics: Columns; the runs are sorted by the first, the best on top. Those of validation
+            change from epoch to epoch and are curves in the charts, the others bars.
         search: A filter in MLflow's search syntax.
         count: Runs that the charts show.
         images: Keys of the image grid.
         group_by: A tag; table and bars show the mean of the runs that have the same value.
+        tags: More columns.
+        ascending: Whether the smallest is the best.
     """
     state: dict[str, Any] = {
         "searchFilter": search,
         "orderByKey": f"metrics.`{metrics[0]}`",
-        "orderByAsc": False,
+        "orderByAsc": ascending,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
         "selectedColumns": [f"metrics.`{name}`" for name in metrics]
-        + [f"params.`{name}`" for name in params],
+        + [f"params.`{name}`" for name in params]
+        + [f"tags.`{name}`" for name in tags],
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
@@ -107,6 +113,7 @@ def _charts(metrics: Sequence[str], images: Sequence[str], count: int) -> dict[s
     cards: list[dict[str, Any]] = [
         {"type": "BAR", "metricSectionId": "result", "metricKey": name, "displayName": name}
         for name in metrics
+        if not name.startswith("val/")
     ]
     cards += [
         {"type": "IMAGE", "metricSectionId": "images", "imageKeys": [f"images/{key}"]}
@@ -125,7 +132,8 @@ def _charts(metrics: Sequence[str], images: Sequence[str], count: int) -> dict[s
         "useGlobalXaxisKey": True,
         "useGlobalLineSmoothing": True,
     }
-    cards += [line | {"metricKey": name, "displayName": name} for name in CURVES]
+    curves = dict.fromkeys([*(name for name in metrics if name.startswith("val/")), *CURVES])
+    cards += [line | {"metricKey": name, "displayName": name} for name in curves]
     sections = [
         {"uuid": name, "name": name, "display": name in _OPEN, "isReordered": True}
         | {"deleted": False, "isGenerated": True}

@@ -77,8 +77,10 @@ def load(path: Path) -> dict[str, Any]:
                     raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
             file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:
+        except zipfile.BadZipFile as error:
             raise ValueError(f"{path} is not a checkpoint, or it is damaged: {error}") from error
+        except Exception as error:  # torch's own words advise to load it with pickle allowed
+            raise ValueError(f"{path} is not a checkpoint, or it is damaged") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a checkpoint: it holds a {type(content).__name__}")
     return content

@@ -65,6 +65,7 @@ def test_parallel_coordinates_draw_the_best_trials_last_and_thick(maximize):
     assert [line.get_linewidth() for line in lines[-4:]] == [1, 2.2, 2.2, 2.2]
     foot = np.array([line.get_ydata()[2] for line in lines])
     assert (foot < 0).sum() == 6  # without gamma
+    assert "not used" in texts(figure)
 
 
 def test_parallel_coordinates_of_trials_that_do_not_differ_say_so():
@@ -77,6 +78,16 @@ def test_a_contour_is_drawn_of_numbers_and_of_names(pair):
     axes = drawn(figures.contour(*pair, VALUES, "val/x")).axes[0]
     there = np.isfinite(pair[0].positions) & np.isfinite(pair[1].positions)
     assert any(len(one.get_offsets()) == there.sum() for one in axes.collections)
+
+
+def test_the_shade_of_a_contour_where_trials_meet_is_that_of_their_mean():
+    corners = [0.0, 0.0, 1.0, 1.0]
+    first, second = Dimension("a", [*corners, 0.0]), Dimension("b", [0.0, 1.0, 0.0, 1.0, 0.0])
+    for values in ([0.5, 0.6, 0.6, 0.6, 0.7], [0.7, 0.6, 0.6, 0.6, 0.5]):
+        axes = drawn(figures.contour(first, second, np.array(values), "val/x")).axes[0]
+        shades = axes.collections[0].get_array()
+        (flat,) = [i for i, path in enumerate(axes.collections[0].get_paths()) if len(path)]
+        assert abs(shades[flat] - 0.6) < 0.02
 
 
 def test_intermediate_values_end_with_a_cross_where_a_trial_was_pruned():

@@ -108,6 +108,7 @@ def test_the_run_of_a_study_has_what_came_out(finished, tmp_path):
     for figure in ("history", "slices", "parallel", "intermediate"):
         assert f"figures/study_{figure}.png" in names
     path = client.download_artifacts(parent.info.run_id, "trials.json", str(tmp_path))
+    assert "trials.json" in parent.data.tags["mlflow.loggedArtifacts"]  # the UI shows a table
     table = json.loads(Path(path).read_text())
     assert len(table["data"]) == 4
     winner = next(run for run in children if "winner_of_trial" in run.data.tags)
@@ -119,6 +120,9 @@ def test_the_run_of_a_study_has_what_came_out(finished, tmp_path):
         .tags[f"mlflow.sharedViewState.{told.view_key('s')}"]
     )
     assert parent.info.run_id in json.loads(state)["searchFilter"]
+    columns = json.loads(state)["selectedColumns"]
+    assert {"params.`loss`", "tags.`trial_state`"} < set(columns)
+    assert "params.`model`" not in columns  # the same in all trials
 
 
 def test_the_command_of_the_description_trains_what_won(finished):

@@ -135,9 +135,9 @@ def test_runs_that_cannot_be_promoted_are_told_apart(tiny_run, tmp_path, capsys)
     own = {"imbalance_study.version": "1"}
     cases = {
         "was not made by imbalance_study": ({}, "FINISHED"),
-        "did not finish: its status is FAILED": (own, "FAILED"),
+        "did not finish: its status is FAILED": ({}, "FAILED"),  # before it told its version
         "did not finish: its status is RUNNING": (own, "RUNNING"),
-        "has no model to promote": (own, "FINISHED"),
+        "has no model to promote": ({"study": "s"}, "FINISHED"),
     }
     for message, (tags, status) in cases.items():
         run = client.create_run(place, tags=tags)

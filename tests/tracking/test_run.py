@@ -14,7 +14,7 @@ import torch
 from mlflow import MlflowClient
 
 from imbalance_study.config import AXES, resolve
-from imbalance_study.tracking import run, view
+from imbalance_study.tracking import run, summary, view
 from imbalance_study.training import checkpoint
 
 TINY = {
@@ -200,3 +200,7 @@ def _statuses(store):
         for experiment in client.search_experiments()
         for record in client.search_runs([experiment.experiment_id])
     ]
+
+
+def test_the_columns_of_a_description_stand_apart_in_the_ui():
+    assert summary.row(["a|b", "1", ""]) == "| a\\|b | &emsp;1 | &emsp; |"

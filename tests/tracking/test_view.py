@@ -39,3 +39,17 @@ def test_runs_are_grouped_by_a_tag_when_asked_to(tmp_path):
     assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "configuration"}]
     assert {card["type"] for card in state["compareRunCharts"]} == {"BAR", "LINE"}
     assert {card["runsCountToCompare"] for card in state["compareRunCharts"]} == {20}
+
+
+def test_validation_is_a_curve_in_the_charts_and_the_order_can_be_ascending(tmp_path):
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.create_experiment("x", artifact_location=str(tmp_path))
+    names = ("selected_val/loss", "val/loss", "val/macro_f1")
+    view.prepare(client, experiment, key="y", metrics=names, tags=("trial_state",), ascending=True)
+    state = json.loads(client.get_experiment(experiment).tags["mlflow.sharedViewState.y"])
+    assert state["orderByAsc"]
+    assert "tags.`trial_state`" in state["selectedColumns"]
+    cards = [(card["type"], card.get("metricKey")) for card in state["compareRunCharts"]]
+    assert [name for kind, name in cards if kind == "BAR"] == ["selected_val/loss"]
+    curves = [name for kind, name in cards if kind == "LINE"]
+    assert sorted(curves) == sorted({"val/macro_f1", *view.CURVES})
