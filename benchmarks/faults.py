@@ -70,8 +70,11 @@ class Bench:
         return f"sqlite:///{self.folder / 'mlflow.db'}"
 
     def begin(self, *words: str, limit: int = 0) -> subprocess.Popen[str]:
-        def limited() -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        def as_from_a_terminal() -> None:
+            # What is started in the background inherits that Ctrl-C is ignored.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if limit:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
         return subprocess.Popen(
             [sys.executable, "-m", "imbalance_study", *words],
@@ -80,7 +83,7 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=limited if limit else None,
+            preexec_fn=as_from_a_terminal,
         )
 
     def run(self, *words: str) -> tuple[int, str]:
