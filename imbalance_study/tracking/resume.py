@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,8 +34,11 @@ def resume(
     tracking: str = "auto",
     cache_dir: str = "auto",
     show_progress: bool = True,
-) -> RunResult:
+) -> RunResult | None:
     """Go on with a run from its newest whole checkpoint, in the folder where it was started.
+
+    Of a run whose training is finished, and which died while MLflow was being told, the rest is
+    uploaded; there is no result then.
 
     Args:
         run_id: The run, or ``runs:/<id>``.
@@ -48,6 +52,10 @@ def resume(
             running, or the data, the versions or the machine are no longer those it began with.
     """
     run_id = run_id.removeprefix("runs:/").strip("/")
+    alone = tracking != "offline" and not distributed.assists()
+    if alone and (told := _tell_the_rest(run_id, tracking_uri, cache_dir)):
+        print(told, file=sys.stderr, flush=True)
+        return None
     left = _left(run_id, tracking_uri, cache_dir)
     resolved = _resolved(left, tracking, cache_dir)
     with contextlib.chdir(left.folder):
@@ -64,6 +72,25 @@ def resume(
             run_id=run_id,
             state=left.state,
         )
+
+
+def _tell_the_rest(run_id: str, tracking_uri: str, cache_dir: str) -> str:
+    """What was done for a run that is finished but for its upload; nothing for others."""
+    folder = place.folder_of(run_id, cache_dir)
+    if not (folder / place.JOURNAL).is_dir():
+        return ""
+    journal = Journal(folder)
+    only_untold = journal.ended == "FINISHED" and journal.pending(1) and journal.state["store"]
+    journal.close()
+    if not only_untold:
+        return ""
+    (outcome,) = sync.sync([run_id], tracking_uri=tracking_uri, cache_dir=cache_dir)
+    if not outcome.uploaded:
+        raise ValueError(f"the training of run {run_id} is finished, but it {outcome.line}")
+    shutil.rmtree(folder / place.CHECKPOINTS, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    return f"the training of run {run_id} was finished: {outcome.line}"
 
 
 def _left(run_id: str, tracking_uri: str, cache_dir: str) -> _Left:

@@ -1,6 +1,7 @@
 """Runs killed at any moment go on as the same run of MLflow."""
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,3 +206,29 @@ def test_without_a_checkpoint_there_is_one_line(store):
         resume("abc", tracking_uri=store)
     with pytest.raises(ValueError, match="letters, digits and hyphens"):
         resume("../x", tracking_uri=store)
+
+
+def test_of_a_finished_run_that_died_before_its_end_was_told_the_rest_is_uploaded(
+    store, tmp_path, capsys
+):
+    journals, left = tmp_path / "cache" / "runs", tmp_path / "left"
+    run.train(
+        resolve(TINY | {"tracking_uri": store}),
+        on_end=lambda result: shutil.copytree(journals, left),
+        show_progress=False,
+    )
+    shutil.copytree(left, journals, dirs_exist_ok=True)
+    (folder,) = journals.iterdir()
+    broken = journal.Journal(folder)
+    broken.end("FINISHED")
+    broken.close()
+    client = MlflowClient(store)
+    client.update_run(folder.name, status="RUNNING")
+    capsys.readouterr()
+    assert resume(folder.name) is None
+    assert "was finished" in capsys.readouterr().err
+    assert _record(store, folder.name).info.status == "FINISHED"
+    assert _steps(store, folder.name, "train/loss") == [1, 2, 3, 4]
+    assert not folder.exists()
+    with pytest.raises(ValueError, match="is FINISHED: there is nothing to resume"):
+        resume(folder.name, tracking_uri=store)
