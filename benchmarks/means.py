@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import statistics
 import sys
@@ -24,27 +25,27 @@ import ours
 import speed
 import store
 import tables
-import torch
 
-from imbalance_study.training import loop
-from imbalance_study.training.small_maps import small_maps
+from imbalance_study.training import allocation, convolutions, winograd
 
 Window = Callable[[], float]
 
 
-@contextlib.contextmanager
-def large_maps(model: Any, device: torch.device) -> Any:
-    """In the place of `small_maps`: every convolution as it is."""
-    yield
+# What stands in a place of the package while the means is off.
+OFF: dict[str, tuple[Any, str, Callable[..., Any]]] = {
+    "taps on padding": (convolutions, "is_centred", lambda layer: False),
+    "Winograd": (winograd, "pays", lambda layer, images: False),
+    "memory kept": (allocation, "keep", allocation.give_back),
+}
 
 
-def _window(steps: int, without: Any = None, **knobs: Any) -> Window:
+def _window(steps: int, off: str = "", **knobs: Any) -> Window:
     """A training of its own; each call returns the seconds of a step."""
     mine = ours.ready(**knobs)
 
     def window() -> float:
         found: list[float] = []
-        with mock.patch.object(loop, "small_maps", without or small_maps):
+        with mock.patch.object(*OFF[off]) if off else contextlib.nullcontext():
             ours.epochs(
                 mine, 2, steps, lambda result: found.append(result.metrics["time/epoch_seconds"])
             )
@@ -68,7 +69,7 @@ def measured(bench: speed.Bench, model: str, steps: int, wanted: list[str]) -> d
     compiling: list[float] = []
     ways: dict[str, tuple[Callable[[], Window], bool]] = {
         # True: the default has it, so that the other one is without.
-        "small maps": (lambda: _window(steps, large_maps, **knobs), True),
+        **{name: (functools.partial(_window, steps, name, **knobs), True) for name in OFF},
         "channels_last": (lambda: _window(steps, **knobs, memory_format="contiguous"), True),
         "bf16": (lambda: _window(steps, **knobs, precision="bf16"), False),
         "compile": (lambda: _compiled(steps, compiling, **knobs), False),
@@ -96,7 +97,7 @@ def main(words: list[str]) -> int:
     )
     parser.add_argument("--data_dir", default="", help="folder with cifar10/")
     parser.add_argument("--models", default="efficientnet_b0,mobilenet_v2,resnet18")
-    parser.add_argument("--means", default="small maps,channels_last,bf16,compile")
+    parser.add_argument("--means", default=",".join([*OFF, "channels_last", "bf16", "compile"]))
     parser.add_argument("--windows", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8, help="of each window")
     parser.add_argument("--out", type=Path, default=Path("means.json"))

@@ -14,10 +14,10 @@ import torch
 from imbalance_study import config, prepare, stages
 from imbalance_study.data.batches import Batches
 from imbalance_study.models.classifier import Classifier
+from imbalance_study.training import convolutions
 from imbalance_study.training.loop import Procedure, fit
 from imbalance_study.training.predict import autocast
 from imbalance_study.training.progress import Progress
-from imbalance_study.training.small_maps import small_maps
 
 
 class Ours(NamedTuple):
@@ -115,7 +115,7 @@ def bare(ours: Ours) -> Callable[[int], float]:
     def steps(count: int) -> float:
         synchronise(twin.where.device)
         begun = time.perf_counter()
-        with small_maps(twin.model, twin.where.device):
+        with convolutions.lean(twin.model, twin.where.device):
             for _ in range(count):
                 p.optimizer.zero_grad(set_to_none=True)
                 with autocast(inputs.device, p.precision):

@@ -22,8 +22,7 @@ from imbalance_study import atomic
 from imbalance_study.batch_size import Setting, trainer_of
 from imbalance_study.data.cache import default_cache_dir
 from imbalance_study.prepare import Machine
-from imbalance_study.training import distributed
-from imbalance_study.training.small_maps import small_maps
+from imbalance_study.training import convolutions, distributed
 
 # Updates of a training from which on trying costs less than it may save.
 WORTH = 200
@@ -146,7 +145,7 @@ def _measure(setting: Setting, ways: list[Machine]) -> dict[str, float]:
         tried = {}
         for way in ways:
             trainer = trainer_of(setting._replace(where=way), size)
-            stack.enter_context(small_maps(trainer.model, way.device))
+            stack.enter_context(convolutions.lean(trainer.model, way.device))
             try:
                 first = _update(trainer, size)
             except RuntimeError:  # bf16 lacks an operation; if it is fp32, the training will say so

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from imbalance_study.training.small_maps import SmallMapConv2d, small_maps
+from imbalance_study.training.convolutions import LeanConv2d, lean
 
 CPU = torch.device("cpu")
 
@@ -23,8 +23,8 @@ def test_maps_and_gradients_are_those_of_torchs_convolution(side, stride, groups
     for device in (torch.device("meta"), CPU):  # on any other device nothing changes
         layer.zero_grad()
         inputs = images.clone().requires_grad_()
-        with small_maps(layer, device):
-            assert (type(layer) is SmallMapConv2d) == (device is CPU)
+        with lean(layer, device):
+            assert (type(layer) is LeanConv2d) == (device is CPU)
             maps = layer(inputs)
         (maps * torch.arange(maps.numel()).reshape(maps.shape)).sum().backward()
         found.append([maps, inputs.grad, *(p.grad.clone() for p in layer.parameters())])
@@ -40,13 +40,13 @@ def test_other_paddings_are_left_as_they_are(options):
     layer = nn.Conv2d(4, 4, 3, **options)
     images = torch.randn(2, 4, 6, 6)
     wanted = layer(images)
-    with small_maps(layer, CPU):
+    with lean(layer, CPU):
         assert torch.equal(layer(images), wanted)
 
 
 def test_taps_on_padding_are_left_out_and_get_no_gradient():
     layer = nn.Conv2d(6, 6, 5, padding=2, groups=6)
-    with small_maps(layer, CPU):
+    with lean(layer, CPU):
         layer(torch.randn(2, 6, 1, 1)).sum().backward()
         with torch.profiler.profile(record_shapes=True) as seen:
             layer(torch.randn(2, 6, 1, 1))
@@ -61,7 +61,7 @@ def test_taps_on_padding_are_left_out_and_get_no_gradient():
 def test_a_model_is_afterwards_what_it_was_even_after_an_error():
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 1))
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(KeyError), small_maps(model, CPU):
+    with pytest.raises(KeyError), lean(model, CPU):
         raise KeyError
     assert [type(layer) for layer in model] == [nn.Conv2d, nn.ReLU, nn.Conv2d]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

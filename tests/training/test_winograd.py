@@ -1,0 +1,109 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from imbalance_study.training import winograd
+from imbalance_study.training.convolutions import lean
+
+CPU = torch.device("cpu")
+
+
+def layer_and_images(count=4, channels=(128, 128), side=16, dtype=torch.float32, **options):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(*channels, 3, **{"padding": 1} | options)
+    images = torch.randn(count, channels[0], side, side, dtype=dtype)
+    last = torch.channels_last
+    return layer.to(dtype, memory_format=last), images.to(memory_format=last)
+
+
+def maps_and_gradients(function, images, weight, bias):
+    leaves = [x.detach().clone().requires_grad_() for x in (images, weight, bias)]
+    maps = function(*leaves)
+    torch.manual_seed(1)
+    return [maps, *torch.autograd.grad(maps, leaves, torch.randn(maps.shape).to(maps.dtype))]
+
+
+def direct(images, weight, bias):
+    return F.conv2d(images, weight, bias, padding=1)
+
+
+@pytest.mark.parametrize("side", [(4, 4), (8, 4), (4, 12), (16, 16), (64, 36)])
+@pytest.mark.parametrize("channels", [(2, 3), (5, 1)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_maps_and_gradients_are_those_of_the_direct_sum(side, channels, count):
+    torch.manual_seed(0)
+    images = torch.randn(count, channels[0], *side, dtype=torch.float64)
+    weight = torch.randn(channels[1], channels[0], 3, 3, dtype=torch.float64)
+    bias = torch.randn(channels[1], dtype=torch.float64)
+    found = maps_and_gradients(winograd.convolve, images, weight, bias)
+    for got, wanted in zip(found, maps_and_gradients(direct, images, weight, bias), strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_the_tile_of_an_impulse_is_the_kernel_turned_round():
+    images = torch.zeros(1, 1, 8, 8)
+    images[0, 0, 3, 4] = 1  # rows 2 to 4: over the seam of two tiles
+    kernel = torch.arange(9.0).reshape(1, 1, 3, 3)
+    maps = winograd.convolve(images, kernel, None)
+    torch.testing.assert_close(maps[0, 0, 2:5, 3:6], kernel[0, 0].flip(0, 1))
+    assert maps.abs().sum() == pytest.approx(36, abs=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1, 1e3])
+def test_the_error_in_32_bits_stays_below_1e_5_of_the_largest_value(scale):
+    layer, images = layer_and_images(count=8)
+    parts = [scale * images, layer.weight.detach(), layer.bias.detach()]
+    found = maps_and_gradients(winograd.convolve, *parts)
+    exact = maps_and_gradients(direct, *(part.double() for part in parts))
+    for got, wanted in zip(found, exact, strict=True):
+        assert (got - wanted).abs().max() < 1e-5 * wanted.abs().max()
+
+
+def test_what_needs_no_gradient_gets_none():
+    layer, images = layer_and_images()
+    layer.weight.requires_grad_(False)
+    images.requires_grad_()
+    winograd.convolve(images, layer.weight, layer.bias).sum().backward()
+    assert layer.weight.grad is None
+    assert images.grad is not None
+    layer.weight.requires_grad_(True)
+    images = images.detach()
+    winograd.convolve(images, layer.weight, layer.bias).sum().backward()
+    assert layer.weight.grad is not None
+
+
+def test_wide_layers_take_this_way_while_they_are_lean():
+    layer, images = layer_and_images()
+    with torch.profiler.profile() as seen, lean(layer, CPU):
+        maps = layer(images)
+    assert "aten::bmm" in [event.key for event in seen.key_averages()]
+    assert maps.is_contiguous(memory_format=torch.channels_last)
+    assert not torch.equal(maps, layer(images))
+    torch.testing.assert_close(maps, layer(images), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"side": 14},
+        {"side": 8, "channels": (64, 128)},
+        {"count": 1, "side": 8},  # 4 tiles
+        {"stride": 2},
+        {"groups": 2},
+        {"padding": 2, "dilation": 2},
+        {"padding_mode": "reflect"},
+        {"dtype": torch.bfloat16},
+    ],
+)
+def test_other_layers_and_sizes_are_left_to_torch(options):
+    layer, images = layer_and_images(**options)
+    assert not winograd.pays(layer, images)
+
+
+def test_it_keeps_to_channels_last_and_away_from_autocast():
+    layer, images = layer_and_images()
+    assert winograd.pays(layer, images)
+    assert not winograd.pays(layer, images.contiguous())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not winograd.pays(layer, images)
