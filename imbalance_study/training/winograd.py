@@ -8,6 +8,10 @@ more of a processor than matrix products, while its libraries multiply every tap
 from __future__ import annotations
 
 import functools
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -59,11 +63,10 @@ def pays(layer: nn.Conv2d, images: Tensor) -> bool:
     ):
         return False
     count, _, height, width = images.shape
-    channels = min(layer.in_channels, layer.out_channels)
     return (
         height % 4 == width % 4 == 0
-        and channels >= (64 if min(height, width) >= 16 else 128)
-        and count * height * width // 16 >= 64
+        and min(layer.in_channels, layer.out_channels) >= 128
+        and count * height * width // 16 >= 64 * torch.get_num_threads()
         and images.dtype == layer.weight.dtype
         and images.dtype in (torch.float32, torch.float64)
         and images.device.type == "cpu"
@@ -90,12 +93,8 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(images, weight)
         pixels = images.permute(0, 2, 3, 1)
-        taps = _transformed_taps(weight).transpose(1, 2)
         maps = pixels.new_empty(*pixels.shape[:3], len(weight))
-        for part, result in _parts(pixels, maps):
-            products = torch.bmm(_transformed_tiles(part), taps)
-            tiles = _matrix(_OF_PRODUCTS, products.dtype) @ products.view(36, -1)
-            _cut(result).copy_(tiles.view(_cut(result).shape))
+        _spread(functools.partial(_forwards, _transformed_taps(weight)), pixels, maps)
         return maps.permute(0, 3, 1, 2)
 
     @staticmethod
@@ -103,23 +102,85 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         images, weight = ctx.saved_tensors
         of_images, of_weight = ctx.needs_input_grad
-        pixels, gradient = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
-        taps = _transformed_taps(weight)
-        of_taps = torch.zeros_like(taps)
-        of_pixels = torch.empty_like(pixels) if of_images else pixels
-        to_products = _matrix(_OF_PRODUCTS, pixels.dtype).T
-        for part, result, into in _parts(pixels, gradient, of_pixels):
-            products = (to_products @ _cut(result).reshape(16, -1)).view(36, -1, len(weight))
-            if of_weight:
-                of_taps.baddbmm_(products.transpose(1, 2), _transformed_tiles(part))
-            if of_images:
-                tiles = _matrix(_OF_PIXELS, part.dtype).T @ torch.bmm(products, taps).view(36, -1)
-                _add_up(tiles, into)
-        found = None
+        pixels = images.permute(0, 2, 3, 1)
+        of_pixels = torch.empty_like(pixels)
+        task = functools.partial(_backwards, _transformed_taps(weight), of_images, of_weight)
+        found = _spread(task, pixels, gradient.permute(0, 2, 3, 1), of_pixels)
+        of_taps = None
         if of_weight:
-            found = _matrix(_OF_TAPS, taps.dtype).T @ of_taps.view(36, -1)
-            found = found.view(3, 3, *weight.shape[:2]).permute(2, 3, 0, 1)
-        return (of_pixels.permute(0, 3, 1, 2) if of_images else None), found
+            of_taps = _matrix(_OF_TAPS, weight.dtype).T @ sum(found).view(36, -1)
+            of_taps = of_taps.view(3, 3, *weight.shape[:2]).permute(2, 3, 0, 1)
+        return (of_pixels.permute(0, 3, 1, 2) if of_images else None), of_taps
+
+
+def _forwards(taps: Tensor, pixels: Tensor, maps: Tensor) -> None:
+    """Fill the maps of some images, by transformed taps (36, out, in)."""
+    for part, result in _parts(pixels, maps):
+        products = torch.bmm(_transformed_tiles(part), taps.transpose(1, 2))
+        tiles = _matrix(_OF_PRODUCTS, products.dtype) @ products.view(36, -1)
+        _cut(result).copy_(tiles.view(_cut(result).shape))
+
+
+def _backwards(
+    taps: Tensor,
+    of_images: bool,
+    of_weight: bool,
+    pixels: Tensor,
+    gradient: Tensor,
+    of_pixels: Tensor,
+) -> Tensor:
+    """Fill the gradient of some images; returns that of the transformed taps."""
+    of_taps = torch.zeros_like(taps) if of_weight else taps
+    to_products = _matrix(_OF_PRODUCTS, pixels.dtype).T
+    for part, result, into in _parts(pixels, gradient, of_pixels):
+        products = (to_products @ _cut(result).reshape(16, -1)).view(36, -1, taps.shape[1])
+        if of_weight:
+            of_taps.baddbmm_(products.transpose(1, 2), _transformed_tiles(part))
+        if of_images:
+            tiles = _matrix(_OF_PIXELS, part.dtype).T @ torch.bmm(products, taps).view(36, -1)
+            _add_up(tiles, into)
+    return of_taps
+
+
+def _spread(task: Callable[..., Any], *batches: Tensor) -> list[Any]:
+    """A share of the images for each thread, which computes it alone, from end to end.
+
+    Operations this small wait longer for the other threads than they compute.
+    """
+    count, height, width, _ = batches[0].shape
+    threads = min(torch.get_num_threads(), count)
+    if threads == 1 or count * height * width // 16 < threads * _TILES:
+        return [task(*batches)]
+    inference = torch.is_inference_mode_enabled()
+
+    def alone(shares: tuple[Tensor, ...]) -> Any:
+        with torch.inference_mode(inference), torch.no_grad():
+            return task(*shares)
+
+    shares = zip(*(batch.tensor_split(threads) for batch in batches), strict=True)
+    return list(_pool(threads).map(alone, shares))
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads whose operations keep to one core."""
+    barrier = threading.Barrier(threads + 1)
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        barrier.wait()
+
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, "winograd", begin)
+    for _ in range(threads):
+        pool.submit(int)
+    barrier.wait()
+    torch.set_num_threads(before)  # which holds for threads that are yet to come
+    return pool
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 @functools.cache

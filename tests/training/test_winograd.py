@@ -1,3 +1,6 @@
+import os
+import threading
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,6 +18,14 @@ def layer_and_images(count=4, channels=(128, 128), side=16, dtype=torch.float32,
     images = torch.randn(count, channels[0], side, side, dtype=dtype)
     last = torch.channels_last
     return layer.to(dtype, memory_format=last), images.to(memory_format=last)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 def maps_and_gradients(function, images, weight, bias):
@@ -73,7 +84,9 @@ def test_what_needs_no_gradient_gets_none():
     assert layer.weight.grad is not None
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_wide_layers_take_this_way_while_they_are_lean():
+    torch.set_num_threads(1)
     layer, images = layer_and_images()
     with torch.profiler.profile() as seen, lean(layer, CPU):
         maps = layer(images)
@@ -87,7 +100,7 @@ def test_wide_layers_take_this_way_while_they_are_lean():
     "options",
     [
         {"side": 14},
-        {"side": 8, "channels": (64, 128)},
+        {"channels": (64, 128)},
         {"count": 1, "side": 8},  # 4 tiles
         {"stride": 2},
         {"groups": 2},
@@ -101,9 +114,68 @@ def test_other_layers_and_sizes_are_left_to_torch(options):
     assert not winograd.pays(layer, images)
 
 
+def test_one_image_is_not_shared(two_threads):
+    layer, images = layer_and_images(count=1, side=64, channels=(4, 4))
+    maps = winograd.convolve(images, layer.weight, None)
+    wanted = direct(images, layer.weight, None)
+    torch.testing.assert_close(maps, wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_it_keeps_to_channels_last_and_away_from_autocast():
-    layer, images = layer_and_images()
+    layer, images = layer_and_images(count=8)
     assert winograd.pays(layer, images)
     assert not winograd.pays(layer, images.contiguous())
     with torch.autocast("cpu", torch.bfloat16):
         assert not winograd.pays(layer, images)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(("count", "side"), [(33, 16), (2, 64), (3, 48)])
+def test_threads_share_the_images_and_agree_with_themselves_and_one(monkeypatch, count, side):
+    threads = set()
+    forwards = winograd._forwards
+
+    def seen(*given):
+        threads.add(threading.current_thread().name)
+        return forwards(*given)
+
+    monkeypatch.setattr(winograd, "_forwards", seen)
+    layer, images = layer_and_images(count=count, side=side, channels=(8, 8), dtype=torch.float64)
+    parts = [images, layer.weight.detach(), layer.bias.detach()]
+    shared = maps_and_gradients(winograd.convolve, *parts)
+    shares = len(threads)
+    again = maps_and_gradients(winograd.convolve, *parts)
+    assert shares == 2
+    torch.set_num_threads(1)
+    for a, b, c in zip(shared, again, maps_and_gradients(winograd.convolve, *parts), strict=True):
+        assert torch.equal(a, b)
+        torch.testing.assert_close(a, c)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_threads_leave_the_number_of_threads_and_work_while_nothing_is_recorded():
+    layer, images = layer_and_images(count=32, channels=(8, 8))
+    for mode in (torch.inference_mode, torch.no_grad):
+        with mode():
+            maps = winograd.convolve(images, layer.weight, layer.bias)
+        assert not maps.requires_grad
+        torch.testing.assert_close(maps, direct(images, layer.weight, layer.bias).detach())
+    assert torch.get_num_threads() == 2
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert found == [2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.usefixtures("two_threads")
+def test_a_forked_process_makes_threads_of_its_own():
+    layer, images = layer_and_images(count=32, channels=(8, 8))
+    winograd.convolve(images, layer.weight, None)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(winograd._pool.cache_info().currsize)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert winograd._pool.cache_info().currsize > 0
