@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,6 @@ import torch
 
 from imbalance_study import experiment, prepare
 from imbalance_study.data.batches import Batches
-from imbalance_study.training import allocation
 from imbalance_study.training.predict import predict
 
 BATCH = 128
@@ -99,10 +100,10 @@ def _naive(mine: ours.Ours, **options: Any) -> naive.Naive:
 
 def over_naive(bench: Bench, model: str) -> list[float]:
     """P1, P2: images per second of our loop over the naive one's."""
-    mine = ours.ready(**bench.cifar(model=model))
-    other = _naive(mine)
-    steps = bench.steps_of(6 if model == "resnet18" else 30)
-    found = ours.windows(mine, bench.windows, steps, _after_a_rest(other))
+    knobs = bench.cifar(model=model)
+    steps = bench.steps_of(6 if model == "resnet18" else 20)
+    with apart(_naive_of, knobs) as other:
+        found = ours.windows(ours.ready(**knobs), bench.windows, steps, other)
     bench.notes.append(
         f"{model} at 32 px: {statistics.median(found.ours):.0f} images/s, the naive loop "
         f"{statistics.median(found.others):.0f}"
@@ -110,40 +111,73 @@ def over_naive(bench: Bench, model: str) -> list[float]:
     return found.each
 
 
-def _after_a_rest(other: naive.Naive) -> Any:
-    def window(steps: int) -> float:
-        allocation.give_back()  # it takes turns with ours in one process
-        seconds = other.window(steps)
-        other.settle()
-        allocation.keep()
-        return seconds
+def _naive_of(knobs: dict[str, Any]) -> naive.Naive:
+    return _naive(ours.ready(**knobs))
 
-    return window
+
+@contextlib.contextmanager
+def apart(make: Callable[..., naive.Naive], *given: Any) -> Iterator[Callable[[int], float]]:
+    """A naive loop in a process of its own, which keeps its memory as any script does.
+
+    Yields:
+        Trains that many batches there, and returns the seconds; its workers then fill their queue,
+        so that they rest while others are measured.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, make, given))
+    process.start()
+    there.close()
+
+    def window(steps: int) -> float:
+        here.send(steps)
+        return float(here.recv())
+
+    try:
+        yield window
+    finally:
+        here.close()
+        process.join()
+
+
+def _serve(pipe: Any, make: Callable[..., naive.Naive], given: tuple[Any, ...]) -> None:
+    other = make(*given)
+    with contextlib.suppress(EOFError):
+        while True:
+            seconds = other.window(pipe.recv())
+            other.settle()
+            pipe.send(seconds)
 
 
 def flowers_over_naive(bench: Bench) -> list[float]:
     """P3: the naive loop opens and resizes the files anew in every epoch."""
     batch = BATCH if bench.device == "cuda" else 16
-    mine = ours.ready(
-        dataset="flowers", data_dir=bench.flowers(), model="efficientnet_b0", image_size=224,
-        augment="crop+flip", batch_size=batch,
-    )  # fmt: skip
-    twin = prepare.build_model(mine.config, mine.data, mine.where._replace(channels_last=False))
-    rows = mine.data.train_rows
-    root = Path(bench.flowers(), "flowers")
-    files = [str(root / mine.data.image_set.files[row]) for row in rows]
-    if not Path(files[0]).exists():
-        files = [str(Path(bench.flowers()) / mine.data.image_set.files[row]) for row in rows]
-    look = naive.transform(224, mine.data.mean.tolist(), mine.data.std.tolist(), resize=True)
-    data = naive.Photographs(files, mine.data.train_labels[rows], look)
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=0.002)
-    other = naive.Naive(twin, optimizer, data, batch, mine.where.device)
-    found = ours.windows(mine, bench.windows, bench.steps_of(6, 24), _after_a_rest(other))
+    knobs = {
+        "dataset": "flowers", "data_dir": bench.flowers(), "model": "efficientnet_b0",
+        "image_size": 224, "augment": "crop+flip", "batch_size": batch,
+    }  # fmt: skip
+    with apart(_naive_of_files, knobs) as other:
+        mine = ours.ready(**knobs)
+        found = ours.windows(mine, bench.windows, bench.steps_of(6, 24), other)
     bench.notes.append(
         f"P3: batches of {batch}, {statistics.median(found.ours):.1f} images/s, the naive loop "
         f"{statistics.median(found.others):.1f}"
     )
     return found.each
+
+
+def _naive_of_files(knobs: dict[str, Any]) -> naive.Naive:
+    mine = ours.ready(**knobs)
+    twin = prepare.build_model(mine.config, mine.data, mine.where._replace(channels_last=False))
+    rows = mine.data.train_rows
+    root = Path(knobs["data_dir"], "flowers")
+    files = [str(root / mine.data.image_set.files[row]) for row in rows]
+    if not Path(files[0]).exists():
+        files = [str(Path(knobs["data_dir"]) / mine.data.image_set.files[row]) for row in rows]
+    look = naive.transform(224, mine.data.mean.tolist(), mine.data.std.tolist(), resize=True)
+    data = naive.Photographs(files, mine.data.train_labels[rows], look)
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=0.002)
+    return naive.Naive(twin, optimizer, data, mine.procedure.batch_size, mine.where.device)
 
 
 def over_bare(bench: Bench) -> list[float]:
