@@ -183,7 +183,7 @@ def _naive_of_files(knobs: dict[str, Any]) -> naive.Naive:
 def over_bare(bench: Bench) -> list[float]:
     """P4: our loop over the model step alone."""
     mine = ours.ready(**bench.cifar(model="efficientnet_b0"))
-    found = ours.windows(mine, 2 * bench.windows, bench.steps_of(20), ours.bare(mine))
+    found = ours.windows(mine, 4 * bench.windows, bench.steps_of(10), ours.bare(mine))
     return found.each
 
 
