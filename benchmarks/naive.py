@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,11 +69,13 @@ class Naive:
         batch_size: int,
         device: torch.device,
         order: Sequence[int] | None = None,
+        schedule: Callable[[int], float] | None = None,
     ) -> None:
         self.model = model.to(device).to(memory_format=torch.contiguous_format)
         self.optimizer = optimizer
         self.device = device
         self.losses: list[float] = []
+        self.schedule = schedule  # of the number of updates that are done
         self.loader = DataLoader(
             data,
             batch_size,
@@ -101,6 +103,9 @@ class Naive:
         for _ in range(batches):
             images, targets = next(self._batches)
             images, targets = images.to(self.device), targets.to(self.device)
+            if self.schedule is not None:
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.schedule(len(self.losses))
             self.optimizer.zero_grad()
             logits = self.model(images)
             loss = nn.functional.cross_entropy(logits, targets)

@@ -48,6 +48,30 @@ def test_another_order_of_images_is_seen_in_the_losses(tmp_path, monkeypatch):
     assert speed.first_losses(bench(tmp_path), updates=5)[0] > 1e-3
 
 
+@pytest.mark.slow
+def test_the_naive_loop_trains_in_a_process_of_its_own_which_ends_with_it(tmp_path):
+    knobs = bench(tmp_path).cifar(model="resnet20")
+    with speed.apart(speed._naive_of, knobs) as window:
+        (process,) = speed.multiprocessing.active_children()
+        assert window(1) > 0
+        assert window(1) > 0
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([-5.0, 1.0, -2.0], "within two standard errors"),
+        ([-5.0, -5.1, -4.9], run.BELOW),
+        ([-0.5, -0.6, -0.4], "floor reached"),
+    ],
+)
+def test_a_difference_of_seeds_counts_beyond_two_standard_errors(tmp_path, values, verdict):
+    target = run.Target(-1.0)
+    figure = run.Figure("P", "points", target, target, lambda bench: values, seeds=True)
+    assert run.measured(figure, bench(tmp_path))["verdict"] == verdict
+
+
 def test_windows_take_turns_and_the_first_is_left_out(tmp_path):
     knobs = bench(tmp_path).cifar(model="resnet20", batch_size=16)
     found = ours.windows(ours.ready(**knobs), 2, 1, lambda steps: 0.5)
