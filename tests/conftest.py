@@ -9,6 +9,7 @@ import os
 import pwd
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -18,6 +19,10 @@ from typing import NamedTuple
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What is started in the background inherits that Ctrl-C is ignored; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
