@@ -25,6 +25,7 @@ import ours
 import speed
 import store
 import tables
+from torch import nn
 
 from imbalance_study.training import allocation, convolutions, winograd
 
@@ -33,7 +34,7 @@ Window = Callable[[], float]
 
 # What stands in a place of the package while the means is off.
 OFF: dict[str, tuple[Any, str, Callable[..., Any]]] = {
-    "taps on padding": (convolutions, "is_centred", lambda layer: False),
+    "taps on padding": (convolutions, "without_padding", nn.Conv2d.forward),
     "Winograd": (winograd, "pays", lambda layer, images: False),
     "memory kept": (allocation, "keep", allocation.give_back),
 }

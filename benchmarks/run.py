@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import against_naive
 import speed
 import store
 import tables
@@ -53,7 +54,7 @@ def _most(floor: float, aim: float | None = None) -> Target:
 
 
 def _p1(model: str) -> Callable[[speed.Bench], list[float]]:
-    return lambda bench: speed.over_naive(bench, model)
+    return lambda bench: against_naive.over_naive(bench, model)
 
 
 FIGURES = (
@@ -64,7 +65,7 @@ FIGURES = (
     Figure("P2b", "over the naive loop, resnet18 at 32 px", Target(1.3, 1.6),
            Target(3.0, 5.0), _p1("resnet18"), quick=True),
     Figure("P3", "over the naive loop, efficientnet_b0 on flowers at 224 px, second epoch on",
-           Target(1.1), Target(6.0, 10.0), speed.flowers_over_naive),
+           Target(1.1), Target(6.0, 10.0), against_naive.flowers_over_naive),
     Figure("P4", "the whole loop over the bare model step, efficientnet_b0", Target(0.97),
            Target(0.95, 0.98), speed.over_bare, quick=True),
     Figure("P5", "wall time with tracking over without, mobilenet_v2", _most(1.02), _most(1.02),
@@ -76,15 +77,15 @@ FIGURES = (
     Figure("P7b", "images/s streamed from the memory map over resident", Target(0.9),
            Target(0.85), speed.streamed),
     Figure("P8", "peak memory beyond imports and data, GB; on a GPU: over the naive loop's",
-           _most(1.2), _most(0.7), speed.memory),
+           _most(1.2), _most(0.7), against_naive.memory),
     Figure("P9", "share of a step that sampler, gathering and augmentation take", _most(0.02),
            _most(0.03), speed.share_of_feeding, quick=True),
     Figure("P10", "three trainings at once on one GPU, images/s in all over one", None, Target(1.8),
            speed.three_at_once),
     Figure("P11a", "accuracy beyond the naive loop's, points, 3 seeds (a negative one is worse)",
-           Target(-1.0), Target(-1.0), speed.parity, seeds=True),
+           Target(-1.0), Target(-1.0), against_naive.parity, seeds=True),
     Figure("P11b", "largest difference of the first 50 losses to the naive loop's", _most(1e-4),
-           _most(1e-4), speed.first_losses),
+           _most(1e-4), against_naive.first_losses),
 )  # fmt: skip
 
 

@@ -25,6 +25,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def _threads(request):
+    """As many threads of torch as the mark ``threads`` asks for, while its test lasts."""
+    mark = request.node.get_closest_marker("threads")
+    if mark is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(*mark.args)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def small_files_only():
     """A context in which no file can grow beyond so many bytes, as on a disk that fills up.

@@ -9,6 +9,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import against_naive  # noqa: E402
 import ours  # noqa: E402
 import run  # noqa: E402
 import speed  # noqa: E402
@@ -35,26 +36,26 @@ def test_rows_are_measured_on_noise_and_written(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_our_loop_and_the_naive_one_lose_alike_on_the_same_images(tmp_path):
-    assert speed.first_losses(bench(tmp_path), updates=5)[0] < 1e-4
+    assert against_naive.first_losses(bench(tmp_path), updates=5)[0] < 1e-4
 
 
 @pytest.mark.slow
 def test_another_order_of_images_is_seen_in_the_losses(tmp_path, monkeypatch):
-    class Backwards(speed.naive.Naive):
+    class Backwards(against_naive.naive.Naive):
         def __init__(self, *arguments, order, **options):
             super().__init__(*arguments, order=order[::-1], **options)
 
-    monkeypatch.setattr(speed.naive, "Naive", Backwards)
-    assert speed.first_losses(bench(tmp_path), updates=5)[0] > 1e-3
+    monkeypatch.setattr(against_naive.naive, "Naive", Backwards)
+    assert against_naive.first_losses(bench(tmp_path), updates=5)[0] > 1e-3
 
 
 @pytest.mark.slow
 def test_the_naive_loop_trains_in_a_process_of_its_own_which_ends_with_it(tmp_path):
     knobs = bench(tmp_path).cifar(model="resnet20")
-    others = {process.pid for process in speed.multiprocessing.active_children()}
-    with speed.apart(speed._naive_of, knobs) as window:
+    others = {process.pid for process in against_naive.multiprocessing.active_children()}
+    with against_naive.apart(against_naive._naive_of, knobs) as window:
         (process,) = (
-            one for one in speed.multiprocessing.active_children() if one.pid not in others
+            one for one in against_naive.multiprocessing.active_children() if one.pid not in others
         )
         assert window(1) > 0
         assert window(1) > 0

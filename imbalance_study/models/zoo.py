@@ -253,7 +253,7 @@ def _smallest_size(model: Classifier, too_small: int) -> int:
 def _takes_size(model: Classifier, image_size: int) -> bool:
     try:
         return _feature_shape(model, image_size) == (2, model.num_features)
-    except Exception:
+    except Exception:  # only asked after one that `_check_size` will tell of
         return False
 
 

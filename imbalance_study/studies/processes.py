@@ -82,7 +82,7 @@ class Heartbeat:
         while not self._stop.wait(self._seconds):
             try:
                 self._beat()
-            except Exception:
+            except Exception:  # that of any storage; it is silent for so long, which others see
                 continue
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,9 +86,7 @@ def _tell_the_rest(run_id: str, tracking_uri: str, cache_dir: str) -> str:
     (outcome,) = sync.sync([run_id], tracking_uri=tracking_uri, cache_dir=cache_dir)
     if not outcome.uploaded:
         raise ValueError(f"the training of run {run_id} is finished, but it {outcome.line}")
-    shutil.rmtree(folder / place.CHECKPOINTS, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
+    checkpoint.discard(folder / place.CHECKPOINTS)
     return f"the training of run {run_id} was finished: {outcome.line}"
 
 

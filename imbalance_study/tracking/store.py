@@ -219,6 +219,10 @@ def patiently(call: Callable[[], T]) -> T:
     raise AssertionError
 
 
+# What a call raises when the store does not answer.
+_UNREACHED = (MlflowException, requests.RequestException, OSError)
+
+
 def when_back(call: Callable[[], T], patience: float = PATIENCE) -> T:
     """Call; where the store does not answer, say so, wait until it does, and call again.
 
@@ -234,7 +238,7 @@ def when_back(call: Callable[[], T], patience: float = PATIENCE) -> T:
     while True:
         try:
             return call()
-        except (MlflowException, requests.RequestException, OSError):
+        except _UNREACHED:
             away = not _answers()
             if answered and not away:
                 raise
@@ -261,7 +265,7 @@ def _wait(patience: float) -> None:
 def _answers() -> bool:
     try:
         mlflow.MlflowClient().search_experiments(max_results=1)
-    except Exception:
+    except _UNREACHED:
         return False
     return True
 

@@ -171,10 +171,8 @@ class Keeper:
             then()
 
     def discard(self) -> None:
-        """Remove all of them, once the run has ended well, and the folder of the run if empty."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            self.folder.parent.rmdir()
+        """Remove all of them, once the run has ended well."""
+        discard(self.folder)
 
     def _write(self, epoch: int, content: Mapping[str, Any]) -> None:
         begun = time.perf_counter()
@@ -185,6 +183,13 @@ class Keeper:
         except OSError as error:
             self._error = error
         self._seconds = time.perf_counter() - begun
+
+
+def discard(folder: Path) -> None:
+    """Remove the checkpoints of a run, and the folder of the run if nothing else is in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
 
 
 def newest(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:

@@ -22,15 +22,15 @@ class LeanConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps (N, in, H, W) to maps (N, out, H', W')."""
+        if input.dim() != 4 or not _is_centred(self):
+            return super().forward(input)
         if winograd.pays(self, input):
             return winograd.convolve(input, self.weight, self.bias)
-        if input.dim() == 4 and is_centred(self):
-            return _without_padding(self, input)
-        return super().forward(input)
+        return without_padding(self, input)
 
 
-def _without_padding(layer: nn.Conv2d, images: Tensor) -> Tensor:
-    """Leave out products with padding, and compute maps of 1x1 as a Linear does.
+def without_padding(layer: nn.Conv2d, images: Tensor) -> Tensor:
+    """Leave out products with padding (half a kernel), and compute maps of 1x1 as a Linear does.
 
     On a map of H pixels a tap further than H - 1 from the centre never meets one.
     """
@@ -46,7 +46,7 @@ def _without_padding(layer: nn.Conv2d, images: Tensor) -> Tensor:
     return F.conv2d(images, weight, layer.bias, layer.stride, reach, 1, layer.groups)
 
 
-def is_centred(layer: nn.Conv2d) -> bool:
+def _is_centred(layer: nn.Conv2d) -> bool:
     """Whether the padding is half of an odd kernel, of zeros, on all sides."""
     return (
         layer.padding_mode == "zeros"

@@ -49,22 +49,19 @@ _OF_PRODUCTS = (
 def pays(layer: nn.Conv2d, images: Tensor) -> bool:
     """Whether a convolution can be computed in this way, and was seen to be faster so.
 
-    3x3, stride 1, padding 1, on maps whose sides are multiples of 4, in channels_last and 32 bits
-    (or 64), with enough channels and tiles for matrix products to be worth what goes around them.
+    3x3, stride 1, on maps whose sides are multiples of 4, in channels_last and 32 bits (or 64),
+    with enough channels and tiles for matrix products to be worth what goes around them.
+
+    Args:
+        layer: Pads with zeros, by half its kernel on all sides.
+        images: (N, in, H, W).
     """
-    if (
-        layer.kernel_size != (3, 3)
-        or layer.stride != (1, 1)
-        or layer.padding != (1, 1)
-        or layer.dilation != (1, 1)
-        or layer.groups != 1
-        or layer.padding_mode != "zeros"
-        or images.dim() != 4
-    ):
-        return False
     count, _, height, width = images.shape
     return (
-        height % 4 == width % 4 == 0
+        layer.kernel_size == (3, 3)
+        and layer.stride == (1, 1)
+        and layer.groups == 1
+        and height % 4 == width % 4 == 0
         and min(layer.in_channels, layer.out_channels) >= 128
         and count * height * width // 16 >= 64 * torch.get_num_threads()
         and images.dtype == layer.weight.dtype

@@ -197,16 +197,7 @@ def test_compose_of_nothing_is_the_identity():
     assert torch.equal(compose([])(images, generator()), images)
 
 
-@pytest.fixture
-def single_thread():
-    """A second thread that another program holds up would be measured too."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.mark.usefixtures("single_thread")
+@pytest.mark.threads(1)  # another program may hold up a second one
 def test_crop_and_flip_of_a_batch_take_less_than_three_milliseconds():
     images, shared = noise(128), generator()
     both = compose([augment.crop, augment.flip])

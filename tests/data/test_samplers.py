@@ -195,16 +195,7 @@ def test_without_any_known_error_the_epoch_is_class_balanced(errors):
     assert p_value(driven, [300, 100, 50], np.full(3, 1 / 3)) > 1e-3
 
 
-@pytest.fixture
-def single_thread():
-    """A second thread that another program holds up would be measured too."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.mark.usefixtures("single_thread")
+@pytest.mark.threads(1)  # another program may hold up a second one
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_an_index_costs_less_than_a_microsecond(name):
     for targets, class_errors in (
