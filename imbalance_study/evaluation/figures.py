@@ -85,6 +85,7 @@ def augmented_samples(images: NDArray[np.uint8], class_names: Sequence[str]) -> 
     figure = style.new_figure(
         blocks * (columns * cell + labels), 1.05 * per_block * cell * height / wide + 0.35
     )
+    figure.set_layout_engine("compressed")  # else pictures push the labels out of the figure
     gap = max(1, wide // 16)
     columns_at = np.arange(columns) * (wide + gap) + wide / 2
     for block, axes in enumerate(figure.subplots(1, blocks, squeeze=False)[0]):

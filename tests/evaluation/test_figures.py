@@ -1,6 +1,7 @@
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from imbalance_study.evaluation import figures
 from imbalance_study.evaluation import figures_style as style
@@ -163,3 +164,23 @@ def test_a_mosaic_lays_images_in_rows_with_white_between():
     images = np.arange(6, dtype=np.uint8).reshape(2, 3, 1, 1, 1).repeat(3, axis=4)
     canvas = style.mosaic(images, 1)[:, :, 0]
     np.testing.assert_array_equal(canvas, [[0, 255, 1, 255, 2], [255] * 5, [3, 255, 4, 255, 5]])
+
+
+def test_the_labels_of_augmented_samples_lie_inside_the_figure_that_is_saved():
+    names = [
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ]
+    figure = figures.augmented_samples(np.zeros((10, 8, 32, 32, 3), np.uint8), names)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # once, as saving does
+    labels = figure.axes[0].get_yticklabels()
+    assert min(one.get_window_extent(canvas.get_renderer()).x0 for one in labels) >= 0
