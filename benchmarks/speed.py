@@ -8,15 +8,16 @@ import os
 import statistics
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ours
 import torch
+import turns
 
-from imbalance_study import experiment
+from imbalance_study import config, experiment
 from imbalance_study.data.batches import Batches
 
 BATCH = 128
@@ -74,7 +75,7 @@ def _write_noise(folder: Path) -> None:
     generator = np.random.default_rng(0)
     for label in range(10):
         (folder / f"class{label}").mkdir(parents=True)
-        for index in range(60):
+        for index in range(150):
             pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"class{label}" / f"{index}.png")
 
@@ -82,7 +83,7 @@ def _write_noise(folder: Path) -> None:
 def over_bare(bench: Bench) -> list[float]:
     """P4: our loop over the model step alone."""
     mine = ours.ready(**bench.cifar(model="efficientnet_b0"))
-    found = ours.windows(mine, 4 * bench.windows, bench.steps_of(10), ours.bare(mine))
+    found = ours.windows(mine, 12 * bench.windows, bench.steps_of(5), ours.bare(mine))
     return found.each
 
 
@@ -94,31 +95,33 @@ def share_of_feeding(bench: Bench) -> list[float]:
 
 
 def tracking(bench: Bench) -> list[float]:
-    """P5: from the first step to the end of the last epoch, tracked and not, in turns."""
-    from imbalance_study import config
-    from imbalance_study.tracking import run
-
-    steps = bench.steps_of(40, 100)
+    """P5: from the first step to the end of the last epoch, tracked over not, in turns."""
+    epochs, slice_seconds = (3, 1.0) if bench.device == "cpu" else (10, 0.5)
     knobs = bench.cifar(
-        model="mobilenet_v2", imbalance="exponential:ratio=100", analyses="none", epochs=5,
-        steps_per_epoch=steps, tracking_uri=f"sqlite:///{bench.folder / 'tracked.db'}",
+        model="mobilenet_v2", imbalance="exponential:ratio=100", analyses="none", epochs=epochs,
+        steps_per_epoch=bench.steps, tracking_uri=f"sqlite:///{bench.folder / 'tracked.db'}",
         device=bench.device,
     )  # fmt: skip
     resolved = config.resolve(knobs)
+    both = ((resolved, bench.folder, True), (resolved, bench.folder, False))
+    return [turns.ratio(_train, *both, slice_seconds) for _ in range(bench.windows)]
 
-    def timed(train: Any) -> float:
-        times = []
-        train(lambda result: times.append(time.perf_counter()))
-        return times[-1] - times[0]
 
-    def tracked(hook: Any) -> None:
-        run.train(resolved, on_epoch=hook, show_progress=False)
+def _train(
+    hook: Callable[[bool], None], resolved: config.Resolved, folder: Path, tracked: bool
+) -> None:
+    def on_epoch(result: Any) -> None:
+        if result.epoch in (0, resolved.config.epochs):
+            hook(result.epoch > 0)
 
-    def plain(hook: Any) -> None:
-        experiment.run(resolved.config, hook, output_dir=bench.folder, show_progress=False)
+    if tracked:
+        from imbalance_study.tracking import run
 
-    timed(plain)
-    return [timed(tracked) / timed(plain) for _ in range(bench.windows)]
+        run.train(resolved, on_epoch=on_epoch, show_progress=False, test=False)
+    else:
+        experiment.run(
+            resolved.config, on_epoch, output_dir=folder, show_progress=False, test=False
+        )
 
 
 def start(bench: Bench) -> list[float]:

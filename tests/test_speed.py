@@ -2,6 +2,8 @@
 
 import json
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import against_naive  # noqa: E402
 import ours  # noqa: E402
 import run  # noqa: E402
 import speed  # noqa: E402
+import turns  # noqa: E402
 
 
 def bench(tmp_path):
@@ -60,6 +63,41 @@ def test_the_naive_loop_trains_in_a_process_of_its_own_which_ends_with_it(tmp_pa
         assert window(1) > 0
         assert window(1) > 0
     assert process.exitcode == 0
+
+
+def works_for(hook, seconds, beside):
+    """Trains by waiting; `beside` seconds of it in a thread that the last epoch waits for."""
+    thread = threading.Thread(target=waits, args=(beside,))
+    hook(False)
+    thread.start()
+    waits(seconds)
+    thread.join()
+    hook(True)
+
+
+def waits(seconds):
+    """As long as a clock goes on that stands still while the process is stopped."""
+    for _ in range(round(100 * seconds)):
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_what_a_training_does_beside_itself_counts_in_its_own_turns_alone():
+    assert 1.6 < turns.ratio(works_for, (0.2, 1.2), (0.6, 0.0), 0.1) < 2.6
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_between_its_turns_is_told(capfd):
+    others = set(turns.multiprocessing.active_children())
+    with pytest.raises(RuntimeError, match="before its last epoch"):
+        turns.ratio(works_for, ("much", 0.0), (0.1, 0.0), 0.1)
+    assert "TypeError" in capfd.readouterr().err
+    assert set(turns.multiprocessing.active_children()) <= others
+
+
+@pytest.mark.slow
+def test_tracking_costs_are_measured_on_trainings_of_their_own(tmp_path):
+    assert 0.5 < speed.tracking(bench(tmp_path))[0] < 20
 
 
 @pytest.mark.parametrize(
