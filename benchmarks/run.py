@@ -82,6 +82,8 @@ FIGURES = (
            _most(0.03), speed.share_of_feeding, quick=True),
     Figure("P10", "three trainings at once on one GPU, images/s in all over one", None, Target(1.8),
            speed.three_at_once),
+    Figure("gap", "seconds between the trials of a study, digits", _most(0.5), _most(0.5),
+           speed.between_trials),
     Figure("P11a", "accuracy beyond the naive loop's, points, 3 seeds (a negative one is worse)",
            Target(-1.0), Target(-1.0), against_naive.parity, seeds=True),
     Figure("P11b", "largest difference of the first 50 losses to the naive loop's", _most(1e-4),

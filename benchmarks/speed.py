@@ -126,21 +126,39 @@ def _train(
 
 def start(bench: Bench) -> list[float]:
     """P6: the command's own clock, which starts with its process, at its first step."""
+    words = "train --dataset digits --epochs 1 --analyses none"
+    for _ in range(bench.windows + 1):  # the first makes the store and fills the page cache
+        found = _command(bench, words, "time/start_seconds")
+    return found[: bench.windows]
+
+
+def between_trials(bench: Bench) -> list[float]:
+    """Seconds from the last epoch of a trial to the first step of the next, a study each."""
+    words = (
+        "study --dataset digits --model resnet20 --epochs 1 --steps_per_epoch 5 --trials 5 "
+        "--search loss --winner_seeds 0 --storage"
+    )
+    for number in range(bench.windows):
+        place = bench.folder / f"{number}.journal"
+        found = _command(bench, f"{words} {place}", "trials/seconds_between")
+    return found
+
+
+def _command(bench: Bench, words: str, metric: str) -> list[float]:
+    """Run a command on digits; a metric of all runs that have it, the newest first."""
     import mlflow  # noqa: TID251
 
-    uri = f"sqlite:///{bench.folder / 'start.db'}"
-    words = f"train --dataset digits --epochs 1 --analyses none --tracking_uri {uri}".split()
-    for _ in range(bench.windows + 1):  # the first makes the store and fills the page cache
-        subprocess.run(
-            [sys.executable, "-m", "imbalance_study", *words],
-            check=True,
-            capture_output=True,
-            cwd=bench.folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(["", str(Path(__file__).parents[1])])},
-        )
+    uri = f"sqlite:///{bench.folder / 'commands.db'}"
+    subprocess.run(
+        [sys.executable, "-m", "imbalance_study", *words.split(), "--tracking_uri", uri],
+        check=True,
+        capture_output=True,
+        cwd=bench.folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(["", str(Path(__file__).parents[1])])},
+    )
     runs = mlflow.MlflowClient(uri).search_runs(["1"])
     newest_first = sorted(runs, key=lambda one: -one.info.start_time)
-    return [one.data.metrics["time/start_seconds"] for one in newest_first[: bench.windows]]
+    return [one.data.metrics[metric] for one in newest_first if metric in one.data.metrics]
 
 
 def _with_images(mine: ours.Ours, count: int, *, resident: bool) -> Batches:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from imbalance_study import analyses, corrections, pictures, prepare, reconstructions
 from imbalance_study.config import Config
@@ -80,14 +79,14 @@ def validated(
     facts: dict[str, Any],
     trained: list[Trained],
 ) -> RunResult:
-    """The kept epoch on validation, and nothing else."""
+    """What validation said of the kept epoch, and nothing else."""
     model, procedure, fitted = trained[-1]
     model.load_state_dict(fitted.best)
     model.eval()
-    val = _predict(model, parts.val, procedure)
+    assert parts.val is not None
     return RunResult(
         config=config,
-        metrics=_selected(val, procedure, data, fitted) | _costs(fitted),
+        metrics=_selected(parts.val, data, fitted) | _costs(fitted),
         history=fitted.history,
         facts=facts,
         tables={},
@@ -130,9 +129,10 @@ def evaluated(
         first = trained[0]
         before = _predict(first.model, parts.test, first.procedure)
         found |= _few(before, first.procedure, data, "stage1_test")
-    val = None if parts.val is None else _predict(model, parts.val, procedure)
-    if val is not None:
-        found |= _selected(val, procedure, data, fitted)
+    val = None
+    if parts.val is not None:
+        val = _predict(model, parts.val, procedure)
+        found |= _selected(parts.val, data, fitted)
     assert parts.test is not None
     free = corrections.after_training(
         config, model, parts.test, procedure, data, val, test, draw=draw
@@ -213,16 +213,16 @@ def _few(
     return metrics.prefixed({name: values[name] for name in _FEW}, part)
 
 
-def _selected(
-    found: Predictions, procedure: Procedure, data: prepare.Data, fitted: Fit
-) -> dict[str, float]:
-    """The kept epoch on validation, and how sure the metric that chose it is."""
-    predictions = procedure.probabilities(torch.from_numpy(found.logits)).numpy().argmax(1)
-    error = intervals.standard_error_of_balanced_accuracy(
-        found.targets, predictions, data.num_classes
-    )
-    return _few(found, procedure, data, "selected_val") | {
-        "selected_val/balanced_accuracy_standard_error": error,
+def _selected(val: Batches, data: prepare.Data, fitted: Fit) -> dict[str, float]:
+    """What validation said of the kept epoch, and how sure the metric that chose it is."""
+    kept = fitted.history[fitted.best_epoch - 1]
+    assert kept.val_recall is not None
+    support = np.bincount(val.targets.numpy(), minlength=data.num_classes)
+    values = {name: kept.metrics[f"val/{name}"] for name in _FEW}
+    return metrics.prefixed(values, "selected_val") | {
+        "selected_val/balanced_accuracy_standard_error": intervals.standard_error_of_mean_recall(
+            kept.val_recall, support
+        ),
         "selected_val/epoch": float(fitted.best_epoch),
     }
 

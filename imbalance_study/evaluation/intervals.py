@@ -38,21 +38,30 @@ def p_text(p_value: float) -> str:
 def standard_error_of_balanced_accuracy(
     targets: Ints, predictions: Ints, num_classes: int
 ) -> float:
+    """`standard_error_of_mean_recall`, of predictions."""
+    confusion = metrics.confusion_matrix(targets, predictions, num_classes)
+    scores = metrics.class_scores(confusion)
+    return standard_error_of_mean_recall(scores.recall, scores.support)
+
+
+def standard_error_of_mean_recall(recall: Floats, support: Ints | Floats) -> float:
     """Standard error of the mean recall, of the images being a sample of their classes.
 
     sqrt(sum_c v_c) / K over the K classes present, with v_c = r_c (1 - r_c) / (n_c - 1), the
     unbiased estimate of the variance of the recall r_c of n_c images. A single image tells nothing
     of its variance, so v_c is then 1/4, the largest that it can be.
 
+    Args:
+        recall: (C,) of each class.
+        support: (C,) images of each class.
+
     Returns:
         The standard error; NaN when there are no images.
     """
-    confusion = metrics.confusion_matrix(targets, predictions, num_classes)
-    scores = metrics.class_scores(confusion)
-    present = scores.support > 0
+    present = support > 0
     if not present.any():
         return float("nan")
-    count, recall = scores.support[present], scores.recall[present]
+    count, recall = support[present], recall[present]
     variance = np.where(count > 1, recall * (1 - recall) / np.maximum(count - 1, 1), 0.25)
     return float(np.sqrt(variance.sum()) / present.sum())
 

@@ -25,7 +25,9 @@ class Trial(NamedTuple):
     error: float  # standard error of the first objective; NaN where unknown
     seconds: float
     baseline: str  # its name, where it is one
-    gap: float  # seconds from the trial before to its own first step; NaN for a process's first
+    gap: (
+        float  # seconds from the last epoch of the trial before to its first step; NaN: none before
+    )
 
 
 def complete(trials: Sequence[Trial]) -> list[Trial]:

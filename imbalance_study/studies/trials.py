@@ -56,7 +56,7 @@ def work(found: Search, job: Job, parent: str) -> bool:
             raise
 
 
-_ended_at: list[float] = []  # when the trial before ended, in this process
+_heard: list[float] = []  # when this process last heard of an epoch, of whichever trial
 
 
 def _carry_out(found: Search, job: Job, parent: str, claim: Claim) -> None:
@@ -67,10 +67,11 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim) -> None:
     claim.note(knobs=shown)
 
     def look(epoch: EpochResult) -> None:
-        if epoch.epoch == 0:
-            if _ended_at:
-                claim.note(gap=time.perf_counter() - _ended_at[-1])
-        elif len(goals) == 1:
+        now = time.perf_counter()
+        if epoch.epoch == 0 and _heard:
+            claim.note(gap=now - _heard[0])
+        _heard[:] = [now]
+        if epoch.epoch and len(goals) == 1:
             value = epoch.metrics[goals[0].name]
             if math.isfinite(value) and claim.is_hopeless(epoch.epoch, value):
                 raise tracked.EndedEarly
@@ -109,9 +110,8 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim) -> None:
         found.complete(claim, values)
         told.best_so_far(parent, goals[0].name, found.best(), claim.number)
         outcome = " ".join(f"{value:.4g}" for value in values)
-    _ended_at[:] = [time.perf_counter()]
     settings = " ".join(f"{name}={value}" for name, value in shown.items())
-    seconds = _ended_at[0] - begun
+    seconds = time.perf_counter() - begun
     print(f"trial {claim.number:3}  {outcome:9}  {seconds:5.1f} s  {settings}", flush=True)
 
 
