@@ -172,10 +172,11 @@ def _with_images(mine: ours.Ours, count: int, *, resident: bool) -> Batches:
 def _paired(bench: Bench, first: Batches, second: Batches, mine: ours.Ours) -> list[float]:
     """Images per second with the first part over that with the second, in turns."""
     speeds: dict[int, list[float]] = {0: [], 1: []}
-    for _ in range(bench.windows + 1):
-        for which, part in enumerate((first, second)):
+    for number in range(3 * bench.windows + 1):
+        pair = ((0, first), (1, second))
+        for which, part in pair if number % 2 else reversed(pair):
             ours.epochs(
-                mine, 1, bench.steps_of(30),
+                mine, 1, bench.steps_of(15),
                 lambda result, which=which: speeds[which].append(
                     result.metrics["time/images_per_second"]
                 ), part,
