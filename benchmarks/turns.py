@@ -1,4 +1,4 @@
-"""Two trainings that take turns of a second each, so that both meet the same noise.
+"""Two trainings that take short turns, so that both meet the same noise.
 
 Each has a process of its own, which is stopped as a whole while the other's runs: what it does
 beside the training, such as an upload, goes on in its own turns alone and cannot hide in the
@@ -15,9 +15,6 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-# Called with a hook, which is to be called at the first step and after each epoch.
-Train = Callable[[Callable[[Any], None]], None]
-
 
 class _Training:
     """A process that trains, stopped unless it has its turn."""
@@ -30,7 +27,10 @@ class _Training:
         theirs.close()
         self.seconds = 0.0
         self.ended = False
-        self._until("first")  # stops itself
+
+    def wait(self) -> None:
+        """Wait until it stops itself at its first step."""
+        self._until("first")
 
     def turn(self, seconds: float) -> None:
         """Let it run for so long, or to the end of its last epoch."""
@@ -68,13 +68,13 @@ def ratio(
     train: Callable[..., None],
     first: tuple[Any, ...],
     second: tuple[Any, ...],
-    slice_seconds: float = 1.0,
+    slice_seconds: float,
 ) -> float:
     """Seconds of the first training over those of the second, from first step to last epoch.
 
     Args:
-        train: A function of a module; called in a process of its own with a hook, which it calls
-            with True at the end of the last epoch and with False at the first step, and then with:
+        train: A function of a module, called in a process of its own with a hook and the arguments.
+            It calls the hook with False at the first step and with True after the last epoch.
         first: Arguments of the one.
         second: Arguments of the other.
         slice_seconds: Length of a turn.
@@ -85,6 +85,8 @@ def ratio(
     both: list[_Training] = []
     try:
         both.extend(_Training(train, arguments) for arguments in (first, second))
+        for one in both:
+            one.wait()
         while not all(one.ended for one in both):
             for one in both:
                 if not one.ended:

@@ -25,9 +25,7 @@ class Trial(NamedTuple):
     error: float  # standard error of the first objective; NaN where unknown
     seconds: float
     baseline: str  # its name, where it is one
-    gap: (
-        float  # seconds from the last epoch of the trial before to its first step; NaN: none before
-    )
+    gap: float  # seconds since the last epoch of the process's trial before; NaN for its first
 
 
 def complete(trials: Sequence[Trial]) -> list[Trial]:

@@ -34,6 +34,7 @@ def work(found: Search, job: Job, parent: str) -> bool:
         Exception: That of a trial, where none has ended yet or several failed one after the other.
     """
     failures = 0
+    heard: list[float] = []
     while True:
         found.reap()
         if found.ended() >= job.plan.trials:
@@ -43,7 +44,7 @@ def work(found: Search, job: Job, parent: str) -> bool:
             return False
         try:
             with processes.Heartbeat(claim.beat, job.settings.patience / 6):
-                _carry_out(found, job, parent, claim)
+                _carry_out(found, job, parent, claim, heard)
             failures = 0
         except Exception as error:
             failures += 1
@@ -56,11 +57,8 @@ def work(found: Search, job: Job, parent: str) -> bool:
             raise
 
 
-_heard: list[float] = []  # when this process last heard of an epoch, of whichever trial
-
-
-def _carry_out(found: Search, job: Job, parent: str, claim: Claim) -> None:
-    """Train and judge one point."""
+def _carry_out(found: Search, job: Job, parent: str, claim: Claim, heard: list[float]) -> None:
+    """Train and judge one point; `heard` holds when an epoch was last heard of, of any trial."""
     goals, begun = job.plan.goals, time.perf_counter()
     resolved = found.propose(claim).resolved
     shown = _knobs(resolved, job)
@@ -68,9 +66,9 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim) -> None:
 
     def look(epoch: EpochResult) -> None:
         now = time.perf_counter()
-        if epoch.epoch == 0 and _heard:
-            claim.note(gap=now - _heard[0])
-        _heard[:] = [now]
+        if epoch.epoch == 0 and heard:
+            claim.note(gap=now - heard[0])
+        heard[:] = [now]
         if epoch.epoch and len(goals) == 1:
             value = epoch.metrics[goals[0].name]
             if math.isfinite(value) and claim.is_hopeless(epoch.epoch, value):
