@@ -15,7 +15,7 @@ from typing import NamedTuple
 import store
 import tables
 
-from imbalance_study import config, pretrained
+from imbalance_study import decisions, pretrained
 from imbalance_study.studies.suites import SUITES
 
 
@@ -49,7 +49,7 @@ def main(words: list[str]) -> int:
             missing.append(f"- {name} is not measured: {error}.")
             continue
         jobs += [
-            store.Job(name, config.resolve(values | {"seed": seed}).config)
+            store.Job(name, decisions.resolve(values | {"seed": seed}).config)
             for seed in range(options.seeds)
         ]
     rows = store.rows_for(jobs, options) if jobs else []

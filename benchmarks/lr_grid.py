@@ -17,7 +17,7 @@ from typing import Any
 import store
 import tables
 
-from imbalance_study import config, learning_rates
+from imbalance_study import decisions, learning_rates
 
 SETTINGS: dict[str, Any] = {
     "dataset": "cifar10",
@@ -60,7 +60,7 @@ def main(words: list[str]) -> int:
     cases = [(model, optimizer) for model in models for optimizer in optimizers]
     jobs = [
         store.Job(
-            title(*case), config.resolve(knobs(values, *case) | {"lr": lr, "seed": seed}).config
+            title(*case), decisions.resolve(knobs(values, *case) | {"lr": lr, "seed": seed}).config
         )
         for case in cases
         for lr in GRID[case[1]]
@@ -83,7 +83,7 @@ def knobs(values: dict[str, Any], model: str, optimizer: str) -> dict[str, Any]:
 
 def suggestion(values: dict[str, Any]) -> float:
     """What the range test says."""
-    return learning_rates.find(config.resolve(values | {"lr": "auto"}).config).suggestion
+    return learning_rates.find(decisions.resolve(values | {"lr": "auto"}).config).suggestion
 
 
 def line(case: tuple[str, str], rows: Sequence[store.Row], suggested: float) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from imbalance_study import config, prepare, stages
+from imbalance_study import config, decisions, prepare, stages
 from imbalance_study.data.batches import Batches
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import convolutions
@@ -45,7 +45,7 @@ class Ratios(NamedTuple):
 
 def ready(**knobs: Any) -> Ours:
     """Data, model and procedure of a configuration, as an experiment has them."""
-    settings = config.make(
+    settings = decisions.make(
         **{"validation": "none", "select_by": "last", "analyses": "none"} | knobs
     )
     choices = prepare.bind(settings)

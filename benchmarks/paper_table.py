@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import store
 import tables
 
-from imbalance_study import config, spec
+from imbalance_study import decisions, spec
 from imbalance_study.recipes import RECIPES
 
 
@@ -90,7 +90,7 @@ def jobs_of(
             title = f"{name}, ratio {ratio}" if name in RATIOS else name
             knobs = recipe | {"imbalance_ratio": ratio} | values
             jobs += [
-                store.Job(title, config.resolve(knobs | {"seed": seed}).config)
+                store.Job(title, decisions.resolve(knobs | {"seed": seed}).config)
                 for seed in range(seeds)
             ]
     return jobs

@@ -21,7 +21,7 @@ import remedies
 import store
 import tables
 
-from imbalance_study import config
+from imbalance_study import decisions
 from imbalance_study.studies import conduct, job, records, space
 from imbalance_study.studies.search import Search, open_storage
 from imbalance_study.studies.settings import Settings
@@ -70,7 +70,7 @@ def main(words: list[str]) -> int:
     untuned = list(space.baselines(found).items())[:UNTUNED]
     settled |= {name: values_of(found, values) for name, values in untuned}
     jobs = [
-        store.Job(name, config.resolve(values | tracked | {"seed": seed}).config)
+        store.Job(name, decisions.resolve(values | tracked | {"seed": seed}).config)
         for seed in range(options.seeds)
         for name, values in settled.items()
     ]

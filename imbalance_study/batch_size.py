@@ -10,8 +10,9 @@ from typing import NamedTuple
 import torch
 
 from imbalance_study import prepare, stages
-from imbalance_study.config import Config, usual_batch_size
+from imbalance_study.config import Config
 from imbalance_study.data.batches import Batches
+from imbalance_study.decisions import usual_batch_size
 from imbalance_study.training import distributed
 from imbalance_study.training.trainer import Trainer
 

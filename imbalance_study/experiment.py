@@ -56,7 +56,7 @@ def run(
     """Train and evaluate one configuration.
 
     Args:
-        config: As `config.make` or `config.resolve` give it.
+        config: As `decisions.make` or `decisions.resolve` give it.
         on_epoch: Called before the first epoch (epoch 0, with the facts and pictures of the data)
             and after each one; what it raises ends the run.
         output_dir: Gets the kept weights and the last ones.

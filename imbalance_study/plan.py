@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from imbalance_study import prepare, pretrained, stages
-from imbalance_study.config import Config, Resolved, usual_batch_size
+from imbalance_study.config import Config
+from imbalance_study.decisions import Resolved, usual_batch_size
 from imbalance_study.models import complexity
 from imbalance_study.tracking import lookup
 from imbalance_study.tracking.summary import recipe_note

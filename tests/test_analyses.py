@@ -6,7 +6,7 @@ from PIL import Image
 from torch import nn
 
 from imbalance_study import analyses, experiment, explanations
-from imbalance_study.config import make
+from imbalance_study.decisions import make
 from imbalance_study.evaluation import metrics
 from imbalance_study.models.classifier import Classifier
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from imbalance_study import experiment, trained
-from imbalance_study.config import make
+from imbalance_study.decisions import make
 from imbalance_study.training import checkpoint
 
 SMALL = {

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from imbalance_study import config, prepare, spec
+from imbalance_study import decisions, prepare, spec
 from imbalance_study.data import augment, longtail, mix, samplers, sources
 from imbalance_study.data.image_set import ImageSet
 from imbalance_study.evaluation import metrics
@@ -129,7 +129,7 @@ KNOBS = st.fixed_dictionaries(
 @over(60, KNOBS)
 def test_a_configuration_gives_counts_and_a_loss_that_are_numbers_or_is_answered(knobs):
     def cut():
-        found = config.make(dataset="digits", **knobs)
+        found = decisions.make(dataset="digits", **knobs)
         choices = prepare.bind(found)
         if found.weights != "none":
             return None

@@ -1,7 +1,7 @@
 import pytest
 
 from imbalance_study import batch_size, experiment, prepare
-from imbalance_study.config import make, resolve, usual_batch_size
+from imbalance_study.decisions import make, resolve, usual_batch_size
 
 SMALL = {
     "dataset": "digits",

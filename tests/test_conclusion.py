@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 
-from imbalance_study import config as configs
-from imbalance_study import experiment, prepare
+from imbalance_study import decisions, experiment, prepare
 from imbalance_study.evaluation import intervals, metrics
 from imbalance_study.training.predict import predict
 
 
 def test_without_the_test_set_a_run_says_what_its_kept_weights_predict_for_validation(tmp_path):
-    config = configs.make(
+    config = decisions.make(
         dataset="digits",
         model="resnet20",
         image_size=8,

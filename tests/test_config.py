@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imbalance_study import config, guards
-from imbalance_study.config import Config, make, resolve
+from imbalance_study import config, decisions, guards
+from imbalance_study.config import Config
+from imbalance_study.decisions import make, resolve
 from imbalance_study.recipes import RECIPES
 
 
@@ -79,8 +80,8 @@ def test_every_field_has_help_group_and_a_default_that_passes_its_own_check():
 
 
 def test_the_defaults_of_every_data_set_make_a_valid_configuration():
-    assert set(config.DATASET_DEFAULTS) == set(config.choices.DATASETS)
-    for name in config.DATASET_DEFAULTS:
+    assert set(decisions.DATASET_DEFAULTS) == set(config.choices.DATASETS)
+    for name in decisions.DATASET_DEFAULTS:
         found = make(dataset=name)
         assert found.imbalance != "auto"
         assert found.augment != "auto"

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from imbalance_study import config as configs
-from imbalance_study import corrections, experiment, prepare, stages
+from imbalance_study import corrections, decisions, experiment, prepare, stages
 from imbalance_study.evaluation import calibration, metrics, posthoc
 from imbalance_study.training import losses
 from imbalance_study.training.predict import Predictions, predict
@@ -17,7 +16,7 @@ COUNTS = np.array([500, 300, 180, 110, 65, 40, 24, 14, 9, 5])
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run on digits, trained with nothing that corrects, and with mirrored images."""
-    config = configs.make(
+    config = decisions.make(
         dataset="digits",
         model="resnet20",
         epochs=1,
@@ -211,7 +210,7 @@ def test_tau_norm_takes_the_lengths_of_the_head_out_of_the_logits(correct, finis
 def test_sigmoids_and_cosines_are_corrected_as_what_the_softmax_sees(
     loss, head, made, scale, correct, finished
 ):
-    config = configs.make(dataset="digits", model="resnet20", loss=loss)
+    config = decisions.make(dataset="digits", model="resnet20", loss=loss)
     probabilities = stages.probabilities(prepare.bind(config).loss, config)
     procedure = dataclasses.replace(finished.procedure, probabilities=probabilities)
     part = seen(800, seed=2)

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from imbalance_study.config import Config, make
+from imbalance_study.config import Config
+from imbalance_study.decisions import make
 from imbalance_study.identity import identity
 from imbalance_study.knobs import knob
 

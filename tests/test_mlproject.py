@@ -15,7 +15,8 @@ from mlflow.projects import _project_spec
 
 from imbalance_study.cli import compare, study, train
 from imbalance_study.cli.options import given
-from imbalance_study.config import Config, resolve
+from imbalance_study.config import Config
+from imbalance_study.decisions import resolve
 from imbalance_study.recipes import RECIPES
 from imbalance_study.studies.settings import Settings
 from imbalance_study.studies.vary import Comparing

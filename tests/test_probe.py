@@ -6,7 +6,7 @@ import torch
 
 from imbalance_study import experiment, prepare, probe
 from imbalance_study.batch_size import Setting
-from imbalance_study.config import make
+from imbalance_study.decisions import make
 from imbalance_study.training.checkpoint import Keeper, load
 
 LONG = {"dataset": "digits", "model": "resnet20", "image_size": 16, "steps_per_epoch": 200}

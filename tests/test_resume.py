@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from imbalance_study import experiment, resume
-from imbalance_study.config import Config, make
+from imbalance_study.config import Config
+from imbalance_study.decisions import make
 from imbalance_study.training import checkpoint
 from imbalance_study.training.checkpoint import Keeper
 

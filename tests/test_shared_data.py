@@ -1,8 +1,8 @@
 import numpy as np
 
 from imbalance_study import prepare
-from imbalance_study.config import make
 from imbalance_study.data import longtail
+from imbalance_study.decisions import make
 
 
 def _load(**given):

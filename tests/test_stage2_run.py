@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from imbalance_study import experiment, prepare
-from imbalance_study.config import make
+from imbalance_study.decisions import make
 from imbalance_study.training import checkpoint
 from imbalance_study.training.predict import predict
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from imbalance_study import prepare, stages
-from imbalance_study.config import make
 from imbalance_study.data import samplers
+from imbalance_study.decisions import make
 from imbalance_study.training import losses
 
 EVERYTHING = {

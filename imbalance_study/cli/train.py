@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from imbalance_study.cli.options import GroupedCommand, flag, given, options
-from imbalance_study.config import Config, resolve
+from imbalance_study.config import Config
+from imbalance_study.decisions import resolve
 
 
 @click.command(

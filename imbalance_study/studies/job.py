@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imbalance_study import knobs, prepare, stages
-from imbalance_study.config import Config, Resolved
+from imbalance_study.config import Config
+from imbalance_study.decisions import Resolved
 from imbalance_study.studies import space
 from imbalance_study.studies.search import Plan
 from imbalance_study.studies.settings import Settings, objectives

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from imbalance_study import analyses, knobs, prepare
-from imbalance_study.config import Config, Resolved
+from imbalance_study.config import Config
+from imbalance_study.decisions import Resolved
 from imbalance_study.evaluation.metrics import classification_metrics, prefixed
 from imbalance_study.identity import identity
 from imbalance_study.studies import vary

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from imbalance_study import knobs, spec
-from imbalance_study.config import Config, Resolved, resolve
+from imbalance_study.config import Config
+from imbalance_study.decisions import Resolved, resolve
 from imbalance_study.guards import CORRECTING_LOSSES
 
 When = tuple[dict[str, tuple[str, ...]], ...]

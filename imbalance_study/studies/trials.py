@@ -6,7 +6,7 @@ import math
 import time
 
 from imbalance_study.conclusion import RunResult
-from imbalance_study.config import Resolved, resolve
+from imbalance_study.decisions import Resolved, resolve
 from imbalance_study.models import complexity
 from imbalance_study.studies import processes, space
 from imbalance_study.studies.job import Job

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from imbalance_study import knobs, spec
-from imbalance_study.config import Auto, Config, Resolved, resolve
+from imbalance_study.config import Auto, Config
+from imbalance_study.decisions import Resolved, resolve
 from imbalance_study.identity import identity
 from imbalance_study.knobs import knob
 from imbalance_study.studies.suites import SUITES

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imbalance_study.config import resolve
+from imbalance_study.decisions import resolve
 from imbalance_study.studies import pictures, records
 from imbalance_study.studies.job import Job
 from imbalance_study.studies.search import Search

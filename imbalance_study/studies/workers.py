@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from imbalance_study import prepare
-from imbalance_study.config import Resolved
+from imbalance_study.decisions import Resolved
 from imbalance_study.models import complexity
 from imbalance_study.studies.plan import Child
 

@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from imbalance_study import __version__
-from imbalance_study.config import Config, Resolved
+from imbalance_study.config import Config
+from imbalance_study.decisions import Resolved
 from imbalance_study.studies import plan as plans
 from imbalance_study.studies.outcome import Comparison
 from imbalance_study.studies.plan import Child, Plan

@@ -12,7 +12,8 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from imbalance_study.conclusion import RunResult
-from imbalance_study.config import Config, Resolved
+from imbalance_study.config import Config
+from imbalance_study.decisions import Resolved
 from imbalance_study.tracking import place, run, store, sync
 from imbalance_study.tracking.journal import Journal
 from imbalance_study.training import checkpoint, distributed

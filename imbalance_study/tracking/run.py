@@ -20,7 +20,8 @@ from mlflow.data.meta_dataset import MetaDataset
 
 from imbalance_study import __version__, experiment, prepare, pretrained
 from imbalance_study.conclusion import RunResult
-from imbalance_study.config import AXES, Config, Resolved
+from imbalance_study.config import AXES, Config
+from imbalance_study.decisions import Resolved
 from imbalance_study.recipes import RECIPES
 from imbalance_study.tracking import artifacts, journal, lookup, model, place, store, summary
 from imbalance_study.tracking.session import EndedEarly as EndedEarly

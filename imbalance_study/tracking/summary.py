@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from imbalance_study.conclusion import RunResult
-from imbalance_study.config import Config, Resolved
+from imbalance_study.config import Config
+from imbalance_study.decisions import Resolved
 from imbalance_study.recipes import RECIPES
 from imbalance_study.tracking import view
 

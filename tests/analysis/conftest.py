@@ -9,7 +9,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from imbalance_study.config import resolve
+from imbalance_study.decisions import resolve
 from imbalance_study.studies.compare import compare
 from imbalance_study.studies.vary import Comparing
 from imbalance_study.tracking import run as tracked

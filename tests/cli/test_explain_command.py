@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from imbalance_study import cli, photographs, trained
-from imbalance_study.config import resolve
+from imbalance_study.decisions import resolve
 from imbalance_study.tracking import lookup, run
 from imbalance_study.training import checkpoint
 

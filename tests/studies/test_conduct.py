@@ -15,7 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from imbalance_study import prepare
-from imbalance_study.config import resolve
+from imbalance_study.decisions import resolve
 from imbalance_study.studies import conduct, job, processes
 from imbalance_study.studies.search import Search, open_storage
 from imbalance_study.studies.settings import Settings

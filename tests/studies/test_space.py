@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imbalance_study import config, guards, prepare, spec
+from imbalance_study import decisions, guards, prepare, spec
 from imbalance_study.studies import space
 
 EVERYTHING = "|".join(space.GROUPS)
@@ -93,9 +93,9 @@ def test_beta_is_searched_by_the_logarithm_of_one_minus_it(spaces):
 def test_factors_multiply_what_is_usual_for_the_optimizer(spaces):
     values = {"loss": "balanced_softmax", "optimizer": "sgd", "lr_factor": 2.0}
     found = space.knobs_of(spaces["nothing"], values | {"log2_batch_size": 6}).config
-    assert (found.lr, found.batch_size) == (2 * config.USUAL["sgd"]["lr"], 64)
+    assert (found.lr, found.batch_size) == (2 * decisions.USUAL["sgd"]["lr"], 64)
     found = space.knobs_of(spaces["nothing"], values | {"optimizer": "adamw"}).config
-    assert found.lr == 2 * config.make(dataset="digits").lr
+    assert found.lr == 2 * decisions.make(dataset="digits").lr
 
 
 def test_more_augmentation_comes_behind_what_the_data_set_has(spaces):
@@ -119,7 +119,7 @@ def test_baselines_are_those_that_the_search_holds(spaces):
 def test_a_baseline_has_the_default_settings(spaces):
     found = spaces["nothing"]
     ldam = space.knobs_of(found, space.baselines(found)["ldam_drw"]).config
-    wanted = config.make(
+    wanted = decisions.make(
         dataset="digits", loss="ldam:max_m=0.5", class_weights="effective:beta=0.9999",
         defer=0.8, optimizer="adamw",
     )  # fmt: skip

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from imbalance_study.config import resolve
+from imbalance_study.decisions import resolve
 from imbalance_study.tracking import outcomes, run
 
 TINY = {

@@ -13,7 +13,7 @@ import torch
 from mlflow import MlflowClient
 
 from imbalance_study import experiment
-from imbalance_study.config import resolve
+from imbalance_study.decisions import resolve
 from imbalance_study.tracking import journal, place, run
 from imbalance_study.tracking.resume import resume
 from imbalance_study.training import checkpoint

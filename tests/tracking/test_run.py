@@ -13,7 +13,8 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from imbalance_study.config import AXES, resolve
+from imbalance_study.config import AXES
+from imbalance_study.decisions import resolve
 from imbalance_study.tracking import run, summary, view
 from imbalance_study.training import checkpoint
 

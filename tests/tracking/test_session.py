@@ -10,7 +10,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from imbalance_study.config import make
+from imbalance_study.decisions import make
 from imbalance_study.tracking import journal, place, store, sync
 from imbalance_study.tracking.session import catch_up, session
 
@@ -23,7 +23,7 @@ CHILD = (
 
 RUN = """
 import sys, time
-from imbalance_study.config import make
+from imbalance_study.decisions import make
 from imbalance_study.tracking import journal
 from imbalance_study.tracking.session import session
 address, seed = sys.argv[1:]

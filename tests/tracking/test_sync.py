@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
-from imbalance_study.config import make
+from imbalance_study.decisions import make
 from imbalance_study.tracking import artifacts, journal, place, sync
 from imbalance_study.tracking.session import session
 

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 from mlflow import MlflowClient
 
-from imbalance_study.config import resolve
+from imbalance_study.decisions import resolve
 from imbalance_study.tracking import run, view
 
 pytestmark = [

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from imbalance_study import cli, plan, pretrained
-from imbalance_study.config import resolve
+from imbalance_study.decisions import resolve
 from imbalance_study.tracking import lookup, run
 
 TINY = {

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from imbalance_study import experiment
-from imbalance_study.config import make
+from imbalance_study.decisions import make
 
 TINY = {"dataset": "digits", "model": "custom_cnn", "image_size": 16, "analyses": "none"}
 

@@ -11,7 +11,7 @@ import torch
 from mlflow import MlflowClient
 
 from imbalance_study import experiment
-from imbalance_study.config import make
+from imbalance_study.decisions import make
 from imbalance_study.training import distributed
 from imbalance_study.training.distributed import Group
 
@@ -40,7 +40,7 @@ WORKER = """
 import json, sys, tempfile
 from pathlib import Path
 from imbalance_study import experiment
-from imbalance_study.config import make
+from imbalance_study.decisions import make
 from imbalance_study.training import distributed
 
 found = {}

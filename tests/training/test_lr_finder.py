@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from imbalance_study import learning_rates, prepare, stages
-from imbalance_study.config import make
+from imbalance_study.decisions import make
 from imbalance_study.training import lr_finder
 
 
