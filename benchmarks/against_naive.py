@@ -17,13 +17,14 @@ import ours
 import torch
 from speed import BATCH, Bench, CannotMeasure
 
-from imbalance_study import prepare
+from imbalance_study.experiment.setup import build
+from imbalance_study.experiment.setup.data import batches_of
 from imbalance_study.training.predict import predict
 
 
 def naive_beside(mine: ours.Ours, **options: Any) -> naive.Naive:
     """The naive loop with the same model, stem, data, batch size and kind of optimizer."""
-    twin = prepare.build_model(mine.config, mine.data, mine.where._replace(channels_last=False))
+    twin = build.build_model(mine.config, mine.data, mine.where._replace(channels_last=False))
     look = naive.transform(
         mine.data.image_size, mine.data.mean.tolist(), mine.data.std.tolist(), resize=False,
         augment=options.pop("augment", True),
@@ -106,7 +107,7 @@ def flowers_over_naive(bench: Bench) -> list[float]:
 
 def _naive_of_files(knobs: dict[str, Any]) -> naive.Naive:
     mine = ours.ready(**knobs)
-    twin = prepare.build_model(mine.config, mine.data, mine.where._replace(channels_last=False))
+    twin = build.build_model(mine.config, mine.data, mine.where._replace(channels_last=False))
     rows = mine.data.train_rows
     root = Path(knobs["data_dir"], "flowers")
     files = [str(root / mine.data.image_set.files[row]) for row in rows]
@@ -183,7 +184,7 @@ def first_losses(bench: Bench, updates: int = 50) -> list[float]:
     losses: list[float] = []
     ours.epochs(mine, updates, 1, lambda result: losses.append(result.metrics["train/loss"]))
     order = torch.cat(drawn).tolist()
-    twin = prepare.build_model(mine.config, mine.data, mine.where._replace(channels_last=False))
+    twin = build.build_model(mine.config, mine.data, mine.where._replace(channels_last=False))
     twin.load_state_dict(start)
     optimizer = torch.optim.SGD(twin.parameters(), lr=5e-4)
     look = naive.transform(
@@ -220,7 +221,7 @@ def parity(bench: Bench, seeds: int = 3) -> list[float]:
         ours.epochs(mine, epochs, steps, lambda result: None)
         with naive._deterministic():
             other._train(epochs * steps)
-        test = prepare.part(mine.data, "test", mine.config, mine.where.device)
+        test = batches_of(mine.data, "test", mine.config, mine.where.device)
         scores = []
         for model in (mine.model, other.model):
             model.eval()

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import tables
 
-from imbalance_study.studies import space
-from imbalance_study.studies.search import Plan, Search, open_storage
-from imbalance_study.studies.settings import objectives
+from imbalance_study.studies.search import space
+from imbalance_study.studies.search.optuna_study import Plan, Search, open_storage
+from imbalance_study.studies.search.settings import objectives
 
 NOISE = 0.015
 WAYS = ("group", "separate")

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import store
 import tables
 
-from imbalance_study import decisions, pretrained
-from imbalance_study.studies.suites import SUITES
+from imbalance_study.config import resolve
+from imbalance_study.models import pretrained
+from imbalance_study.studies.comparison.suites import SUITES
 
 
 class Reported(NamedTuple):
@@ -49,7 +50,7 @@ def main(words: list[str]) -> int:
             missing.append(f"- {name} is not measured: {error}.")
             continue
         jobs += [
-            store.Job(name, decisions.resolve(values | {"seed": seed}).config)
+            store.Job(name, resolve.resolve(values | {"seed": seed}).config)
             for seed in range(options.seeds)
         ]
     rows = store.rows_for(jobs, options) if jobs else []

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import store
 import tables
 
-from imbalance_study import decisions
+from imbalance_study.config import resolve
 
 _EFFECTIVE = "effective:beta=0.9999"
 _MOBILENET = {"model": "mobilenet_v2_autoencoder", "stem": "small", "autoencoder": "joint"}
@@ -77,7 +77,7 @@ def jobs_of(seeds: int, values: dict[str, Any], budget: int) -> list[store.Job]:
     if budget:
         common |= {"steps_per_epoch": budget, "epochs": 1, "image_size": 16, "batch_size": 32}
     return [
-        store.Job(name, decisions.resolve(common | line.knobs | values | {"seed": seed}).config)
+        store.Job(name, resolve.resolve(common | line.knobs | values | {"seed": seed}).config)
         for name, line in LINES.items()
         for seed in range(seeds)
     ]

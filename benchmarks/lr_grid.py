@@ -17,7 +17,8 @@ from typing import Any
 import store
 import tables
 
-from imbalance_study import decisions, learning_rates
+from imbalance_study.config import resolve
+from imbalance_study.experiment import auto_lr
 
 SETTINGS: dict[str, Any] = {
     "dataset": "cifar10",
@@ -60,7 +61,7 @@ def main(words: list[str]) -> int:
     cases = [(model, optimizer) for model in models for optimizer in optimizers]
     jobs = [
         store.Job(
-            title(*case), decisions.resolve(knobs(values, *case) | {"lr": lr, "seed": seed}).config
+            title(*case), resolve.resolve(knobs(values, *case) | {"lr": lr, "seed": seed}).config
         )
         for case in cases
         for lr in GRID[case[1]]
@@ -83,7 +84,7 @@ def knobs(values: dict[str, Any], model: str, optimizer: str) -> dict[str, Any]:
 
 def suggestion(values: dict[str, Any]) -> float:
     """What the range test says."""
-    return learning_rates.find(decisions.resolve(values | {"lr": "auto"}).config).suggestion
+    return auto_lr.find(resolve.resolve(values | {"lr": "auto"}).config).suggestion
 
 
 def line(case: tuple[str, str], rows: Sequence[store.Row], suggested: float) -> list[str]:

@@ -27,7 +27,7 @@ import store
 import tables
 from torch import nn
 
-from imbalance_study.training import allocation, convolutions, winograd
+from imbalance_study.training.cpu import allocator, convolutions, winograd
 
 Window = Callable[[], float]
 
@@ -36,7 +36,7 @@ Window = Callable[[], float]
 OFF: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "taps on padding": (convolutions, "without_padding", nn.Conv2d.forward),
     "Winograd": (winograd, "pays", lambda layer, images: False),
-    "memory kept": (allocation, "keep", allocation.give_back),
+    "memory kept": (allocator, "keep", allocator.give_back),
 }
 
 

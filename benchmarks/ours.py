@@ -11,10 +11,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from imbalance_study import config, decisions, prepare, stages
-from imbalance_study.data.batches import Batches
+from imbalance_study.config import resolve, schema
+from imbalance_study.data.loader import Batches
+from imbalance_study.experiment.setup import build, procedures, seeding
+from imbalance_study.experiment.setup.components import bind
+from imbalance_study.experiment.setup.data import Data, batches_of, load_data
+from imbalance_study.experiment.setup.device import DeviceSetup, resolve_device
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import convolutions
+from imbalance_study.training.cpu import convolutions
 from imbalance_study.training.loop import Procedure, fit
 from imbalance_study.training.predict import autocast
 from imbalance_study.training.progress import Progress
@@ -23,9 +27,9 @@ from imbalance_study.training.progress import Progress
 class Ours(NamedTuple):
     """Everything that `fit` is told."""
 
-    config: config.Config
-    data: prepare.Data
-    where: prepare.Machine
+    config: schema.Config
+    data: Data
+    where: DeviceSetup
     model: Classifier
     procedure: Procedure
     train: Batches
@@ -45,16 +49,16 @@ class Ratios(NamedTuple):
 
 def ready(**knobs: Any) -> Ours:
     """Data, model and procedure of a configuration, as an experiment has them."""
-    settings = decisions.make(
+    settings = resolve.make(
         **{"validation": "none", "select_by": "last", "analyses": "none"} | knobs
     )
-    choices = prepare.bind(settings)
-    where = prepare.machine(settings)
-    data = prepare.load_data(settings, choices)
-    model = prepare.build_model(settings, data, where)
-    procedure = stages.first(settings, choices, data, model, where)
+    choices = bind(settings)
+    where = resolve_device(settings)
+    data = load_data(settings, choices)
+    model = build.build_model(settings, data, where)
+    procedure = procedures.first(settings, choices, data, model, where)
     return Ours(
-        settings, data, where, model, procedure, prepare.part(data, "train", settings, where.device)
+        settings, data, where, model, procedure, batches_of(data, "train", settings, where.device)
     )
 
 
@@ -97,7 +101,7 @@ def epochs(
             ours.train if train is None else train,
             None,
             procedure,
-            seeds=prepare.seeds(ours.config.seed),
+            seeds=seeding.seeds(ours.config.seed),
             on_epoch=on_epoch,
             progress=progress,
         )

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import store
 import tables
 
-from imbalance_study import decisions, spec
-from imbalance_study.recipes import RECIPES
+from imbalance_study.config import resolve, spec
+from imbalance_study.config.recipes import RECIPES
 
 
 class Reported(NamedTuple):
@@ -90,7 +90,7 @@ def jobs_of(
             title = f"{name}, ratio {ratio}" if name in RATIOS else name
             knobs = recipe | {"imbalance_ratio": ratio} | values
             jobs += [
-                store.Job(title, decisions.resolve(knobs | {"seed": seed}).config)
+                store.Job(title, resolve.resolve(knobs | {"seed": seed}).config)
                 for seed in range(seeds)
             ]
     return jobs

@@ -17,7 +17,7 @@ from typing import Any
 import store
 import tables
 
-from imbalance_study import decisions
+from imbalance_study.config import resolve
 
 BASELINE = "cross_entropy"
 
@@ -60,7 +60,7 @@ def main(words: list[str]) -> int:
     options = store.parser(__doc__ or "", out="remedies.jsonl").parse_args(words)
     values = SETTINGS | store.given(options)
     jobs = [
-        store.Job(name, decisions.resolve(values | remedy | {"seed": seed}).config)
+        store.Job(name, resolve.resolve(values | remedy | {"seed": seed}).config)
         for seed in range(options.seeds)
         for name, remedy in REMEDIES.items()
     ]

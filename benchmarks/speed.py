@@ -17,8 +17,9 @@ import ours
 import torch
 import turns
 
-from imbalance_study import decisions, experiment
-from imbalance_study.data.batches import Batches
+from imbalance_study.config import resolve
+from imbalance_study.data.loader import Batches
+from imbalance_study.experiment import run as experiment
 
 BATCH = 128
 spread = ours.spread
@@ -102,13 +103,13 @@ def tracking(bench: Bench) -> list[float]:
         steps_per_epoch=bench.steps, tracking_uri=f"sqlite:///{bench.folder / 'tracked.db'}",
         device=bench.device,
     )  # fmt: skip
-    resolved = decisions.resolve(knobs)
+    resolved = resolve.resolve(knobs)
     both = ((resolved, bench.folder, True), (resolved, bench.folder, False))
     return [turns.ratio(_train, *both, slice_seconds) for _ in range(bench.windows)]
 
 
 def _train(
-    hook: Callable[[bool], None], resolved: decisions.Resolved, folder: Path, tracked: bool
+    hook: Callable[[bool], None], resolved: resolve.Resolved, folder: Path, tracked: bool
 ) -> None:
     def on_epoch(result: Any) -> None:
         if result.epoch in (0, resolved.config.epochs):

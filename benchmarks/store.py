@@ -25,9 +25,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from imbalance_study import experiment, prepare
-from imbalance_study.config import Config
+from imbalance_study.config.schema import Config
 from imbalance_study.data import longtail
+from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.setup.components import bind
+from imbalance_study.experiment.setup.data import load_data
+from imbalance_study.experiment.setup.device import resolve_device
 
 Row = dict[str, Any]
 
@@ -157,8 +160,8 @@ def knobs_of(settings: Config) -> str:
 
 
 def _identity(settings: Config) -> tuple[str, str, str]:
-    where = prepare.machine(settings)
-    machine = f"{where.device.type}/{where.precision}"
+    device_setup = resolve_device(settings)
+    machine = f"{device_setup.device.type}/{device_setup.precision}"
     return knobs_of(settings), _fingerprint(settings), machine
 
 
@@ -175,7 +178,7 @@ def _fingerprint(settings: Config) -> str:
     shared = tuple(getattr(settings, name) for name in names)
     if shared not in _FINGERPRINTS:
         plain = dataclasses.replace(settings, resample="none", allow_double_correction=False)
-        data = prepare.load_data(plain, prepare.bind(plain))
+        data = load_data(plain, bind(plain))
         facts = longtail.fingerprint(data.image_set, data.split, settings.data_seed)
         _FINGERPRINTS[shared] = facts["fingerprint"]
     return _FINGERPRINTS[shared]

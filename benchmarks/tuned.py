@@ -21,10 +21,11 @@ import remedies
 import store
 import tables
 
-from imbalance_study import decisions
-from imbalance_study.studies import conduct, job, records, space
-from imbalance_study.studies.search import Search, open_storage
-from imbalance_study.studies.settings import Settings
+from imbalance_study.config import resolve
+from imbalance_study.studies.search import job, records, space
+from imbalance_study.studies.search import run as searching
+from imbalance_study.studies.search.optuna_study import Search, open_storage
+from imbalance_study.studies.search.settings import Settings
 
 WINNER = "winner of the study"
 UNTUNED = 6  # remedies that the winner is compared with
@@ -70,7 +71,7 @@ def main(words: list[str]) -> int:
     untuned = list(space.baselines(found).items())[:UNTUNED]
     settled |= {name: values_of(found, values) for name, values in untuned}
     jobs = [
-        store.Job(name, decisions.resolve(values | tracked | {"seed": seed}).config)
+        store.Job(name, resolve.resolve(values | tracked | {"seed": seed}).config)
         for seed in range(options.seeds)
         for name, values in settled.items()
     ]
@@ -97,7 +98,7 @@ def searched(
         ValueError: No trial is complete.
     """
     if run:
-        conduct.run(settings, knobs)
+        searching.run(settings, knobs)
     ready = job.ready(settings, knobs)
     study = Search(open_storage(ready.place, settings.patience), ready.plan)
     order = records.ranked(study.records(), ready.plan.goals)

@@ -25,7 +25,7 @@ import tables
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from imbalance_study.models import complexity
+from imbalance_study.models import profiling
 
 # Kind -> the beginnings of the names of its operations; the first that fits counts.
 KINDS: dict[str, tuple[str, ...]] = {
@@ -122,7 +122,7 @@ def measured(bench: speed.Bench, model: str, steps: int, can: Machine) -> dict[s
     kinds = profiled(mine, steps)
     whole = sum(kind.seconds for kind in kinds.values())
     # Forwards once, backwards twice; two operations each.
-    flops = 6 * complexity.macs(mine.model, mine.data.image_size) * mine.procedure.batch_size
+    flops = 6 * profiling.macs(mine.model, mine.data.image_size) * mine.procedure.batch_size
     calls = sum(kind.calls for kind in kinds.values())
     return {
         "model": model,

@@ -72,7 +72,7 @@ def tiny_run(tmp_path_factory):
     """A small run with a model in a store of its own, for tests of what is done with it later."""
     import mlflow
 
-    from imbalance_study.decisions import resolve
+    from imbalance_study.config.resolve import resolve
     from imbalance_study.tracking import run
 
     folder = tmp_path_factory.mktemp("tiny_run")

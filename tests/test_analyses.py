@@ -5,9 +5,15 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from imbalance_study import analyses, experiment, explanations
-from imbalance_study.decisions import make
+from imbalance_study.config.resolve import make
 from imbalance_study.evaluation import metrics
+from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.analyses import (
+    attribution as attribution_analyses,
+)
+from imbalance_study.experiment.analyses import (
+    registry as analyses,
+)
 from imbalance_study.models.classifier import Classifier
 
 CHEAP = "predictions+intervals+confusion+errors+curves+calibration+pca+gradcam"
@@ -245,8 +251,8 @@ def test_the_probabilities_that_occlusion_watches_are_those_of_the_loss(tmp_path
     subject = _subject_of(result)
     positions = np.arange(4)
     classes = subject.predictions[positions]
-    view = explanations.view_of(subject)
-    found = explanations.occlusion(view, subject.images(positions), classes)
+    view = attribution_analyses.view_of(subject)
+    found = attribution_analyses.occlusion(view, subject.images(positions), classes)
     np.testing.assert_allclose(found.whole, subject.probs[positions, classes], atol=1e-4)
     np.testing.assert_allclose(
         view.probs(subject.images(positions)), subject.probs[positions], atol=1e-4
@@ -259,7 +265,9 @@ def test_grad_cam_sees_through_a_frozen_backbone(tmp_path):
     subject = _subject_of(result)
     images, classes = subject.images(np.arange(6)), np.tile([0, 1], (6, 1))
     layer = result.model.cam_layers[-1]
-    maps = explanations.gradcam_maps(explanations.view_of(subject), images, classes, layer)
+    maps = attribution_analyses.gradcam_maps(
+        attribution_analyses.view_of(subject), images, classes, layer
+    )
     assert np.ptp(maps) > 0
 
 

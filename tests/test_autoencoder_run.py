@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from imbalance_study import experiment, trained
-from imbalance_study.decisions import make
-from imbalance_study.training import checkpoint
+from imbalance_study.config.resolve import make
+from imbalance_study.experiment import run as experiment
+from imbalance_study.inference import load as trained
+from imbalance_study.models import checkpoint
 
 SMALL = {
     "dataset": "digits",

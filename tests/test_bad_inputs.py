@@ -15,17 +15,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from imbalance_study import decisions, prepare, spec
-from imbalance_study.data import augment, longtail, mix, samplers, sources
+from imbalance_study.config import resolve, spec
+from imbalance_study.data import augment, datasets, longtail, mixing, samplers
 from imbalance_study.data.image_set import ImageSet
 from imbalance_study.evaluation import metrics
+from imbalance_study.experiment.setup.components import bind
+from imbalance_study.experiment.setup.data import load_data
 from imbalance_study.training import losses, optim, schedules
 
 REGISTRIES = {
     "loss": losses.LOSSES,
     "class_weights": losses.CLASS_WEIGHTS,
     "sampler": samplers.SAMPLERS,
-    "mix": mix.MIXES,
+    "mix": mixing.MIXES,
     "augmentation": augment.AUGMENTATIONS,
     "optimizer": optim.OPTIMIZERS,
     "schedule": schedules.SCHEDULES,
@@ -119,7 +121,7 @@ KNOBS = st.fixed_dictionaries(
         "validation": st.sampled_from(
             ["none", "stratified:fraction=0.9", "stratified:fraction=2", "balanced:per_class=9999"]
         ),
-        "mix": st.sampled_from([*mix.MIXES, "mixup:alpha=-1"]),
+        "mix": st.sampled_from([*mixing.MIXES, "mixup:alpha=-1"]),
         "weights": st.sampled_from(["none", "/nowhere/x.pt", "imagenet"]),
         "freeze": st.sampled_from(["none", "head_only", "partial:blocks=99", "gradual:x=1"]),
     },
@@ -129,11 +131,11 @@ KNOBS = st.fixed_dictionaries(
 @over(60, KNOBS)
 def test_a_configuration_gives_counts_and_a_loss_that_are_numbers_or_is_answered(knobs):
     def cut():
-        found = decisions.make(dataset="digits", **knobs)
-        choices = prepare.bind(found)
+        found = resolve.make(dataset="digits", **knobs)
+        choices = bind(found)
         if found.weights != "none":
             return None
-        return found, choices, prepare.load_data(found, choices)
+        return found, choices, load_data(found, choices)
 
     made = answered(cut)
     if made is None:
@@ -218,7 +220,7 @@ def test_any_folder_is_read_or_answered(tree, on_bad_image):
         data.mkdir()
         good = _plant(data, tree)
         found = answered(
-            lambda: sources.load(
+            lambda: datasets.load(
                 "imagefolder",
                 str(data),
                 image_size=4,

@@ -1,7 +1,11 @@
 import pytest
 
-from imbalance_study import batch_size, experiment, prepare
-from imbalance_study.decisions import make, resolve, usual_batch_size
+from imbalance_study.config.resolve import make, resolve, usual_batch_size
+from imbalance_study.experiment import auto_batch_size
+from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.setup.components import bind
+from imbalance_study.experiment.setup.data import batches_of, load_data
+from imbalance_study.experiment.setup.device import resolve_device
 
 SMALL = {
     "dataset": "digits",
@@ -39,10 +43,10 @@ def _model(tmp_path, monkeypatch):
 
 def _setting(**knobs):
     config = make(**SMALL | knobs)
-    choices, where = prepare.bind(config), prepare.machine(config)
-    data = prepare.load_data(config, choices)
-    train = prepare.part(data, "train", config, where.device)
-    return batch_size.Setting(config, choices, data, where, train)
+    choices, where = bind(config), resolve_device(config)
+    data = load_data(config, choices)
+    train = batches_of(data, "train", config, where.device)
+    return auto_batch_size.Setting(config, choices, data, where, train)
 
 
 def test_an_update_that_does_not_fit_is_answered_with_the_size_that_does(tmp_path):
@@ -61,15 +65,15 @@ def test_an_update_that_does_not_fit_is_answered_with_the_size_that_does(tmp_pat
 
 
 def test_the_largest_of_the_halves_that_fits_is_found():
-    assert batch_size.largest(_setting(), 32) == 8
-    assert batch_size.largest(_setting(), 10) == 10
-    assert batch_size.largest(_setting(model="roomy.net:of_ten:room=0"), 2) == 0
+    assert auto_batch_size.largest(_setting(), 32) == 8
+    assert auto_batch_size.largest(_setting(), 10) == 10
+    assert auto_batch_size.largest(_setting(model="roomy.net:of_ten:room=0"), 2) == 0
 
 
 def test_trying_moves_no_random_number_of_the_run(tmp_path):
     plain = experiment.run(make(**SMALL, batch_size=8), output_dir=tmp_path, show_progress=False)
     setting = _setting(batch_size="auto")
-    config = batch_size.settle(setting)
+    config = auto_batch_size.settle(setting)
     assert config.batch_size == 32  # on a processor that of the data set
     again = experiment.run(make(**SMALL, batch_size=8), output_dir=tmp_path, show_progress=False)
     assert plain.metrics["test/loss"] == again.metrics["test/loss"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imbalance_study import decisions
+from imbalance_study.config import resolve
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -128,9 +128,7 @@ def test_rows_survive_a_line_that_was_cut_off(tmp_path):
 
 def test_a_run_is_known_by_what_bears_on_its_result():
     def known_by(**values):
-        return store.knobs_of(
-            decisions.make(**{"dataset": "digits", "recipe": "paper_ce"} | values)
-        )
+        return store.knobs_of(resolve.make(**{"dataset": "digits", "recipe": "paper_ce"} | values))
 
     assert known_by() == known_by(
         data_dir="elsewhere", device="cpu", run_name="mine", analyses="all"

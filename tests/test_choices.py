@@ -2,13 +2,22 @@
 
 import pytest
 
-from imbalance_study import analyses, choices
-from imbalance_study.data import augment, longtail, mix, policies, samplers, smote, sources
+from imbalance_study.config import choices
+from imbalance_study.data import (
+    augment,
+    auto_augment,
+    datasets,
+    longtail,
+    mixing,
+    samplers,
+    smote,
+)
+from imbalance_study.experiment.analyses import registry as analyses
 from imbalance_study.models import zoo
 from imbalance_study.training import losses, optim, schedules, second_stage
 
 PAIRS = {
-    "DATASETS": sources.DATASETS,
+    "DATASETS": datasets.DATASETS,
     "IMBALANCES": longtail.IMBALANCES,
     "VALIDATIONS": longtail.VALIDATIONS,
     "MODELS": zoo.MODELS,
@@ -16,9 +25,9 @@ PAIRS = {
     "CLASS_WEIGHTS": losses.CLASS_WEIGHTS,
     "SAMPLERS": samplers.SAMPLERS,
     "AUGMENTATIONS": augment.AUGMENTATIONS,
-    "MIXES": mix.MIXES,
+    "MIXES": mixing.MIXES,
     "RESAMPLES": smote.RESAMPLERS,
-    "TAIL_AUGMENTS": policies.TAIL_AUGMENTS,
+    "TAIL_AUGMENTS": auto_augment.TAIL_AUGMENTS,
     "STAGES": second_stage.STAGES,
     "OPTIMIZERS": optim.OPTIMIZERS,
     "SCHEDULES": schedules.SCHEDULES,

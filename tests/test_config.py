@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imbalance_study import config, decisions, guards
-from imbalance_study.config import Config
-from imbalance_study.decisions import make, resolve
-from imbalance_study.recipes import RECIPES
+from imbalance_study.config import compatibility, schema
+from imbalance_study.config import resolve as config_resolve
+from imbalance_study.config.recipes import RECIPES
+from imbalance_study.config.resolve import make, resolve
+from imbalance_study.config.schema import Config
 
 
 def test_given_beats_recipe_beats_data_set_beats_default(monkeypatch):
@@ -80,8 +81,8 @@ def test_every_field_has_help_group_and_a_default_that_passes_its_own_check():
 
 
 def test_the_defaults_of_every_data_set_make_a_valid_configuration():
-    assert set(decisions.DATASET_DEFAULTS) == set(config.choices.DATASETS)
-    for name in decisions.DATASET_DEFAULTS:
+    assert set(config_resolve.DATASET_DEFAULTS) == set(schema.choices.DATASETS)
+    for name in config_resolve.DATASET_DEFAULTS:
         found = make(dataset=name)
         assert found.imbalance != "auto"
         assert found.augment != "auto"
@@ -125,7 +126,7 @@ def test_a_combination_that_makes_no_sense_is_refused_with_the_reason(values, me
 def test_double_correction_is_let_through_on_request():
     both = {"loss": "balanced_softmax", "class_weights": "balanced"}
     found = make(**both, allow_double_correction=True)
-    assert len(guards.corrections(found)) == 2
+    assert len(compatibility.corrections(found)) == 2
 
 
 @pytest.mark.parametrize(

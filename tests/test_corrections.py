@@ -5,8 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from imbalance_study import corrections, decisions, experiment, prepare, stages
+from imbalance_study.config import resolve
 from imbalance_study.evaluation import calibration, metrics, posthoc
+from imbalance_study.experiment import posthoc as corrections
+from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.setup import procedures
+from imbalance_study.experiment.setup.components import bind
+from imbalance_study.experiment.setup.data import batches_of
 from imbalance_study.training import losses
 from imbalance_study.training.predict import Predictions, predict
 
@@ -16,7 +21,7 @@ COUNTS = np.array([500, 300, 180, 110, 65, 40, 24, 14, 9, 5])
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run on digits, trained with nothing that corrects, and with mirrored images."""
-    config = decisions.make(
+    config = resolve.make(
         dataset="digits",
         model="resnet20",
         epochs=1,
@@ -31,13 +36,13 @@ def finished(tmp_path_factory):
 @pytest.fixture(scope="module")
 def images(finished):
     """The test set in batches."""
-    return prepare.part(finished.data, "test", finished.config, finished.machine.device)
+    return batches_of(finished.data, "test", finished.config, finished.machine.device)
 
 
 @pytest.fixture(scope="module")
 def val(finished):
     """What the kept weights predict for validation."""
-    part = prepare.part(finished.data, "val", finished.config, finished.machine.device)
+    part = batches_of(finished.data, "val", finished.config, finished.machine.device)
     return predict(finished.model, part, finished.procedure.normalise, features=True)
 
 
@@ -210,8 +215,8 @@ def test_tau_norm_takes_the_lengths_of_the_head_out_of_the_logits(correct, finis
 def test_sigmoids_and_cosines_are_corrected_as_what_the_softmax_sees(
     loss, head, made, scale, correct, finished
 ):
-    config = decisions.make(dataset="digits", model="resnet20", loss=loss)
-    probabilities = stages.probabilities(prepare.bind(config).loss, config)
+    config = resolve.make(dataset="digits", model="resnet20", loss=loss)
+    probabilities = procedures.probabilities(bind(config).loss, config)
     procedure = dataclasses.replace(finished.procedure, probabilities=probabilities)
     part = seen(800, seed=2)
     part = part._replace(logits=made(part.logits))

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from imbalance_study import decisions, experiment, prepare, spec
 from imbalance_study.cli.options import given
 from imbalance_study.cli.train import command
-from imbalance_study.data import augment, mix, policies, samplers, smote
+from imbalance_study.config import resolve, spec
+from imbalance_study.data import augment, auto_augment, mixing, samplers, smote
+from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.setup.components import bind
 from imbalance_study.training import losses, second_stage
 
 ROOT = Path(__file__).parents[1]
@@ -19,9 +21,9 @@ AXES = {
     "loss": losses.LOSSES,
     "class_weights": losses.CLASS_WEIGHTS,
     "sampler": samplers.SAMPLERS,
-    "mix": mix.MIXES,
+    "mix": mixing.MIXES,
     "resample": smote.RESAMPLERS,
-    "tail_augment": policies.TAIL_AUGMENTS,
+    "tail_augment": auto_augment.TAIL_AUGMENTS,
     "augment": augment.AUGMENTATIONS,
     "stage2": second_stage.STAGES,
 }
@@ -50,7 +52,7 @@ def test_what_the_table_says_to_type_binds(row):
     axis, name, _, typed, _ = row
     knob, _, value = typed.strip("`").partition("=")
     assert (knob, spec.parse(value).name) == (axis, name)
-    prepare.bind(decisions.make(**{knob: value}))
+    bind(resolve.make(**{knob: value}))
 
 
 def test_the_readme_shows_the_same_table_if_it_shows_one():
@@ -64,9 +66,9 @@ def test_what_stands_beside_the_table_binds():
     items = re.findall(r"^- `([^`]+)`", PAGE, re.MULTILINE)
     assert len(items) == 7
     for item in items:
-        prepare.bind(decisions.make(**dict(word.split("=", 1) for word in item.split())))
+        bind(resolve.make(**dict(word.split("=", 1) for word in item.split())))
     chain = re.search(r"joined by `\+`: `augment=([^`]+)`", PAGE)
-    prepare.bind(decisions.make(augment=chain[1]))
+    bind(resolve.make(augment=chain[1]))
 
 
 def test_the_loss_in_five_lines_trains(tmp_path, monkeypatch):
@@ -81,8 +83,8 @@ def test_the_loss_in_five_lines_trains(tmp_path, monkeypatch):
     params = command.make_context("train", words[4:]).params
     typed = given({key: params[key] for key in params if key not in ("dry_run", "debug")})
     tiny = {"epochs": 1, "steps_per_epoch": 2, "batch_size": 16, "analyses": "none"}
-    found = decisions.resolve(typed | tiny).config
-    loss = prepare.bind(found).loss
+    found = resolve.resolve(typed | tiny).config
+    loss = bind(found).loss
     values = loss(torch.zeros(1, 4), torch.tensor([1]), torch.ones(4))
     assert values.item() == pytest.approx(1.3862944 + 2 * 0.75)  # log 4 + 2 (1 - 1/4)
     result = experiment.run(found, output_dir=tmp_path, show_progress=False)

@@ -5,7 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from imbalance_study import cli, export, trained
+from imbalance_study import cli
+from imbalance_study.inference import load as trained
+from imbalance_study.inference import onnx_export
 from imbalance_study.models import zoo
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -32,7 +34,7 @@ def images():
 
 def test_onnx_gives_the_probabilities_of_torch_at_any_batch_size(ready, images, tmp_path):
     path = tmp_path / "new" / "m.onnx"
-    found = export.export(ready, path, images)
+    found = onnx_export.export(ready, path, images)
     assert found.difference < 1e-4
     assert found.agreement == 1
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -48,27 +50,27 @@ def test_onnx_gives_the_probabilities_of_torch_at_any_batch_size(ready, images, 
 
 def test_int8_is_smaller_and_agrees_or_is_refused(ready, images, tmp_path):
     path = tmp_path / "m.onnx"
-    found = export.export(ready, path, images, format="int8", min_agreement=0.5)
+    found = onnx_export.export(ready, path, images, format="int8", min_agreement=0.5)
     assert found.bytes[1] < 0.4 * found.bytes[0]
     assert path.stat().st_size == found.bytes[1]
     assert 0 < found.difference < 1
     path.unlink()
     with pytest.raises(ValueError, match=r"same class .* of 70 images.*nothing is written"):
-        export.export(ready, path, images, format="int8", min_agreement=1.01)
+        onnx_export.export(ready, path, images, format="int8", min_agreement=1.01)
     assert os.listdir(tmp_path) == []
 
 
 def test_an_onnx_model_that_differs_is_refused(ready, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    monkeypatch.setattr(onnx_export, "TOLERANCE", -1.0)
     with pytest.raises(ValueError, match=r"differs from the model by up to .*nothing is written"):
-        export.export(ready, tmp_path / "m.onnx", images)
+        onnx_export.export(ready, tmp_path / "m.onnx", images)
     assert os.listdir(tmp_path) == []
 
 
 def test_missing_packages_are_named_with_the_way_to_have_them(ready, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "NEEDED", ("onnx", "no_such_package"))
+    monkeypatch.setattr(onnx_export, "NEEDED", ("onnx", "no_such_package"))
     with pytest.raises(ValueError, match=r"needs no_such_package; .*imbalance-study\[export\]"):
-        export.export(ready, tmp_path / "m.onnx", images)
+        onnx_export.export(ready, tmp_path / "m.onnx", images)
 
 
 def test_the_command_tells_accuracy_on_the_test_images_of_the_run(tiny_run, tmp_path, capsys):

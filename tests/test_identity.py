@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 
-from imbalance_study.config import Config
-from imbalance_study.decisions import make
-from imbalance_study.identity import identity
-from imbalance_study.knobs import knob
+from imbalance_study.config.fields import knob
+from imbalance_study.config.identity import identity
+from imbalance_study.config.resolve import make
+from imbalance_study.config.schema import Config
 
 # Knobs that say where a run is recorded and what is looked at: written out, so that one more is a
 # decision and not an accident.

@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from imbalance_study import labelling, trained
 from imbalance_study.data import decode
+from imbalance_study.inference import load as trained
+from imbalance_study.inference import predict as labelling
 from imbalance_study.models import zoo
 
 

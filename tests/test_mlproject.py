@@ -15,16 +15,16 @@ from mlflow.projects import _project_spec
 
 from imbalance_study.cli import compare, study, train
 from imbalance_study.cli.options import given
-from imbalance_study.config import Config
-from imbalance_study.decisions import resolve
-from imbalance_study.recipes import RECIPES
-from imbalance_study.studies.settings import Settings
-from imbalance_study.studies.vary import Comparing
+from imbalance_study.config.recipes import RECIPES
+from imbalance_study.config.resolve import resolve
+from imbalance_study.config.schema import Config
+from imbalance_study.studies.comparison.configurations import Comparing
+from imbalance_study.studies.search.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from analysis import report  # noqa: E402
+from imbalance_study.studies.report import write  # noqa: E402
 
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 
@@ -52,7 +52,7 @@ ENTRIES = {
     "main": ("train", train.command, (Config,)),
     "compare": ("compare", compare.command, (Comparing, Config)),
     "study": ("study", study.command, (Config, Settings)),
-    "report": ("report", None, (report.Asked,)),
+    "report": ("report", None, (write.Asked,)),
 }
 
 
@@ -97,7 +97,7 @@ def test_what_is_typed_behind_a_report_reaches_it():
     asked = {"experiment": "it's mine", "out": "my report", "baseline": "focal:gamma=1"}
     words = shlex.split(project.get_entry_point("report").compute_command(dict(asked), None))
     assert words[:2] == ["python", "analysis/report.py"]
-    assert report.parse(words[2:]) == report.Asked(**asked)
+    assert write.parse(words[2:]) == write.Asked(**asked)
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from imbalance_study import prediction_table
-from imbalance_study.labelling import Labelled
+from imbalance_study.inference import table as prediction_table
+from imbalance_study.inference.predict import Labelled
 
 NAMES = ["rose", "tulip, red", "daisy"]
 

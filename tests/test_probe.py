@@ -4,24 +4,29 @@ import json
 import pytest
 import torch
 
-from imbalance_study import experiment, prepare, probe
-from imbalance_study.batch_size import Setting
-from imbalance_study.decisions import make
-from imbalance_study.training.checkpoint import Keeper, load
+from imbalance_study.config.resolve import make
+from imbalance_study.experiment import auto_precision
+from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.auto_batch_size import Setting
+from imbalance_study.experiment.setup.components import bind
+from imbalance_study.experiment.setup.data import batches_of, load_data
+from imbalance_study.experiment.setup.device import resolve_device
+from imbalance_study.models.checkpoint import load
+from imbalance_study.training.checkpointing import Keeper
 
 LONG = {"dataset": "digits", "model": "resnet20", "image_size": 16, "steps_per_epoch": 200}
 
 
 def setting(cache, **knobs):
     config = make(**LONG | {"epochs": 1, "cache_dir": str(cache)} | knobs)
-    choices = prepare.bind(config)
-    where = prepare.machine(config)
-    data = prepare.load_data(config, choices)
-    return Setting(config, choices, data, where, prepare.part(data, "train", config, where.device))
+    choices = bind(config)
+    where = resolve_device(config)
+    data = load_data(config, choices)
+    return Setting(config, choices, data, where, batches_of(data, "train", config, where.device))
 
 
 def plant(cache, asked, **verdict):
-    place = probe._place(asked, list(probe._ways(asked)))
+    place = auto_precision._place(asked, list(auto_precision._ways(asked)))
     place.parent.mkdir(parents=True, exist_ok=True)
     found = {"memory_format": "contiguous", "precision": "fp32", "seconds": {"x": 1.0}} | verdict
     place.write_text(json.dumps(found))
@@ -42,7 +47,7 @@ def plant(cache, asked, **verdict):
 )
 def test_another_way_is_taken_when_it_is_clearly_faster(seconds, verdict):
     names = ("channels_last fp32", "contiguous fp32", "channels_last bf16")
-    found = probe._judge(dict(zip(names, seconds, strict=True)))
+    found = auto_precision._judge(dict(zip(names, seconds, strict=True)))
     assert (found.memory_format, found.precision) == verdict
 
 
@@ -50,16 +55,16 @@ def test_a_trial_measures_each_way_and_is_remembered(tmp_path):
     asked = setting(tmp_path)
     random = torch.get_rng_state()
     with torch.random.fork_rng([]):
-        where, verdict = probe.settle(asked, None)
+        where, verdict = auto_precision.settle(asked, None)
     assert torch.equal(torch.get_rng_state(), random)
     ways = {"channels_last fp32", "contiguous fp32", "channels_last bf16"}
     assert verdict.seconds.keys() == ways
     assert all(0 < seconds < 60 for seconds in verdict.seconds.values())
-    assert probe.settle(asked, None) == (where, verdict)
+    assert auto_precision.settle(asked, None) == (where, verdict)
     (place,) = (tmp_path / "probes").iterdir()
     place.write_text("{")
     with torch.random.fork_rng([]):
-        assert probe.settle(asked, None)[1].seconds.keys() == ways
+        assert auto_precision.settle(asked, None)[1].seconds.keys() == ways
     assert json.loads(place.read_text())["seconds"].keys() == ways
 
 
@@ -73,13 +78,13 @@ def test_a_trial_measures_each_way_and_is_remembered(tmp_path):
 )
 def test_short_trainings_and_what_is_decided_are_not_tried(tmp_path, knobs):
     asked = setting(tmp_path, **knobs)
-    assert probe.settle(asked, None) == (asked.where, None)
+    assert auto_precision.settle(asked, None) == (asked.where, None)
     assert not (tmp_path / "probes").exists()
 
 
 def test_what_is_given_is_not_decided_anew(tmp_path):
     asked = setting(tmp_path, memory_format="channels_last", precision="auto")
-    assert [probe._name(way) for way in probe._ways(asked)] == [
+    assert [auto_precision._name(way) for way in auto_precision._ways(asked)] == [
         "channels_last fp32",
         "channels_last bf16",
     ]
@@ -89,11 +94,11 @@ def test_another_model_size_or_number_of_threads_is_asked_anew(tmp_path):
     places = set()
     for knobs in ({}, {"model": "custom_cnn"}, {"image_size": 24}):
         asked = setting(tmp_path, **knobs)
-        places.add(probe._place(asked, list(probe._ways(asked))))
+        places.add(auto_precision._place(asked, list(auto_precision._ways(asked))))
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
-        places.add(probe._place(asked, list(probe._ways(asked))))
+        places.add(auto_precision._place(asked, list(auto_precision._ways(asked))))
     finally:
         torch.set_num_threads(threads)
     assert len(places) == 4
@@ -127,6 +132,6 @@ def test_a_run_computes_as_the_verdict_says_and_goes_on_so(tmp_path):
 def test_given_ways_win_over_those_of_the_checkpoint(tmp_path):
     asked = setting(tmp_path, precision="fp32")
     facts = {"precision": "bf16", "memory_format": "contiguous"}
-    where, _ = probe.settle(asked, {"facts": facts})
+    where, _ = auto_precision.settle(asked, {"facts": facts})
     assert (where.precision, where.channels_last) == ("fp32", False)
     assert dataclasses.replace(asked.config, probe=False).probe is False

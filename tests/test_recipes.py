@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from mlflow.projects import _project_spec
 
-from imbalance_study import cli, config, decisions, experiment, prepare, spec
+from imbalance_study import cli
 from imbalance_study.cli.options import given
 from imbalance_study.cli.train import command
-from imbalance_study.recipes import RECIPES
+from imbalance_study.config import resolve, schema, spec
+from imbalance_study.config.recipes import RECIPES
+from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.setup.components import bind
 
 ROOT = Path(__file__).parents[1]
 PAPERS = [name for name in RECIPES if name.startswith("paper_")]
@@ -45,7 +48,7 @@ def test_a_paper_recipe_trains_as_cao_et_al_but_for_the_departures_that_are_know
         "validation": "none",
         "select_by": "last",
     }
-    found = decisions.make(recipe=name)
+    found = resolve.make(recipe=name)
     departures = {knob for knob, value in common.items() if getattr(found, knob) != value}
     assert departures == DEPARTURES.get(name, set())
     assert RECIPES[name].model == "resnet32"
@@ -63,15 +66,15 @@ def test_a_paper_recipe_trains_as_cao_et_al_but_for_the_departures_that_are_know
     ],
 )
 def test_the_learning_rate_falls_at_the_epochs_of_the_paper(name, factors):
-    found = decisions.make(recipe=name)
-    schedule = prepare.bind(found).schedule
+    found = resolve.make(recipe=name)
+    schedule = bind(found).schedule
     for epoch, factor in factors.items():
         assert schedule(epoch, found.epochs, []) == pytest.approx(factor), epoch
 
 
 def test_deferred_recipes_start_their_weights_at_epoch_160_of_200():
     for name in ("paper_drw", "paper_ldam_drw", "paper_mixup_drw"):
-        found = decisions.make(recipe=name)
+        found = resolve.make(recipe=name)
         assert found.defer * found.epochs == 160
         assert found.class_weights == "effective:beta=0.9999"
 
@@ -88,7 +91,7 @@ def test_every_recipe_trains_for_two_steps(name, tmp_path):
     if stage.name != "none":
         assert stage.knobs == {"epochs": "10"}
         tiny["stage2"] = f"{stage.name}:epochs=1"
-    settings = decisions.make(recipe=name, batch_size=16, **tiny)
+    settings = resolve.make(recipe=name, batch_size=16, **tiny)
     found = experiment.run(settings, output_dir=tmp_path, show_progress=False).metrics
     assert found["train/steps"] == (2 if stage.name == "none" else 4)
     assert ("stage1_test/accuracy" in found) == (stage.name != "none")
@@ -101,7 +104,7 @@ def test_the_halved_set_has_half_of_truck_bird_and_deer_and_the_rest_of_all():
     names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship")
     cifar = dict.fromkeys((*names, "truck"), 4900) | dict.fromkeys(("bird", "deer", "truck"), 2450)
     knobs = RECIPES["halved_cifar10"].knobs
-    choices = prepare.bind(decisions.make(recipe="halved_cifar10"))
+    choices = bind(resolve.make(recipe="halved_cifar10"))
     available = np.full(10, 5000)
     val = choices.validation(available, True)
     assert val.tolist() == [100] * 10
@@ -121,5 +124,5 @@ def test_the_printed_command_line_leads_through_mlproject_to_the_recipe(name, ca
     assert passed[:4] == ["python", "-m", "imbalance_study", "train"]
     params = command.make_context("train", passed[4:]).params
     reached = given({key: params[key] for key in params if key not in ("dry_run", "debug")})
-    expected = {"recipe": name, "model": RECIPES[name].model or config.Config.model}
-    assert decisions.resolve(reached).config == decisions.resolve(expected).config
+    expected = {"recipe": name, "model": RECIPES[name].model or schema.Config.model}
+    assert resolve.resolve(reached).config == resolve.resolve(expected).config

@@ -5,11 +5,12 @@ import copy
 import pytest
 import torch
 
-from imbalance_study import experiment, resume
-from imbalance_study.config import Config
-from imbalance_study.decisions import make
-from imbalance_study.training import checkpoint
-from imbalance_study.training.checkpoint import Keeper
+from imbalance_study.config.resolve import make
+from imbalance_study.config.schema import Config
+from imbalance_study.experiment import resume as checkpoint_resume
+from imbalance_study.experiment import run as experiment
+from imbalance_study.training import checkpointing
+from imbalance_study.training.checkpointing import Keeper
 
 SMALL = {
     "dataset": "digits",
@@ -75,7 +76,7 @@ def _run(folder, config, keeper=None, state=None, stop=lambda result: None):
 
 
 def _load(folder):
-    return checkpoint.newest(folder / "checkpoints", pytest.fail)
+    return checkpointing.newest(folder / "checkpoints", pytest.fail)
 
 
 def _killed_at_each_epoch(folder, config):
@@ -152,14 +153,14 @@ def test_broken_off_after_every_epoch_it_ends_bit_by_bit_as_if_it_never_was(tmp_
 def test_a_run_does_not_go_on_with_anything_else_than_it_began_with(change, message):
     facts = {"fingerprint": {"fingerprint": "ab"}, "device": "cpu", "precision": "fp32"}
     facts["processes"] = 1
-    state = {"versions": resume.versions(), "facts": copy.deepcopy(facts)}
-    resume.check(state, facts)
+    state = {"versions": checkpoint_resume.versions(), "facts": copy.deepcopy(facts)}
+    checkpoint_resume.check(state, facts)
     part = state
     for name in change[:-1]:
         part = part[name]
     part[change[-1]] = "0.0"
     with pytest.raises(ValueError, match=message):
-        resume.check(state, facts)
+        checkpoint_resume.check(state, facts)
 
 
 def test_the_time_before_counts(tmp_path):

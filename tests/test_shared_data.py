@@ -1,22 +1,23 @@
 import numpy as np
 
-from imbalance_study import prepare
+from imbalance_study.config.resolve import make
 from imbalance_study.data import longtail
-from imbalance_study.decisions import make
+from imbalance_study.experiment.setup.components import bind
+from imbalance_study.experiment.setup.data import load_data, shared_data
 
 
 def _load(**given):
     config = make(dataset="digits", image_size=8, **given)
-    return prepare.load_data(config, prepare.bind(config))
+    return load_data(config, bind(config))
 
 
 def test_the_same_images_are_cut_once_for_runs_that_differ_in_anything_else():
-    with prepare.shared_data():
+    with shared_data():
         assert _load(loss="focal", seed=3) is _load(model="resnet20", epochs=2)
 
 
 def test_another_cut_shares_the_images_alone():
-    with prepare.shared_data():
+    with shared_data():
         one, other = _load(), _load(data_seed=1)
         assert one.image_set is other.image_set
         assert not np.array_equal(one.split.test, other.split.test)
@@ -31,7 +32,7 @@ def test_every_knob_that_decides_the_data_leads_to_other_data():
         {"data_seed": 1},
         {"resample": "smote:k=2"},
     ]
-    with prepare.shared_data():
+    with shared_data():
         plain = _load()
         for change in changes:
             assert _load(**change) is not plain, change
@@ -40,16 +41,16 @@ def test_every_knob_that_decides_the_data_leads_to_other_data():
 
 def test_nothing_is_kept_outside_and_afterwards():
     assert _load() is not _load()
-    with prepare.shared_data():
+    with shared_data():
         inside = _load()
-        with prepare.shared_data():
+        with shared_data():
             assert _load() is inside
         assert _load() is inside
     assert _load() is not inside
 
 
 def test_no_more_than_a_few_cuts_are_kept():
-    with prepare.shared_data():
+    with shared_data():
         first = _load()
         for seed in range(1, 5):
             _load(data_seed=seed)

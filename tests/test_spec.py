@@ -1,6 +1,6 @@
 import pytest
 
-from imbalance_study import spec
+from imbalance_study.config import spec
 
 
 def scale(values, *, factor: float = 1.0, twice: bool = False, times: int = 1, progress: float):

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from imbalance_study import experiment, prepare
-from imbalance_study.decisions import make
-from imbalance_study.training import checkpoint
+from imbalance_study.config.resolve import make
+from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.setup import seeding
+from imbalance_study.experiment.setup.components import bind
+from imbalance_study.experiment.setup.data import batches_of
+from imbalance_study.models import checkpoint
 from imbalance_study.training.predict import predict
 
 SMALL = {
@@ -99,7 +102,7 @@ def test_a_retrained_classifier_is_a_new_one(runs):
 def test_the_new_classifier_is_drawn_from_a_seed_of_its_own(tmp_path):
     result, _ = _run(tmp_path, seed=3, stage2="crt:epochs=1,lr=1e-12")
     with torch.random.fork_rng([]):
-        torch.manual_seed(prepare.seeds(3)("stage2/weights"))
+        torch.manual_seed(seeding.seeds(3)("stage2/weights"))
         drawn = torch.nn.Linear(64, 10)
     torch.testing.assert_close(_weights(result, "best")["classifier.weight"], drawn.weight.detach())
 
@@ -162,7 +165,7 @@ def test_the_test_metrics_are_those_of_both_stages(runs, stage2):
     result, _ = runs(stage2)
     again = predict(
         result.model,
-        prepare.part(result.data, "test", result.config, result.machine.device),
+        batches_of(result.data, "test", result.config, result.machine.device),
         result.procedure.normalise,
     )
     np.testing.assert_array_equal(again.logits, result.test.logits)
@@ -254,7 +257,7 @@ def test_a_stage_that_keeps_the_head_needs_softmax_logits(stage2, loss):
 def test_a_wrong_knob_of_the_stage_is_refused_before_anything_is_loaded(stage2, message):
     before = torch.get_rng_state()
     with pytest.raises(ValueError, match=message):
-        prepare.bind(make(stage2=stage2))
+        bind(make(stage2=stage2))
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from imbalance_study import decisions, experiment, trained
+from imbalance_study.config import resolve
+from imbalance_study.experiment import run as experiment
+from imbalance_study.inference import load as trained
 from imbalance_study.training import losses
 
 TINY = {
@@ -29,7 +31,7 @@ CASES = {name: {"loss": name} for name in losses.LOSSES} | {
 def test_the_model_from_a_checkpoint_takes_raw_images_and_gives_the_probabilities_of_the_run(
     case, tmp_path
 ):
-    found = decisions.resolve(TINY | CASES[case]).config
+    found = resolve.resolve(TINY | CASES[case]).config
     result = experiment.run(found, output_dir=tmp_path, show_progress=False)
     model = trained.from_checkpoint(tmp_path / "best.pt").raw()
     rows = result.data.split.test[:20]

@@ -5,9 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from imbalance_study import experiment, prepare, trained
-from imbalance_study.decisions import make
-from imbalance_study.training import checkpoint
+from imbalance_study.config.resolve import make
+from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.setup import build
+from imbalance_study.experiment.setup.components import bind
+from imbalance_study.experiment.setup.data import load_data
+from imbalance_study.experiment.setup.device import resolve_device
+from imbalance_study.inference import load as trained
+from imbalance_study.models import checkpoint
 
 SMALL = {
     "dataset": "digits",
@@ -184,10 +189,10 @@ def test_weights_that_would_be_frozen_at_random_are_refused(tmp_path):
     torch.save(resnet18(num_classes=5).state_dict(), tmp_path / "plain.pth")
     knobs = {"model": "resnet18", "image_size": 32, "weights": str(tmp_path / "plain.pth")}
     config = make(**SMALL | knobs | {"stem": "small", "freeze": "head_only"})
-    choices = prepare.bind(config)
-    data = prepare.load_data(config, choices)
+    choices = bind(config)
+    data = load_data(config, choices)
     with pytest.raises(ValueError, match=r"would freeze conv1.weight, which the weights do not"):
-        prepare.build(config, data, prepare.machine(config))
+        build.build(config, data, resolve_device(config))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import branches
 import tuned
 
-from imbalance_study.studies import space
+from imbalance_study.studies.search import space
 
 
 def _rows(**values):

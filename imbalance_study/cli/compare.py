@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from imbalance_study import knobs
 from imbalance_study.cli.options import GroupedCommand, flag, given, options
-from imbalance_study.config import Config
-from imbalance_study.studies.vary import Comparing
+from imbalance_study.config import fields
+from imbalance_study.config.schema import Config
+from imbalance_study.studies.comparison.configurations import Comparing
 
 
 @click.command(
@@ -29,11 +29,11 @@ def command(dry_run: str, debug: str, **values: Any) -> None:
     typed = given(values)
     names = {field.name for field in dataclasses.fields(Comparing)}
     asked = {name: value for name, value in typed.items() if name in names}
-    comparing = Comparing(**knobs.parse_values(Comparing, asked))
+    comparing = Comparing(**fields.parse_values(Comparing, asked))
     common = {name: value for name, value in typed.items() if name not in names}
-    from imbalance_study.studies import compare
+    from imbalance_study.studies.comparison import run as comparison_run
 
-    compare.compare(comparing, common, dry_run=dry_run == "true", say=click.echo)
+    comparison_run.compare(comparing, common, dry_run=dry_run == "true", say=click.echo)
 
 
 options(Comparing)(command)

@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from imbalance_study import knobs
 from imbalance_study.cli import loading
-from imbalance_study.cli.options import GroupedCommand, KnobOption, flag, given, options
-from imbalance_study.knobs import knob
+from imbalance_study.cli.options import (
+    GroupedCommand,
+    KnobOption,
+    flag,
+    given,
+    options,
+)
+from imbalance_study.config import fields
+from imbalance_study.config.fields import knob
+from imbalance_study.experiment.setup.device import resolve_device
 
 if TYPE_CHECKING:
-    from imbalance_study.trained import Ready
+    from imbalance_study.inference.load import Ready
 
 _METHODS = {
     "gradcam": "what speaks for the predicted class, and for another",
@@ -63,10 +70,10 @@ class Settings:
         "inferno", "Explanation", "Colours of the maps."
     )
     out: str = knob("explanations", "Explanation", "Folder that gets the PNG files.")
-    device: Literal["auto", "cpu", "cuda", "mps"] = knob("auto", "Machine", "Where to compute.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = knob("auto", "DeviceSetup", "Where to compute.")
 
     def __post_init__(self) -> None:
-        knobs.check(self)
+        fields.check(self)
 
 
 @click.command(
@@ -86,7 +93,7 @@ def command(
 
     imbalance-study explain --model resnet18 --weights imagenet --images cat.jpg dog.jpg
     """
-    settings = Settings(**knobs.parse_values(Settings, given(values)))
+    settings = Settings(**fields.parse_values(Settings, given(values)))
     places = [place for place in (settings.images, *more_images) if place != "none"]
     if not places:
         raise ValueError("images must name an image or a folder")
@@ -103,12 +110,12 @@ def command(
 
 
 def _explain(settings: Settings, places: list[str], class_name: str) -> list[str]:
-    from imbalance_study import photographs, prepare
-    from imbalance_study.config import Config
+    from imbalance_study.config.schema import Config
+    from imbalance_study.inference import explain as explaining
 
-    paths = photographs.find(places)
+    paths = explaining.find(places)
     shown = paths[: settings.limit]
-    lines = photographs.explain(
+    lines = explaining.explain(
         _trained(settings),
         shown,
         Path(settings.out).expanduser(),
@@ -116,7 +123,7 @@ def _explain(settings: Settings, places: list[str], class_name: str) -> list[str
         methods=[part.strip() for part in settings.methods.split("+")],
         layers=settings.gradcam_layers,
         colormap=settings.colormap,
-        device=prepare.machine(Config(device=settings.device)).device.type,
+        device=resolve_device(Config(device=settings.device)).device.type,
     )
     if len(shown) < len(paths):
         lines.append(f"{len(paths) - len(shown)} more images were left out; limit lets them in")
@@ -128,7 +135,7 @@ def _trained(settings: Settings) -> Ready:
         return loading.ready(settings.run, settings.tracking_uri)
     if settings.weights == "none":
         return loading.ready(settings.model, settings.tracking_uri)
-    from imbalance_study import trained
+    from imbalance_study.inference import load as trained
 
     model = "" if settings.model == "none" else settings.model
     return trained.from_weights(model, settings.weights)

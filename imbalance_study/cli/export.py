@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from imbalance_study import knobs
 from imbalance_study.cli import loading
 from imbalance_study.cli.options import GroupedCommand, flag, given, options
-from imbalance_study.knobs import knob
+from imbalance_study.config import fields
+from imbalance_study.config.fields import knob
+from imbalance_study.experiment.setup.components import bind
+from imbalance_study.experiment.setup.data import load_data
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from imbalance_study.export import Exported
-    from imbalance_study.trained import Ready
+    from imbalance_study.inference.load import Ready
+    from imbalance_study.inference.onnx_export import Exported
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        knobs.check(self)
+        fields.check(self)
 
 
 @click.command(
@@ -71,17 +73,17 @@ def command(debug: str, **values: Any) -> None:
     The file takes raw images uint8 (batch, H, W, 3) and gives probabilities; the class names stand
     in its metadata. Needs pip install 'imbalance-study[export]'.
     """
-    settings = Settings(**knobs.parse_values(Settings, given(values)))
+    settings = Settings(**fields.parse_values(Settings, given(values)))
     if settings.model == "none":
         raise ValueError(f"model must name what is exported: {loading.MODEL_HELP}")
     out = Path(settings.out).expanduser()
     if out.suffix.lower() != ".onnx":
         raise ValueError(f"out must end in .onnx, got {settings.out!r}")
-    from imbalance_study import export
+    from imbalance_study.inference import onnx_export
 
     ready = loading.ready(settings.model, settings.tracking_uri)
     images, labels = _images(settings, ready)
-    found = export.export(
+    found = onnx_export.export(
         ready, out, images, format=settings.format, min_agreement=settings.min_agreement
     )
     for line in _lines(found, labels, settings.format):
@@ -93,16 +95,16 @@ def _images(settings: Settings, ready: Ready) -> tuple[NDArray[np.uint8], NDArra
     """Images to compare on, evenly from what there is, and their classes where these are known."""
     import numpy as np
 
-    from imbalance_study import photographs, prepare
+    from imbalance_study.inference import explain as explaining
 
     if settings.images != "none":
-        paths = photographs.find([settings.images])
+        paths = explaining.find([settings.images])
         step = max(1, len(paths) // settings.limit)
-        return photographs.read(paths[::step][: settings.limit], ready.image_size), None
+        return explaining.read(paths[::step][: settings.limit], ready.image_size), None
     assert ready.config is not None  # of a run or its checkpoint
     config = ready.config
     try:
-        data = prepare.load_data(config, prepare.bind(config))
+        data = load_data(config, bind(config))
     except (ValueError, OSError) as error:
         raise ValueError(
             f"the test images of {config.dataset} cannot be read to compare on ({error}); name "

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from imbalance_study.cli.options import GroupedCommand, flag, given, options
-from imbalance_study.config import Config
-from imbalance_study.decisions import resolve
+from imbalance_study.config.resolve import resolve
+from imbalance_study.config.schema import Config
 
 
 @click.command(
@@ -32,14 +32,14 @@ def command(figure: str, debug: str, **values: Any) -> None:
     config = resolve(given(values) | {"lr": "auto"}).config
     from pathlib import Path
 
-    from imbalance_study import learning_rates
-    from imbalance_study.tracking import lookup
+    from imbalance_study.experiment import auto_lr
+    from imbalance_study.tracking import fetch
 
-    with lookup.local_weights(config.weights, config.tracking_uri):
-        found = learning_rates.find(config)
+    with fetch.local_weights(config.weights, config.tracking_uri):
+        found = auto_lr.find(config)
     place = Path(figure).expanduser()
     place.parent.mkdir(parents=True, exist_ok=True)
-    learning_rates.figure(found).savefig(place)
+    auto_lr.figure(found).savefig(place)
     ended = "where the loss exploded" if found.diverged else "at the end of the range"
     click.echo(f"suggested lr: {found.suggestion:g}")
     click.echo(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imbalance_study.trained import Ready
+    from imbalance_study.inference.load import Ready
 
 MODEL_HELP = "models:/NAME@champion, runs:/ID, or a checkpoint file of a run."
 
@@ -23,7 +23,7 @@ def ready(address: str, tracking_uri: str = "auto") -> Ready:
     Raises:
         ValueError: There is no such model, or its checkpoint is none, damaged, or of other code.
     """
-    from imbalance_study import trained
+    from imbalance_study.inference import load as trained
 
     path = Path(address).expanduser()
     if not address.startswith(("models:", "runs:")):
@@ -32,8 +32,8 @@ def ready(address: str, tracking_uri: str = "auto") -> Ready:
         if path.is_dir() or path.suffix or "/" in address:
             what = "is a folder, not a file" if path.is_dir() else "there is none"
             raise ValueError(f"model {address!r}: {what}; give {MODEL_HELP}")
-    from imbalance_study.tracking import lookup
+    from imbalance_study.tracking import fetch
 
     with tempfile.TemporaryDirectory(prefix="imbalance_study_") as folder:
-        path = lookup.checkpoint_of(address, Path(folder), tracking_uri)
+        path = fetch.checkpoint_of(address, Path(folder), tracking_uri)
         return trained.from_checkpoint(path, own_code=True)

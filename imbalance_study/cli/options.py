@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from imbalance_study import knobs
+from imbalance_study.config import fields
 
 
 class GroupedCommand(click.Command):
@@ -36,7 +36,7 @@ class GroupedCommand(click.Command):
             options = [p for p in self.params if isinstance(p, click.Option)]
             known = [p.opts[0].lstrip("-") for p in options]
             hint = f"; see imbalance-study {ctx.info_name} --help"
-            raise click.UsageError(knobs.unknown(name, known, "knob") + hint) from None
+            raise click.UsageError(fields.unknown(name, known, "knob") + hint) from None
 
 
 class KnobOption(click.Option):
@@ -62,7 +62,7 @@ def options(settings: type) -> Callable[[click.Command], click.Command]:
 
     An option that is not given stays out of the values that the command receives as ``given``.
     """
-    hints = knobs.types_of(settings)
+    hints = fields.types_of(settings)
 
     def add(command: click.Command) -> click.Command:
         for field in dataclasses.fields(settings):

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from imbalance_study import knobs
 from imbalance_study.cli import loading
 from imbalance_study.cli.options import GroupedCommand, flag, given, options
-from imbalance_study.knobs import knob
+from imbalance_study.config import fields
+from imbalance_study.config.fields import knob
+from imbalance_study.experiment.setup.device import resolve_device
 
 if TYPE_CHECKING:
-    from imbalance_study.labelling import Labelled, Sample
-    from imbalance_study.trained import Ready
+    from imbalance_study.inference.load import Ready
+    from imbalance_study.inference.predict import Labelled, Sample
 
 # Images on a contact sheet, unreadable files that are named, classes that are counted, at most.
 _SHEET, _NAMED, _COUNTED = 60, 20, 15
@@ -58,12 +59,12 @@ class Settings:
     contact_sheet: str = knob(
         "none", "Output", f"A PNG file that shows {_SHEET} of the images, at random, with labels."
     )
-    batch_size: int = knob(256, "Machine", "Images that the model takes at once.", minimum=1)
-    workers: int = knob(0, "Machine", "Cores that decode; 0 for all.", minimum=0)
-    device: Literal["auto", "cpu", "cuda", "mps"] = knob("auto", "Machine", "Where to compute.")
+    batch_size: int = knob(256, "DeviceSetup", "Images that the model takes at once.", minimum=1)
+    workers: int = knob(0, "DeviceSetup", "Cores that decode; 0 for all.", minimum=0)
+    device: Literal["auto", "cpu", "cuda", "mps"] = knob("auto", "DeviceSetup", "Where to compute.")
 
     def __post_init__(self) -> None:
-        knobs.check(self)
+        fields.check(self)
 
 
 @click.command(
@@ -80,7 +81,7 @@ def command(more_images: tuple[str, ...], debug: str, **values: Any) -> None:
     Files that cannot be read are named, counted, and have their reason in the table; it is an error
     only when none can be read.
     """
-    settings = Settings(**knobs.parse_values(Settings, given(values)))
+    settings = Settings(**fields.parse_values(Settings, given(values)))
     places = [place for place in (settings.images, *more_images) if place != "none"]
     if not places:
         raise ValueError("images must name an image or a folder")
@@ -99,13 +100,14 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _predict(settings: Settings, places: Sequence[str]) -> list[str]:
-    from imbalance_study import photographs, prediction_table
+    from imbalance_study.inference import explain as explaining
+    from imbalance_study.inference import table as prediction_table
 
     out = Path(settings.out).expanduser()
     prediction_table.ending(out)
-    total = sum(1 for _ in photographs.walk(places))
+    total = sum(1 for _ in explaining.walk(places))
     if not total:
-        raise photographs.nothing(places)
+        raise explaining.nothing(places)
     ready = loading.ready(settings.model, settings.tracking_uri)
     facts = {
         "model": settings.model,
@@ -127,15 +129,16 @@ def _pieces(settings: Settings, ready: Ready, places: Sequence[str], total: int)
     """The pieces, with a bar that shows images per second."""
     from tqdm import tqdm
 
-    from imbalance_study import labelling, photographs, prepare
-    from imbalance_study.config import Config
+    from imbalance_study.config.schema import Config
+    from imbalance_study.inference import explain as explaining
+    from imbalance_study.inference import predict as labelling
 
     pieces = labelling.label(
         ready,
-        photographs.walk(places),
+        explaining.walk(places),
         batch_size=settings.batch_size,
         workers=settings.workers,
-        device=prepare.machine(Config(device=settings.device)).device.type,
+        device=resolve_device(Config(device=settings.device)).device.type,
     )
     with tqdm(total=total, desc="labelling", unit="img", delay=1, disable=None) as bar:
         for piece in pieces:
@@ -147,7 +150,7 @@ class _Tally:
     """Counts what goes by, names the files that could not be read, and keeps some images."""
 
     def __init__(self, ready: Ready, reject_below: float) -> None:
-        from imbalance_study.labelling import Sample
+        from imbalance_study.inference.predict import Sample
 
         self.sample: Sample = Sample(_SHEET)
         self._names = [str(name) for name in ready.class_names]
@@ -158,7 +161,7 @@ class _Tally:
 
     def add(self, piece: Labelled) -> None:
         """Count a piece."""
-        from imbalance_study.data.folders import readable
+        from imbalance_study.data.image_folder import readable
 
         for file, error in zip(piece.files, piece.errors, strict=True):
             if error:
@@ -199,10 +202,10 @@ class _Tally:
 def _draw(path: Path, sample: Sample, ready: Ready, settings: Settings) -> None:
     import numpy as np
 
-    from imbalance_study import atomic
-    from imbalance_study.evaluation import figures_predictions
+    from imbalance_study import files
+    from imbalance_study.evaluation.figures import contact_sheet as contact_sheet_figures
 
-    figure = figures_predictions.contact_sheet(
+    figure = contact_sheet_figures.contact_sheet(
         np.stack(sample.images),
         [Path(file).name for file in sample.files],
         np.array(sample.classes),
@@ -211,7 +214,7 @@ def _draw(path: Path, sample: Sample, ready: Ready, settings: Settings) -> None:
         f"{len(sample.images)} of {sample.seen:,} images, as the model sees them",
         settings.reject_below,
     )
-    with atomic.replacing(path) as partial:
+    with files.replacing(path) as partial:
         figure.savefig(partial, format="png")
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from imbalance_study import knobs
 from imbalance_study.cli.options import GroupedCommand, flag, given, options
-from imbalance_study.knobs import knob
+from imbalance_study.config import fields
+from imbalance_study.config.fields import knob
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        knobs.check(self)
+        fields.check(self)
 
 
 @click.command(
@@ -47,7 +47,7 @@ def command(run: str, debug: str, **values: Any) -> None:
 
     Says what the alias stood for before, and how the two compare on the test set.
     """
-    settings = Settings(**knobs.parse_values(Settings, given(values)))
+    settings = Settings(**fields.parse_values(Settings, given(values)))
     from imbalance_study.tracking import registry
 
     lines = registry.promote(run, settings.name, settings.alias, settings.tracking_uri)

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from imbalance_study import knobs
 from imbalance_study.cli.options import GroupedCommand, given, options
-from imbalance_study.knobs import knob
+from imbalance_study.config import fields
+from imbalance_study.config.fields import knob
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Settings:
     dry_run: bool = knob(False, "Tracking", "List them, change nothing.")
 
     def __post_init__(self) -> None:
-        knobs.check(self)
+        fields.check(self)
 
 
 @click.command(
@@ -49,10 +49,10 @@ def command(debug: str, **values: Any) -> None:
     On the machine where a run began its process is looked for; of other machines, the last sign of
     life counts.
     """
-    settings = Settings(**knobs.parse_values(Settings, given(values)))
-    from imbalance_study.tracking import reap
+    settings = Settings(**fields.parse_values(Settings, given(values)))
+    from imbalance_study.tracking import orphans
 
-    ghosts = reap.reap(settings.tracking_uri, silence=settings.silence, dry_run=settings.dry_run)
+    ghosts = orphans.reap(settings.tracking_uri, silence=settings.silence, dry_run=settings.dry_run)
     count = 0
     for count, ghost in enumerate(ghosts, 1):  # noqa: B007
         done = "would be marked FAILED" if settings.dry_run else "marked FAILED"

@@ -6,8 +6,8 @@ import shlex
 
 import click
 
-from imbalance_study import knobs
-from imbalance_study.recipes import RECIPES
+from imbalance_study.config import fields
+from imbalance_study.config.recipes import RECIPES
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,7 +16,7 @@ def command(name: str | None) -> None:
     """List the recipes with what they set and their source, or print NAME's command line."""
     if name is not None:
         if name not in RECIPES:
-            raise ValueError(knobs.unknown(name, RECIPES, "recipe"))
+            raise ValueError(fields.unknown(name, RECIPES, "recipe"))
         click.echo(command_line(name))
         return
     for name, recipe in RECIPES.items():

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import click
 
-from imbalance_study import knobs
 from imbalance_study.cli.options import GroupedCommand, given, options
-from imbalance_study.knobs import knob
+from imbalance_study.config import fields
+from imbalance_study.config.fields import knob
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        knobs.check(self)
+        fields.check(self)
 
 
 @click.command(
@@ -47,7 +47,7 @@ def command(run: str, debug: str, **values: Any) -> None:
     of the cache folder until it is FINISHED. The same run of MLflow goes on; on a processor its
     result is, bit by bit, that of a run which was never broken off.
     """
-    settings = Settings(**knobs.parse_values(Settings, given(values)))
+    settings = Settings(**fields.parse_values(Settings, given(values)))
     from imbalance_study.tracking import resume
 
     resume.resume(run, **dataclasses.asdict(settings))

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from imbalance_study import knobs
 from imbalance_study.cli.options import GroupedCommand, flag, given, options
-from imbalance_study.config import Config
-from imbalance_study.studies.settings import Settings
+from imbalance_study.config import fields
+from imbalance_study.config.schema import Config
+from imbalance_study.studies.search.settings import Settings
 
 
 @click.command(
@@ -28,11 +28,11 @@ def command(debug: str, **values: Any) -> None:
     typed = given(values)
     mine = {field.name for field in dataclasses.fields(Settings)}
     settings = Settings(
-        **knobs.parse_values(Settings, {name: typed[name] for name in typed if name in mine})
+        **fields.parse_values(Settings, {name: typed[name] for name in typed if name in mine})
     )
-    from imbalance_study.studies import conduct
+    from imbalance_study.studies.search import run as searching
 
-    conduct.run(settings, {name: typed[name] for name in typed if name not in mine})
+    searching.run(settings, {name: typed[name] for name in typed if name not in mine})
 
 
 options(Settings)(command)

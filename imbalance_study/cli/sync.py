@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from imbalance_study import knobs
 from imbalance_study.cli.options import GroupedCommand, given, options
-from imbalance_study.knobs import knob
+from imbalance_study.config import fields
+from imbalance_study.config.fields import knob
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        knobs.check(self)
+        fields.check(self)
 
 
 @click.command(
@@ -46,7 +46,7 @@ def command(journal: tuple[str, ...], debug: str, **values: Any) -> None:
     JOURNAL is the id that a run printed, or a folder; without one, all runs on this machine that
     were trained with this cache_dir are uploaded. What is uploaded already is not uploaded twice.
     """
-    settings = Settings(**knobs.parse_values(Settings, given(values)))
+    settings = Settings(**fields.parse_values(Settings, given(values)))
     from imbalance_study.tracking import sync
 
     count, failed = 0, 0

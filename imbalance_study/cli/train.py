@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from imbalance_study.cli.options import GroupedCommand, flag, given, options
-from imbalance_study.config import Config
-from imbalance_study.decisions import resolve
+from imbalance_study.config.resolve import Resolved, resolve
+from imbalance_study.config.schema import Config
 
 
 @click.command(
@@ -26,13 +26,19 @@ def command(dry_run: str, debug: str, **values: Any) -> None:
     """
     resolved = resolve(given(values))
     if dry_run == "true":
-        from imbalance_study import plan
-
-        click.echo(plan.describe(resolved))
+        _describe(resolved)
         return
     from imbalance_study.tracking import run
 
     run.train(resolved, started=run.process_start())
+
+
+def _describe(resolved: Resolved) -> None:
+    from imbalance_study.experiment.dry_run import describe
+    from imbalance_study.tracking import fetch
+
+    with fetch.local_weights(resolved.config.weights, resolved.config.tracking_uri):
+        click.echo(describe(resolved))
 
 
 options(Config)(command)

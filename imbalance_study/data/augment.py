@@ -14,8 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imbalance_study.data import pixel_ops
-from imbalance_study.data.policies import auto_augment, rand_augment, trivial_augment
+from imbalance_study.data import image_ops
+from imbalance_study.data.auto_augment import (
+    auto_augment,
+    rand_augment,
+    trivial_augment,
+)
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -69,7 +73,7 @@ def crop(images: Tensor, generator: torch.Generator, *, padding: int = 0) -> Ten
     row = first + down + torch.arange(height, device=device)
     chosen = runs.index_select(0, (row * (width + 2 * padding) + right).flatten())
     cropped = chosen.view(count, height, width, channels).permute(0, 3, 1, 2)
-    return pixel_ops.keep_format(cropped, images)
+    return image_ops.keep_format(cropped, images)
 
 
 def cutout(images: Tensor, generator: torch.Generator, *, size: int = 0, fill: int = 128) -> Tensor:
@@ -100,7 +104,7 @@ def cutout(images: Tensor, generator: torch.Generator, *, size: int = 0, fill: i
     covered = rows[:, :, None] * columns[:, None, :]
     pixels = images.permute(0, 2, 3, 1).reshape(count, height, width * channels)
     result = pixels * (1 - covered) + covered * fill  # a third of the time of masked_fill
-    return pixel_ops.keep_format(
+    return image_ops.keep_format(
         result.view(count, height, width, channels).permute(0, 3, 1, 2), images
     )
 
@@ -139,17 +143,17 @@ def rotation(
     uniform = torch.rand(len(images), generator=generator, device=images.device)
     none = images.new_zeros((len(images), 2), dtype=torch.float32)
     height, width = images.shape[2:]
-    matrices = pixel_ops.affine_matrices(
+    matrices = image_ops.affine_matrices(
         height, width, angle=(2 * uniform - 1) * math.radians(degrees), shear=none, shift=none
     )
-    return pixel_ops.warp(images, matrices, fill=fill, bilinear=True)
+    return image_ops.warp(images, matrices, fill=fill, bilinear=True)
 
 
 def _choose(versions: Sequence[Tensor], which: Tensor, images: Tensor) -> Tensor:
     """For each image the version that `which` (N,) names, in the memory format of `images`."""
     stacked = torch.cat([version.permute(0, 2, 3, 1) for version in versions])
     rows = which * len(images) + torch.arange(len(images), device=images.device)
-    return pixel_ops.keep_format(pixel_ops.take(stacked.permute(0, 3, 1, 2), rows), images)
+    return image_ops.keep_format(image_ops.take(stacked.permute(0, 3, 1, 2), rows), images)
 
 
 def _stretch(images: Tensor, length: int, size: int, generator: torch.Generator) -> Tensor:

@@ -23,12 +23,6 @@ _DAY = 86_400.0
 Write = Callable[[np.ndarray], None]
 
 
-def default_cache_dir() -> Path:
-    """``$IMBALANCE_STUDY_CACHE``, or ``~/.cache/imbalance_study``."""
-    named = os.environ.get("IMBALANCE_STUDY_CACHE")
-    return Path(named or os.path.expanduser("~/.cache/imbalance_study")).absolute()
-
-
 def cached(
     cache_dir: Path,
     made_of: dict[str, Any],

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from imbalance_study.data.cache import Write, cached
 from imbalance_study.data.decode import decode_files
-from imbalance_study.data.folders import Listing, readable
+from imbalance_study.data.image_folder import Listing, readable
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from typing import Literal
 
 import numpy as np
 
-from imbalance_study import spec
-from imbalance_study.data.cuts import cut
+from imbalance_study.config import spec
 from imbalance_study.data.fingerprint import channel_statistics, fingerprint
 from imbalance_study.data.image_set import ImageSet, Split
+from imbalance_study.data.subsets import cut
 
 __all__ = [
     "IMBALANCES",

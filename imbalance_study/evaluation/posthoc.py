@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imbalance_study.evaluation import intervals, metrics
+from imbalance_study.evaluation import bootstrap, metrics
 from imbalance_study.evaluation.metrics import Floats, Ints
 
 TAUS = tuple(round(0.1 * step, 1) for step in range(21))  # 0 to 2; 0 corrects nothing
@@ -88,7 +88,7 @@ def search_tau(
     for tau in taus:
         logits = corrected(tau)
         errors.append(
-            intervals.standard_error_of_balanced_accuracy(
+            bootstrap.standard_error_of_balanced_accuracy(
                 targets, logits.argmax(1), logits.shape[1]
             )
         )

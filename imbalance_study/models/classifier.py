@@ -7,8 +7,8 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from imbalance_study.models.feature_maps import layer_maps
 from imbalance_study.models.heads import make_head
-from imbalance_study.models.shapes import layer_maps
 
 MIN_CAM_SIDE = 4
 

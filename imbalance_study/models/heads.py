@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imbalance_study import spec
+from imbalance_study.config import spec
 
 
 class NormedLinear(nn.Module):

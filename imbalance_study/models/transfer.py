@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from imbalance_study.data import download
+from imbalance_study import download
 from imbalance_study.models.classifier import Classifier
 
 # Weights whose tensors agree with less than this share of the model's are of another architecture.

@@ -13,13 +13,13 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from torch import nn
 
-from imbalance_study import spec
+from imbalance_study.config import spec
 from imbalance_study.models import heads, stems
 from imbalance_study.models.autoencoder import mobilenet_v2_autoencoder, unet
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.models.custom_cnn import custom_cnn
+from imbalance_study.models.feature_maps import dry_forward, on_meta_or_cpu
 from imbalance_study.models.resnet_cifar import resnet20, resnet32, resnet44, resnet56
-from imbalance_study.models.shapes import dry_forward, on_meta_or_cpu
 
 Stem = Literal["auto", "small", "imagenet"]
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from imbalance_study.tracking import place
+from imbalance_study.tracking import run_folder as tracking_run_folder
 
 # Seconds between two times that lines are forced to the disk.
 _SYNC_EVERY = 5.0
@@ -47,7 +47,7 @@ class Journal:
 
     def __init__(self, run_folder: Path) -> None:
         self.run_folder = run_folder
-        self.folder = run_folder / place.JOURNAL
+        self.folder = run_folder / tracking_run_folder.JOURNAL
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _lock(self.folder / "lock")
         self.strict = False
@@ -84,7 +84,7 @@ class Journal:
         """Add an entry.
 
         Args:
-            op: What it is; `imbalance_study.tracking.deliver` knows them.
+            op: What it is; `imbalance_study.tracking.delivery` knows them.
             content: For JSON.
             files: Path within the entry to its content, or to a file or folder that is taken.
 
@@ -212,7 +212,7 @@ class Journal:
         What a run that did not finish leaves stays as long as there are checkpoints to resume from.
         """
         with self.changed:
-            resumable = any((self.run_folder / place.CHECKPOINTS).glob("*"))
+            resumable = any((self.run_folder / tracking_run_folder.CHECKPOINTS).glob("*"))
             finished = self.ended and (self.ended == "FINISHED" or not resumable)
             if finished and not self._pending and not self.lost_files:
                 shutil.rmtree(self.folder, ignore_errors=True)

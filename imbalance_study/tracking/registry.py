@@ -15,8 +15,8 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from imbalance_study.tracking import card, lookup
-from imbalance_study.tracking.summary import HEADLINES
+from imbalance_study.tracking import fetch, model_card
+from imbalance_study.tracking.description import HEADLINES
 
 CARD = "model_card.md"
 # Letters that the registry takes as the description of a version.
@@ -42,8 +42,8 @@ def promote(run_id: str, name: str, alias: str, tracking_uri: str = "auto") -> l
         ValueError: The run is unknown, deleted, of another project, did not finish, or has no
             model; or the registry refuses name or alias.
     """
-    client = lookup.connect(tracking_uri)
-    run = lookup.run_of(client, run_id)
+    client = fetch.connect(tracking_uri)
+    run = fetch.run_of(client, run_id)
     model_id = _model_of(client, run)
     evidence = _evidence(client, run)
     if name == "auto":
@@ -54,8 +54,8 @@ def promote(run_id: str, name: str, alias: str, tracking_uri: str = "auto") -> l
         with contextlib.redirect_stderr(io.StringIO()):  # it tells what the lines below tell
             version = mlflow.register_model(f"models:/{model_id}", name, tags=_tags(run, evidence))
         made.append(version)
-        client.update_model_version(name, version.version, card.write(evidence, _LONGEST))
-        client.log_text(run.info.run_id, card.write(evidence), CARD)
+        client.update_model_version(name, version.version, model_card.write(evidence, _LONGEST))
+        client.log_text(run.info.run_id, model_card.write(evidence), CARD)
         client.set_registered_model_alias(name, alias, version.version)
     return [
         f"{name} version {version.version} is @{alias}: run {run.info.run_id}",
@@ -86,18 +86,18 @@ def _model_of(client: mlflow.MlflowClient, run: Run) -> str:
     return str(models[-1])
 
 
-def _evidence(client: mlflow.MlflowClient, run: Run) -> card.Evidence:
+def _evidence(client: mlflow.MlflowClient, run: Run) -> model_card.Evidence:
     found: dict[str, Any] = {}
     there = {file.path for file in client.list_artifacts(run.info.run_id)}
     with tempfile.TemporaryDirectory(prefix="imbalance_study_") as folder:
         for name in ("config.json", "metrics.json", "per_class.json"):
             if name in there or name != "per_class.json":
-                path = lookup.fetch(client, run, name, Path(folder))
+                path = fetch.fetch(client, run, name, Path(folder))
                 found[name] = json.loads(path.read_text())
     table = found.get("per_class.json", {"columns": [], "data": []})
     rows = dict(zip(table["columns"], zip(*table["data"], strict=True), strict=True))
     content = found["config.json"]
-    return card.Evidence(
+    return model_card.Evidence(
         run.info.run_id,
         content["config"],
         content["resolved"],
@@ -108,7 +108,7 @@ def _evidence(client: mlflow.MlflowClient, run: Run) -> card.Evidence:
     )
 
 
-def _tags(run: Run, evidence: card.Evidence) -> dict[str, str]:
+def _tags(run: Run, evidence: model_card.Evidence) -> dict[str, str]:
     """What the list of versions shows and can be searched by."""
     knobs = ("dataset", "model", "loss", "class_weights", "sampler", "seed")
     metrics = {

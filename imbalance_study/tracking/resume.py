@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from imbalance_study.conclusion import RunResult
-from imbalance_study.config import Config
-from imbalance_study.decisions import Resolved
-from imbalance_study.tracking import place, run, store, sync
+from imbalance_study.config.resolve import Resolved
+from imbalance_study.config.schema import Config
+from imbalance_study.experiment.result import RunResult
+from imbalance_study.tracking import run, run_folder, store, sync
 from imbalance_study.tracking.journal import Journal
-from imbalance_study.training import checkpoint, distributed
+from imbalance_study.training import checkpointing, distributed
 
 
 class _Left(NamedTuple):
@@ -60,7 +60,7 @@ def resume(
     resolved = _resolved(left, tracking, cache_dir)
     with contextlib.chdir(left.folder):
         first = not distributed.assists()
-        online = resolved.config.tracking == "online" and not run_id.startswith(place.OFFLINE)
+        online = resolved.config.tracking == "online" and not run_id.startswith(run_folder.OFFLINE)
         if first and online:
             _check_store(run_id, left.uri)
         if first and show_progress:
@@ -76,8 +76,8 @@ def resume(
 
 def _tell_the_rest(run_id: str, tracking_uri: str, cache_dir: str) -> str:
     """What was done for a run that is finished but for its upload; nothing for others."""
-    folder = place.folder_of(run_id, cache_dir)
-    if not (folder / place.JOURNAL).is_dir():
+    folder = run_folder.folder_of(run_id, cache_dir)
+    if not (folder / run_folder.JOURNAL).is_dir():
         return ""
     journal = Journal(folder)
     only_untold = journal.ended == "FINISHED" and journal.pending(1) and journal.state["store"]
@@ -87,14 +87,14 @@ def _tell_the_rest(run_id: str, tracking_uri: str, cache_dir: str) -> str:
     (outcome,) = sync.sync([run_id], tracking_uri=tracking_uri, cache_dir=cache_dir)
     if not outcome.uploaded:
         raise ValueError(f"the training of run {run_id} is finished, but it {outcome.line}")
-    checkpoint.discard(folder / place.CHECKPOINTS)
+    checkpointing.discard(folder / run_folder.CHECKPOINTS)
     return f"the training of run {run_id} was finished: {outcome.line}"
 
 
 def _left(run_id: str, tracking_uri: str, cache_dir: str) -> _Left:
     """What is on this machine of a run that no other process has in hand."""
-    folder = place.folder_of(run_id, cache_dir)
-    if not (folder / place.CHECKPOINTS).is_dir():
+    folder = run_folder.folder_of(run_id, cache_dir)
+    if not (folder / run_folder.CHECKPOINTS).is_dir():
         raise _without_checkpoint(run_id, tracking_uri, folder)
     uri = tracking_uri
     if not distributed.assists():  # the first process has the journal
@@ -103,7 +103,9 @@ def _left(run_id: str, tracking_uri: str, cache_dir: str) -> _Left:
         journal.close()
         if status == "FINISHED":
             raise ValueError(f"run {run_id} is FINISHED: there is nothing to resume")
-    state = checkpoint.newest(folder / place.CHECKPOINTS, lambda line: print(line, file=sys.stderr))
+    state = checkpointing.newest(
+        folder / run_folder.CHECKPOINTS, lambda line: print(line, file=sys.stderr)
+    )
     if state is None:
         raise _without_checkpoint(run_id, tracking_uri, folder)
     return _Left(state, Path(state["started_in"]), _absolute(uri))

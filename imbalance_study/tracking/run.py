@@ -18,16 +18,28 @@ import numpy as np
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 
-from imbalance_study import __version__, experiment, prepare, pretrained
-from imbalance_study.conclusion import RunResult
-from imbalance_study.config import AXES, Config
-from imbalance_study.decisions import Resolved
-from imbalance_study.recipes import RECIPES
-from imbalance_study.tracking import artifacts, journal, lookup, model, place, store, summary
+from imbalance_study import __version__
+from imbalance_study.config.recipes import RECIPES
+from imbalance_study.config.resolve import Resolved
+from imbalance_study.config.schema import AXES, Config
+from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.result import RunResult
+from imbalance_study.experiment.setup.components import bind
+from imbalance_study.experiment.setup.device import resolve_device
+from imbalance_study.models import pretrained
+from imbalance_study.tracking import (
+    artifacts,
+    description,
+    fetch,
+    journal,
+    model_logging,
+    run_folder,
+    store,
+)
+from imbalance_study.tracking.description import run_name as run_name
 from imbalance_study.tracking.session import EndedEarly as EndedEarly
 from imbalance_study.tracking.session import session as session
-from imbalance_study.tracking.summary import run_name as run_name
-from imbalance_study.training import checkpoint, distributed
+from imbalance_study.training import checkpointing, distributed
 from imbalance_study.training.loop import EpochResult
 
 NOTE = "mlflow.note.content"  # the tag that the UI shows as a run's description
@@ -73,10 +85,10 @@ def train(
         ValueError: Something in the configuration, the data or the store is wrong.
     """
     config = resolved.config
-    prepare.bind(config)
+    bind(config)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(lookup.local_weights(config.weights, config.tracking_uri))
-        group = stack.enter_context(distributed.joined(prepare.machine(config).device.type))
+        stack.enter_context(fetch.local_weights(config.weights, config.tracking_uri))
+        group = stack.enter_context(distributed.joined(resolve_device(config).device.type))
         if group.rank:
             experiment.assist(config, state)
             raise SystemExit(0)
@@ -111,17 +123,17 @@ def train(
         keeper.discard()
     if show_progress:
         print(
-            summary.closing(result, store.without_password(mlflow.get_tracking_uri()), run),
+            description.closing(result, store.without_password(mlflow.get_tracking_uri()), run),
             flush=True,
         )
     return result
 
 
-def _keeper(run_id: str, resolved: Resolved) -> checkpoint.Keeper:
+def _keeper(run_id: str, resolved: Resolved) -> checkpointing.Keeper:
     """Of a run of its own; a child of a comparison or study is simply trained again."""
-    folder = place.folder_of(run_id, resolved.config.cache_dir) / place.CHECKPOINTS
+    folder = run_folder.folder_of(run_id, resolved.config.cache_dir) / run_folder.CHECKPOINTS
     about = {"origins": resolved.origins, "started_in": str(Path.cwd())}
-    return checkpoint.Keeper(folder, about)
+    return checkpointing.Keeper(folder, about)
 
 
 @contextlib.contextmanager
@@ -190,7 +202,7 @@ class Recorder:
             "origins": self.resolved.origins,
             "resolved": facts,
             "environment": environment(),
-            "command": summary.command(self.resolved),
+            "command": description.command(self.resolved),
         }
         self._journal.dict(content, "config.json")
         place = {"dataset": config.dataset, "data_dir": str(Path(config.data_dir).absolute())}
@@ -228,7 +240,7 @@ class Recorder:
         book.files({f"checkpoints/{path.name}": path for path in result.checkpoints.values()})
         if keep_model:
             self._save_model(result, {"time": recorded, "values": final}, folder)
-        book.tags({NOTE: summary.description(result, self.resolved)})
+        book.tags({NOTE: description.description(result, self.resolved)})
         book.append("view", {})
 
     def _save_model(self, result: RunResult, metrics: Mapping[str, Any], folder: Path) -> None:
@@ -237,7 +249,7 @@ class Recorder:
         example = result.data.image_set.images[result.data.split.test[:2]]
         with tempfile.TemporaryDirectory(prefix="model_", dir=folder) as place:
             saved = Path(place, "model")
-            model.save_model(result, np.ascontiguousarray(example), saved)
+            model_logging.save_model(result, np.ascontiguousarray(example), saved)
             self._journal.append("model", {"name": "model", **metrics}, {"model": saved})
 
 

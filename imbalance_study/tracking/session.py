@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import signal
 import sys
@@ -18,11 +17,12 @@ import mlflow
 from mlflow.tracking import fluent
 from mlflow.tracking.context import registry
 
-from imbalance_study.config import Config
-from imbalance_study.tracking import deliver, place, process, store, summary
+from imbalance_study.config.schema import Config
+from imbalance_study.tracking import delivery, description, process, run_folder, store
 from imbalance_study.tracking import journal as journals
+from imbalance_study.tracking.active import Info, Session
 from imbalance_study.tracking.journal import Journal
-from imbalance_study.tracking.system import SystemMetrics
+from imbalance_study.tracking.system_metrics import SystemMetrics
 from imbalance_study.tracking.uploader import Uploader
 
 # Seconds that the end of a run waits for a store that does not answer; less after a signal, as
@@ -30,24 +30,6 @@ from imbalance_study.tracking.uploader import Uploader
 PATIENCE = 20.0
 _HURRY = 5.0
 _NOTE = "mlflow.note.content"
-
-
-@dataclasses.dataclass(frozen=True)
-class Info:
-    """How MLflow names a run; offline, the name of its journal and no experiment."""
-
-    run_id: str
-    experiment_id: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Session:
-    """A run that is being recorded."""
-
-    info: Info
-    journal: Journal
-    uploader: Uploader | None  # None: offline
-    child: bool
 
 
 _waiting: list[Session] = []  # children that this process still tells the store of, after their end
@@ -105,7 +87,7 @@ def session(
         except Exception as error:
             begun.journal.strict = False
             if not begun.journal.has_tag(_NOTE):  # what was found out matters more
-                begun.journal.tags({_NOTE: summary.failure(store.scrub(str(error)))})
+                begun.journal.tags({_NOTE: description.failure(store.scrub(str(error)))})
             raise store.problem(error) or error from error
         finally:
             signals.hold()
@@ -117,12 +99,12 @@ def _begin(config: Config, tags: Mapping[str, str], above: str, run_id: str) -> 
     above = parent.id if parent else above
     found = registry.resolve_tags(process.tags() | dict(tags))
     own = {name: store.scrub(str(text)) for name, text in found.items()}
-    run, offline_id = None, f"{place.OFFLINE}{uuid.uuid4().hex[:20]}"
-    if config.tracking == "online" and not run_id.startswith(place.OFFLINE):
+    run, offline_id = None, f"{run_folder.OFFLINE}{uuid.uuid4().hex[:20]}"
+    if config.tracking == "online" and not run_id.startswith(run_folder.OFFLINE):
         try:
             store.connect(config.tracking_uri)
             # Where the answer to this is lost, the upload finds the run by the tag.
-            tag = {deliver.ORIGIN: offline_id} if above else {}
+            tag = {delivery.ORIGIN: offline_id} if above else {}
             run = _mlflow_run(config, own | tag, above, run_id)
         except Exception as error:
             if not above:
@@ -151,7 +133,7 @@ def _begin(config: Config, tags: Mapping[str, str], above: str, run_id: str) -> 
 
 
 def _journal(config: Config, info: Info, start: dict[str, Any], *, joins: bool) -> Journal:
-    folder = place.folder_of(info.run_id, config.cache_dir)
+    folder = run_folder.folder_of(info.run_id, config.cache_dir)
     try:
         journal = Journal(folder)
         journal.strict = True
@@ -174,7 +156,7 @@ def _start(
     experiment = parent.begun["experiment"] if parent else config.experiment
     return {
         "experiment": experiment,
-        "name": summary.run_name(config),
+        "name": description.run_name(config),
         "time": journals.now(),
         "tags": dict(tags),
         "parent": above,
@@ -188,7 +170,7 @@ def _mlflow_run(
     active = mlflow.active_run()
     parent = active or (mlflow.get_run(above) if above else None)
     joins = "MLFLOW_RUN_ID" in os.environ
-    name = None if run_id or (config.run_name == "auto" and joins) else summary.run_name(config)
+    name = None if run_id or (config.run_name == "auto" and joins) else description.run_name(config)
 
     def begin() -> mlflow.ActiveRun:
         if not (joins or run_id) and parent is None:
@@ -257,7 +239,7 @@ def _alive(begun: Session) -> bool:
 
 
 def _say(begun: Session, uploaded: bool) -> None:
-    for line in summary.of_upload(begun, uploaded):
+    for line in description.of_upload(begun, uploaded):
         print(store.scrub(line), file=sys.stderr, flush=True)
 
 

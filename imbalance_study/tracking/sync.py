@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import mlflow
 
-from imbalance_study.tracking import place, process, store
+from imbalance_study.tracking import process, run_folder, store
 from imbalance_study.tracking.journal import Journal
 from imbalance_study.tracking.uploader import Uploader
 
@@ -45,7 +45,10 @@ def sync(
     """
     folders = [_folder(name, cache_dir) for name in names]
     if not names:
-        folders = [path.parent for path in place.runs_folder(cache_dir).glob(f"*/{place.JOURNAL}")]
+        folders = [
+            path.parent
+            for path in run_folder.runs_folder(cache_dir).glob(f"*/{run_folder.JOURNAL}")
+        ]
     journals, busy = [], []
     for folder in folders:
         try:
@@ -59,13 +62,13 @@ def sync(
 
 def _folder(name: str, cache_dir: str) -> Path:
     path = Path(name).expanduser()
-    if path.name == place.JOURNAL:
+    if path.name == run_folder.JOURNAL:
         path = path.parent
-    folder = path if (path / place.JOURNAL).is_dir() else place.folder_of(name, cache_dir)
-    if not (folder / place.JOURNAL).is_dir():
+    folder = path if (path / run_folder.JOURNAL).is_dir() else run_folder.folder_of(name, cache_dir)
+    if not (folder / run_folder.JOURNAL).is_dir():
         raise ValueError(
-            f"there is no journal of {name} in {place.runs_folder(cache_dir)}: it is uploaded, or "
-            "lies elsewhere (cache_dir)"
+            f"there is no journal of {name} in {run_folder.runs_folder(cache_dir)}: "
+            "it is uploaded, or lies elsewhere (cache_dir)"
         )
     return folder
 

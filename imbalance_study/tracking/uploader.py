@@ -9,7 +9,7 @@ import time
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from imbalance_study.tracking import deliver, process
+from imbalance_study.tracking import delivery, process
 from imbalance_study.tracking.journal import Entry, Journal
 
 # Seconds between two uploads while the training goes on; between two signs of life; the longest
@@ -86,7 +86,7 @@ class Uploader(threading.Thread):
 
     def _upload(self, entries: list[Entry]) -> None:
         client = MlflowClient(self._uri)
-        deliver.start(client, self.journal)
+        delivery.start(client, self.journal)
         while entries and not self._abandoned:
             done = self._tell(client, entries)
             self.journal.advance(done)
@@ -100,7 +100,7 @@ class Uploader(threading.Thread):
         """Tell the next entries; one that the store refuses, told alone, is passed over."""
         for told in (entries, entries[:1]):
             try:
-                return deliver.deliver(client, self.journal, told)
+                return delivery.deliver(client, self.journal, told)
             except MlflowException as error:
                 if error.error_code not in _REFUSALS:
                     raise

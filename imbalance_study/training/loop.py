@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imbalance_study.data.batches import Batches
+from imbalance_study.data.loader import Batches
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import allocation, convolutions, snapshot
+from imbalance_study.training import snapshot
+from imbalance_study.training.best_epoch import Best, cpu_state, higher_is_better
+from imbalance_study.training.cpu import allocator, convolutions
 from imbalance_study.training.predict import predict, summary
 from imbalance_study.training.procedure import EpochResult, Fit, Procedure
 from imbalance_study.training.progress import Progress
-from imbalance_study.training.selection import Best, cpu_state, higher_is_better
 from imbalance_study.training.trainer import Trainer, sampler_context
 
 __all__ = ["EpochResult", "Fit", "Keep", "Procedure", "fit", "sampler_context"]
@@ -71,7 +72,7 @@ def fit(
     Raises:
         ValueError: The loss is not finite, or the sampler drew no image.
     """
-    with convolutions.lean(model, train.device), allocation.kept(train.device):
+    with convolutions.lean(model, train.device), allocator.kept(train.device):
         return _fit(model, train, val, procedure, seeds, on_epoch, progress, after, keep, state)
 
 

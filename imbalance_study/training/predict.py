@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from imbalance_study.data.batches import Batches
+from imbalance_study.data.loader import Batches
 from imbalance_study.evaluation.metrics import (
     class_scores,
     classification_metrics,

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from imbalance_study.models.classifier import Classifier
+from imbalance_study.training.best_epoch import State
 from imbalance_study.training.predict import Precision
-from imbalance_study.training.selection import State
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from imbalance_study.training.best_epoch import Best, cpu_state
 from imbalance_study.training.procedure import EpochResult, Fit
-from imbalance_study.training.selection import Best, cpu_state
 from imbalance_study.training.trainer import Trainer
 
 Snapshot = dict[str, Any]  # what `torch.load` reads without pickle

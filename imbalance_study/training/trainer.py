@@ -14,19 +14,19 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from imbalance_study import spec
+from imbalance_study.config import spec
 from imbalance_study.data import samplers
-from imbalance_study.data.batches import Batch, Batches
+from imbalance_study.data.loader import Batch, Batches
 from imbalance_study.models.autoencoder import encode_decode
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import compiling, distributed, optim, reduction
-from imbalance_study.training.contrastive import supcon
+from imbalance_study.training.divergence import FiniteWatch
 from imbalance_study.training.ema import WeightAverage
-from imbalance_study.training.finite import FiniteWatch
 from imbalance_study.training.predict import autocast
 from imbalance_study.training.procedure import EpochResult, Fit, Procedure
 from imbalance_study.training.progress import Progress
 from imbalance_study.training.schedules import learning_rate
+from imbalance_study.training.supcon import supcon
 
 # Steps between two looks at the clock.
 _CLOCK_EVERY = 16

@@ -9,9 +9,9 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from imbalance_study.decisions import resolve
-from imbalance_study.studies.compare import compare
-from imbalance_study.studies.vary import Comparing
+from imbalance_study.config.resolve import resolve
+from imbalance_study.studies.comparison.configurations import Comparing
+from imbalance_study.studies.comparison.run import compare
 from imbalance_study.tracking import run as tracked
 
 sys.path.insert(0, str(Path(__file__).parents[2]))

@@ -16,9 +16,31 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
-from analysis import as_docx, as_html, as_markdown, document, experiment_report, report
-from analysis import runs as table
-from analysis.document import Code, Figure, Items, Paragraph, Report, Section
+from imbalance_study.studies.report import (
+    document,
+    write,
+)
+from imbalance_study.studies.report import (
+    docx as docx_report,
+)
+from imbalance_study.studies.report import (
+    experiment as experiment_report,
+)
+from imbalance_study.studies.report import frames as table
+from imbalance_study.studies.report import (
+    html as html_report,
+)
+from imbalance_study.studies.report import (
+    markdown as markdown_report,
+)
+from imbalance_study.studies.report.document import (
+    Code,
+    Figure,
+    Items,
+    Paragraph,
+    Report,
+    Section,
+)
 
 ROOT = Path(__file__).parents[2]
 PLANTED = "<script>alert('x')</script> | *rare* & \"quoted\""
@@ -60,7 +82,7 @@ def compared(small, tmp_path_factory):
     """The folder of the report of the experiment."""
     out = tmp_path_factory.mktemp("compared") / "made" / "report"
     asked = {"experiment": "imbalance_study", "tracking_uri": small.uri, "out": str(out)}
-    assert report.make(report.Asked(**asked)) == out
+    assert write.make(write.Asked(**asked)) == out
     return out
 
 
@@ -68,7 +90,7 @@ def compared(small, tmp_path_factory):
 def single(small, tmp_path_factory):
     """The folder of the report of a run."""
     out = tmp_path_factory.mktemp("single") / "report"
-    return report.make(report.Asked(run=small.single, tracking_uri=small.uri, out=str(out)))
+    return write.make(write.Asked(run=small.single, tracking_uri=small.uri, out=str(out)))
 
 
 def _word_text(path):
@@ -173,14 +195,14 @@ def test_the_report_of_a_run_stands_in_the_run_with_curves_drawn_from_its_metric
 def test_a_run_without_pictures_gets_its_curves(small, tmp_path):
     out = tmp_path / "report"
     run_id = small.runs[0].info.run_id  # brief: it drew none
-    report.make(report.Asked(run=run_id, tracking_uri=small.uri, out=str(out), log=False))
+    write.make(write.Asked(run=run_id, tracking_uri=small.uri, out=str(out), log=False))
     assert (out / "figures" / "training_curves.png").exists()
 
 
 def test_the_id_of_a_comparison_stands_for_its_runs(small, tmp_path):
     out = tmp_path / "report"
-    asked = report.Asked(run=small.parent, tracking_uri=small.uri, out=str(out), baseline="focal")
-    report.make(asked)
+    asked = write.Asked(run=small.parent, tracking_uri=small.uri, out=str(out), baseline="focal")
+    write.make(asked)
     text = Page((out / "report.html").read_text()).text
     assert "6 finished training runs" in text
     assert "against focal, the baseline" in text
@@ -247,21 +269,21 @@ def _everything():
 
 def test_every_block_escapes_what_it_shows(tmp_path):
     made = _everything()
-    page = as_html.page(made)
+    page = html_report.page(made)
     assert Page(page).tags.count("script") == 0
     assert page.count("&lt;script&gt;") >= 10
-    markdown = as_markdown.text(made)
+    markdown = markdown_report.text(made)
     assert "<script" not in re.sub(r"````.*?````", "", markdown, flags=re.DOTALL).replace("\\<", "")
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {3}
-    as_docx.write(made, tmp_path / "x.docx")
+    docx_report.write(made, tmp_path / "x.docx")
     assert _word_text(tmp_path / "x.docx").count(PLANTED) >= 7
 
 
 def test_a_long_table_is_cut_with_a_word_and_whole_as_a_file(tmp_path):
     columns = {"class": [f"c{n}" for n in range(100)], "recall": [n / 100 for n in range(100)]}
     made = Report("x", [Section("y", document.table("long", "Recall.", columns, only=["class"]))])
-    report.write(made, tmp_path / "out")
+    write.write(made, tmp_path / "out")
     page = Page((tmp_path / "out" / "report.html").read_text())
     assert "Recall. 30 of 100 rows; all are in tables/long.csv." in page.text
     assert page.tags.count("tr") == 31
@@ -312,15 +334,15 @@ def test_a_mistake_is_said_and_leaves_nothing(small, tmp_path, monkeypatch, name
     words, message = MISTAKES[name]
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=re.escape(message)):
-        report.main([*words, "--tracking_uri", small.uri])
+        write.main([*words, "--tracking_uri", small.uri])
     assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_run_that_left_nothing_is_no_report(small, tmp_path):
     failed = small.client.search_runs([small.experiment_id], "attributes.status = 'FAILED'")[0]
-    asked = report.Asked(run=failed.info.run_id, tracking_uri=small.uri, out=str(tmp_path / "x"))
+    asked = write.Asked(run=failed.info.run_id, tracking_uri=small.uri, out=str(tmp_path / "x"))
     with pytest.raises(ValueError, match=r"has no config\.json.*FAILED"):
-        report.make(asked)
+        write.make(asked)
     assert not list(tmp_path.iterdir())
 
 
@@ -331,9 +353,9 @@ def test_a_place_that_cannot_be_written_is_named(small, tmp_path):
         (Path("/proc/report"), "cannot be written"),
         (tmp_path / "file" / "report", "cannot be written"),
     ):
-        asked = report.Asked(run=small.single, tracking_uri=small.uri, out=str(out))
+        asked = write.Asked(run=small.single, tracking_uri=small.uri, out=str(out))
         with pytest.raises(ValueError, match=message):
-            report.make(asked)
+            write.make(asked)
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -357,7 +379,7 @@ def test_a_second_report_takes_the_place_of_the_first_and_leaves_other_files(sma
     (out / "figures").mkdir(parents=True)
     (out / "mine.txt").write_text("mine")
     (out / "figures" / "old.png").write_text("old")
-    report.make(report.Asked(run=small.single, tracking_uri=small.uri, out=str(out), log=False))
+    write.make(write.Asked(run=small.single, tracking_uri=small.uri, out=str(out), log=False))
     assert (out / "mine.txt").read_text() == "mine"
     assert not (out / "figures" / "old.png").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report"]
@@ -369,7 +391,7 @@ def test_the_run_of_mlflow_run_gets_the_report_and_stands_in_no_other(small, tmp
     monkeypatch.setenv("MLFLOW_RUN_ID", own.info.run_id)
     out = tmp_path / "report"
     asked = {"experiment": "imbalance_study", "tracking_uri": small.uri, "out": str(out)}
-    report.make(report.Asked(**asked))
+    write.make(write.Asked(**asked))
     small.client.set_terminated(own.info.run_id)
     names = {entry.path for entry in small.client.list_artifacts(own.info.run_id, "report")}
     assert "report/report.html" in names

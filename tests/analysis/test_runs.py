@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from mlflow.entities import Metric, Param, RunTag
 
-from analysis import runs as table
+from imbalance_study.studies.report import frames as table
 
 ROOT = Path(__file__).parents[2]
 

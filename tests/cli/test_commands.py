@@ -8,8 +8,8 @@ import pytest
 from imbalance_study import cli
 from imbalance_study.cli.recipes import command_line
 from imbalance_study.cli.train import command
-from imbalance_study.config import Config
-from imbalance_study.recipes import RECIPES
+from imbalance_study.config.recipes import RECIPES
+from imbalance_study.config.schema import Config
 
 
 def _run(capsys, *args):

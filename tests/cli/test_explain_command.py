@@ -8,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from imbalance_study import cli, photographs, trained
-from imbalance_study.decisions import resolve
-from imbalance_study.tracking import lookup, run
-from imbalance_study.training import checkpoint
+from imbalance_study import cli
+from imbalance_study.config.resolve import resolve
+from imbalance_study.inference import explain as explaining
+from imbalance_study.inference import load as trained
+from imbalance_study.models import checkpoint
+from imbalance_study.tracking import fetch, run
 
 TINY = {
     "dataset": "digits",
@@ -98,7 +100,7 @@ def test_several_images_can_follow_and_limit_says_what_it_left_out(finished, tmp
 
 def test_the_rebuilt_model_gives_the_probabilities_of_the_run(finished, tmp_path):
     result, run_id, store, _ = finished
-    ready = trained.from_checkpoint(lookup.checkpoint_of(run_id, tmp_path, store))
+    ready = trained.from_checkpoint(fetch.checkpoint_of(run_id, tmp_path, store))
     rows = result.data.split.test[:8]
     images = torch.from_numpy(np.ascontiguousarray(result.data.image_set.images[rows]))
     with torch.inference_mode():
@@ -110,7 +112,7 @@ def test_the_rebuilt_model_gives_the_probabilities_of_the_run(finished, tmp_path
 
 def test_a_checkpoint_and_a_state_dict_are_weights_too(finished, tmp_path, capsys):
     _, run_id, store, images = finished
-    best = lookup.checkpoint_of(run_id, tmp_path, store)
+    best = fetch.checkpoint_of(run_id, tmp_path, store)
     common = ("--images", images / "a.png", "--methods", "gradcam", "--out", tmp_path / "out")
     status, _ = _run(capsys, "--weights", best, *common)
     assert status == 0
@@ -174,16 +176,16 @@ def test_imagenet_weights_that_are_there_are_used_with_their_own_preprocessing(
 def test_an_unknown_run_and_a_run_without_checkpoint_are_told_apart(finished, tmp_path):
     _, _, store, _ = finished
     with pytest.raises(ValueError, match=r"unknown run 'abc' in sqlite"):
-        lookup.checkpoint_of("abc", tmp_path, store)
+        fetch.checkpoint_of("abc", tmp_path, store)
     own = f"sqlite:///{tmp_path / 'mlflow.db'}"
     with pytest.raises(ValueError, match="there is no store"):
-        lookup.checkpoint_of("abc", tmp_path, own)
+        fetch.checkpoint_of("abc", tmp_path, own)
     assert not (tmp_path / "mlflow.db").exists()
     client = mlflow.MlflowClient(own)
     place = client.create_experiment("x", artifact_location=str(tmp_path / "artifacts"))
     made = client.create_run(place)
     with pytest.raises(ValueError, match=r"no checkpoint checkpoints/best.pt: .* RUNNING"):
-        lookup.checkpoint_of(made.info.run_id, tmp_path, own)
+        fetch.checkpoint_of(made.info.run_id, tmp_path, own)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ def test_a_file_that_is_no_image_is_named(finished, tmp_path, capsys):
 
 def test_a_run_of_a_newer_version_with_another_knob_is_still_read(finished, tmp_path):
     _, run_id, store, _ = finished
-    path = lookup.checkpoint_of(run_id, tmp_path, store)
+    path = fetch.checkpoint_of(run_id, tmp_path, store)
     content = checkpoint.load(path)
     content["config"]["a_knob_of_tomorrow"] = 3
     checkpoint.save(path, content)
@@ -229,5 +231,5 @@ def test_folders_are_searched_in_depth_and_nothing_comes_twice(tmp_path):
     for name in ("b/2.JPG", "b/deep/1.png", "a.webp", "b/notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = photographs.find([str(tmp_path / "b"), str(tmp_path), str(tmp_path / "a.webp")])
+    found = explaining.find([str(tmp_path / "b"), str(tmp_path), str(tmp_path / "a.webp")])
     assert [path.name for path in found] == ["2.JPG", "1.png", "a.webp"]

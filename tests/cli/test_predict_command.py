@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from imbalance_study import cli
-from imbalance_study.tracking import lookup
-from imbalance_study.training import checkpoint
+from imbalance_study.models import checkpoint
+from imbalance_study.tracking import fetch
 
 NO_STORE = ("--tracking_uri", "sqlite:///none.db")
 
@@ -95,7 +95,7 @@ def test_images_below_the_threshold_are_rejected(tiny_run, photographs, capsys):
 
 
 def test_a_checkpoint_file_predicts_without_a_store(tiny_run, photographs, tmp_path, capsys):
-    best = lookup.checkpoint_of(tiny_run.run_id, tmp_path, tiny_run.store)
+    best = fetch.checkpoint_of(tiny_run.run_id, tmp_path, tiny_run.store)
     status, output = _run(
         capsys, "predict", "--model", best, "--images", photographs / "00.png", "--out", "p.csv"
     )
@@ -147,7 +147,7 @@ def test_a_checkpoint_that_is_none_is_refused_in_one_line_and_nothing_in_it_runs
     elif kind == "weights":
         checkpoint.save(path, {"a": torch.zeros(2)})
     else:
-        best = lookup.checkpoint_of(tiny_run.run_id, tmp_path / "run", tiny_run.store)
+        best = fetch.checkpoint_of(tiny_run.run_id, tmp_path / "run", tiny_run.store)
         path.write_bytes(best.read_bytes()[:-1000])
         shutil.rmtree(tmp_path / "run")
     status, output = _run(capsys, "predict", "--model", path, "--images", photographs)
@@ -159,7 +159,7 @@ def test_a_checkpoint_that_is_none_is_refused_in_one_line_and_nothing_in_it_runs
 
 @pytest.mark.parametrize("knob", ["model", "loss"])
 def test_a_file_cannot_choose_a_function_to_call(knob, tiny_run, photographs, tmp_path, capsys):
-    best = lookup.checkpoint_of(tiny_run.run_id, tmp_path, tiny_run.store)
+    best = fetch.checkpoint_of(tiny_run.run_id, tmp_path, tiny_run.store)
     content = checkpoint.load(best)
     content["config"][knob] = "os.path:join"
     checkpoint.save(tmp_path / "m.pt", content)

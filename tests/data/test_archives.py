@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from imbalance_study.data.archives import (
+from imbalance_study.data.torchvision_archives import (
     CifarFiles,
     Flowers102Files,
     cifar_files,
@@ -22,7 +22,7 @@ from imbalance_study.data.archives import (
     read_cifar,
     restricted_load,
 )
-from imbalance_study.data.download import Remote, md5_of
+from imbalance_study.download import Remote, md5_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
 LABELS = [0, 1, 1, 0, 1]

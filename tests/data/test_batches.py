@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from imbalance_study.data.batches import Batches, fits, free_memory
+from imbalance_study.data.loader import Batches, fits, free_memory
 
 CPU = torch.device("cpu")
 BOTH_WAYS = pytest.mark.parametrize("resident", [True, False], ids=["resident", "streamed"])

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imbalance_study.data.cache import Write, cached, default_cache_dir
+from imbalance_study.data.cache import Write, cached
+from imbalance_study.files import default_cache_dir
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), np.uint8)
 

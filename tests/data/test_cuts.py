@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from test_longtail import counts, image_set
 
-from imbalance_study.data.cuts import cut
 from imbalance_study.data.image_set import ImageSet
+from imbalance_study.data.subsets import cut
 
 
 def grouped(labels: list[int], groups: list[int]) -> ImageSet:

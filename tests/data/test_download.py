@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imbalance_study.data.download import Remote, check, download
+from imbalance_study.download import Remote, check, download
 
 CONTENT = b"pixels" * 50_000
 

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from imbalance_study.data.folders import class_folders, readable, scan_folder, scan_zip
+from imbalance_study.data.image_folder import (
+    class_folders,
+    readable,
+    scan_folder,
+    scan_zip,
+)
 
 MakeFolder = Callable[..., Path]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imbalance_study.data.folders import class_folders, scan_folder
+from imbalance_study.data.image_folder import class_folders, scan_folder
 from imbalance_study.data.image_set import ImageSet, Reading, decoded
 
 MakeFolder = Callable[..., Path]

@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
-from imbalance_study.data import pixel_ops
+from imbalance_study.data import image_ops
 
 FACTORS = torch.tensor([0.0, 0.1, 0.55, 1.0, 1.37, 1.9])
 ANGLES = torch.tensor([-77.0, -10.3, 0.0, 3.7, 29.1, 89.2, 134.2])  # degrees
@@ -30,7 +30,7 @@ def matrices(count, height, width, angle=0.0, shear=(0.0, 0.0), shift=(0.0, 0.0)
         for pair in (shear, shift)
     ]
     radians = torch.as_tensor(angle).float().expand(count)
-    return pixel_ops.affine_matrices(height, width, angle=radians, shear=pairs[0], shift=pairs[1])
+    return image_ops.affine_matrices(height, width, angle=radians, shear=pairs[0], shift=pairs[1])
 
 
 def share_that_differs(ours, theirs, by=0):
@@ -49,7 +49,7 @@ def test_nearest_rotation_is_that_of_torchvision(shape, fill):
     images = pictures(len(ANGLES), *shape)
     theirs = each(images, lambda image, angle: TF.rotate(image, angle, fill=[float(fill)]), ANGLES)
     movement = matrices(len(ANGLES), *shape, angle=ANGLES.deg2rad())
-    ours = pixel_ops.warp(images, movement, fill=fill)
+    ours = image_ops.warp(images, movement, fill=fill)
     assert share_that_differs(ours, theirs) < 0.002  # ties
 
 
@@ -61,7 +61,7 @@ def test_bilinear_rotation_is_that_of_torchvision(shape):
         return TF.rotate(image, angle, InterpolationMode.BILINEAR)
 
     movement = matrices(len(ANGLES), *shape, angle=ANGLES.deg2rad())
-    ours = pixel_ops.warp(images, movement, fill=0, bilinear=True)
+    ours = image_ops.warp(images, movement, fill=0, bilinear=True)
     theirs = each(images, rotate, ANGLES)
     assert share_that_differs(ours, theirs, by=1) == 0
     assert share_that_differs(ours, theirs) < 0.002
@@ -70,7 +70,7 @@ def test_bilinear_rotation_is_that_of_torchvision(shape):
 def test_a_bilinear_turn_of_a_flat_image_fades_into_the_fill():
     images = torch.full((1, 3, 16, 16), 200, dtype=torch.uint8)
     movement = matrices(1, 16, 16, angle=math.radians(45))
-    turned = pixel_ops.warp(images, movement, fill=100, bilinear=True)
+    turned = image_ops.warp(images, movement, fill=100, bilinear=True)
     assert (turned.min(), turned.max()) == (100, 200)
     assert turned[0, 0, 8, 8] == 200
     assert turned[0, 0, 0, 0] == 100
@@ -88,7 +88,7 @@ def test_shears_are_those_of_torchvision_about_the_top_left_corner(axis, shape):
         return TF.affine(image, 0.0, [0, 0], 1.0, degrees, fill=[128.0], center=[0, 0])
 
     pair = (sizes, 0.0) if axis == 0 else (0.0, sizes)
-    ours = pixel_ops.warp(images, matrices(len(sizes), *shape, shear=pair), fill=128)
+    ours = image_ops.warp(images, matrices(len(sizes), *shape, shear=pair), fill=128)
     assert share_that_differs(ours, each(images, sheared, sizes)) < 0.002
 
 
@@ -103,7 +103,7 @@ def test_shifts_are_exactly_those_of_torchvision(axis):
         return TF.affine(image, 0.0, pixels, 1.0, [0.0, 0.0], fill=[128.0])
 
     pair = (sizes, 0.0) if axis == 0 else (0.0, sizes)
-    ours = pixel_ops.warp(images, matrices(len(sizes), 32, 32, shift=pair), fill=128)
+    ours = image_ops.warp(images, matrices(len(sizes), 32, 32, shift=pair), fill=128)
     assert torch.equal(ours, each(images, shifted, sizes))
 
 
@@ -111,19 +111,19 @@ def test_shifts_are_exactly_those_of_torchvision(axis):
     ("ours", "theirs"),
     [
         (
-            lambda images, values: pixel_ops.look_up(
-                images, pixel_ops.brightness_table(images, values)
+            lambda images, values: image_ops.look_up(
+                images, image_ops.brightness_table(images, values)
             ),
             TF.adjust_brightness,
         ),
         (
-            lambda images, values: pixel_ops.look_up(
-                images, pixel_ops.contrast_table(images, values)
+            lambda images, values: image_ops.look_up(
+                images, image_ops.contrast_table(images, values)
             ),
             TF.adjust_contrast,
         ),
-        (pixel_ops.saturate, TF.adjust_saturation),
-        (pixel_ops.sharpen, TF.adjust_sharpness),
+        (image_ops.saturate, TF.adjust_saturation),
+        (image_ops.sharpen, TF.adjust_sharpness),
     ],
     ids=["brightness", "contrast", "color", "sharpness"],
 )
@@ -136,28 +136,28 @@ def test_blends_are_those_of_torchvision(ours, theirs):
 def test_a_flat_image_is_not_changed_by_sharpening_of_any_strength():
     images = torch.arange(256, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4)
     for factors in (torch.linspace(0.01, 0.99, 256), torch.linspace(1.01, 1.99, 256)):
-        assert torch.equal(pixel_ops.sharpen(images, factors), images)
+        assert torch.equal(image_ops.sharpen(images, factors), images)
 
 
 @pytest.mark.parametrize("bits", range(9))
 def test_posterize_is_that_of_torchvision(bits):
     images = pictures(3)
-    tables = pixel_ops.posterize_table(images, torch.full((3,), float(bits)))
+    tables = image_ops.posterize_table(images, torch.full((3,), float(bits)))
     expected = TF.posterize(images, bits) if bits else torch.zeros_like(images)
-    assert torch.equal(pixel_ops.look_up(images, tables), expected)
+    assert torch.equal(image_ops.look_up(images, tables), expected)
 
 
 def test_solarize_is_that_of_torchvision():
     thresholds = torch.tensor([0.0, 33.0, 127.5, 200.3, 255.0])
     images = pictures(5)
-    ours = pixel_ops.look_up(images, pixel_ops.solarize_table(images, thresholds))
+    ours = image_ops.look_up(images, image_ops.solarize_table(images, thresholds))
     assert torch.equal(ours, each(images, TF.solarize, thresholds))
 
 
 def test_invert_is_that_of_torchvision():
     images = pictures(3)
-    tables = pixel_ops.invert_table(images)
-    assert torch.equal(pixel_ops.look_up(images, tables), TF.invert(images))
+    tables = image_ops.invert_table(images)
+    assert torch.equal(image_ops.look_up(images, tables), TF.invert(images))
 
 
 def tricky_pictures():
@@ -174,14 +174,14 @@ def tricky_pictures():
 @pytest.mark.parametrize("size", [32, 12])
 def test_autocontrast_is_that_of_torchvision(size):
     images = tricky_pictures()[:, :, :size, :size]
-    ours = pixel_ops.look_up(images, pixel_ops.autocontrast_table(images))
+    ours = image_ops.look_up(images, image_ops.autocontrast_table(images))
     assert torch.equal(ours, TF.autocontrast(images))
 
 
 @pytest.mark.parametrize("size", [32, 12])
 def test_equalize_is_that_of_torchvision_and_of_pillow(size):
     images = tricky_pictures()[:, :, :size, :size]
-    ours = pixel_ops.look_up(images, pixel_ops.equalize_table(images))
+    ours = image_ops.look_up(images, image_ops.equalize_table(images))
     assert torch.equal(ours, torch.stack([TF.equalize(image) for image in images]))
     for image, result in zip(images, ours, strict=True):
         pillow = ImageOps.equalize(Image.fromarray(image.permute(1, 2, 0).numpy()))
@@ -190,7 +190,7 @@ def test_equalize_is_that_of_torchvision_and_of_pillow(size):
 
 def test_grey_is_that_of_torchvision():
     images = pictures(4)
-    assert torch.equal(pixel_ops.grey(images), TF.rgb_to_grayscale(images))
+    assert torch.equal(image_ops.grey(images), TF.rgb_to_grayscale(images))
 
 
 @pytest.mark.parametrize("everywhere", [True, False])
@@ -200,9 +200,9 @@ def test_only_the_drawn_images_change_each_by_its_own_parameter(everywhere, layo
     images = pictures(4).contiguous(memory_format=layout)
     before = images.clone()
     chosen, factors = torch.tensor(drawn), torch.tensor([0.1, 0.2, 0.3, 0.4])
-    result = pixel_ops.on_drawn(images, chosen, pixel_ops.saturate, factors, everywhere=everywhere)
+    result = image_ops.on_drawn(images, chosen, image_ops.saturate, factors, everywhere=everywhere)
     for i in range(4):
-        alone = pixel_ops.saturate(images[i : i + 1], factors[i : i + 1])[0]
+        alone = image_ops.saturate(images[i : i + 1], factors[i : i + 1])[0]
         assert torch.equal(result[i], alone if drawn[i] else images[i])
     assert result.stride() == images.stride()
     assert torch.equal(images, before)
@@ -211,6 +211,6 @@ def test_only_the_drawn_images_change_each_by_its_own_parameter(everywhere, layo
 def test_take_copies_the_named_images():
     images = pictures(5)
     rows = torch.tensor([3, 3, 0])
-    taken = pixel_ops.take(images, rows)
+    taken = image_ops.take(images, rows)
     assert torch.equal(taken, images[rows])
     assert taken.is_contiguous(memory_format=torch.channels_last)

@@ -8,8 +8,8 @@ from scipy import stats
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, RandAugment, TrivialAugmentWide
 from torchvision.transforms import functional as TF
 
-from imbalance_study.data import policies
-from imbalance_study.data.policies import OPERATIONS, STANDARD, TAIL_AUGMENTS, WIDE
+from imbalance_study.data import auto_augment
+from imbalance_study.data.auto_augment import OPERATIONS, STANDARD, TAIL_AUGMENTS, WIDE
 
 # Our names, and torchvision's, in CamelCase.
 THEIRS = {name: name.replace("_", " ").title().replace(" ", "") for name in OPERATIONS}
@@ -34,7 +34,7 @@ def picture(size=16):
 
 def apply_to_one(image, name, level, space, fill=128):
     operations = torch.tensor([OPERATIONS.index(name)])
-    return policies.apply(image, operations, torch.tensor([level]), space, fill=fill)
+    return auto_augment.apply(image, operations, torch.tensor([level]), space, fill=fill)
 
 
 def reference(image, name, magnitude, fill):
@@ -95,7 +95,7 @@ def test_the_learnt_policy_is_the_one_that_torchvision_holds():
             (THEIRS[name], probability, None if magnitude is None else strength)
             for (name, probability, strength), (_, _, magnitude) in zip(pair, other, strict=True)
         )
-        for pair, other in zip(policies.CIFAR10_POLICY, theirs, strict=True)
+        for pair, other in zip(auto_augment.CIFAR10_POLICY, theirs, strict=True)
     ]
     assert ours == theirs
 
@@ -134,7 +134,7 @@ def trivial_outcomes():
 
 
 def test_trivial_augment_draws_operation_strength_and_sign_uniformly():
-    assert goodness_of_fit(policies.trivial_augment, trivial_outcomes(), 20_000) > 1e-3
+    assert goodness_of_fit(auto_augment.trivial_augment, trivial_outcomes(), 20_000) > 1e-3
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 9), (2, 23)])
@@ -146,13 +146,13 @@ def test_rand_augment_draws_n_operations_and_their_signs_independently(n, m):
         for _, name, level in steps:
             image = apply_to_one(image, name, level, STANDARD)
         outcomes.append((math.prod(probability for probability, _, _ in steps), image))
-    function = functools.partial(policies.rand_augment, n=n, m=m)
+    function = functools.partial(auto_augment.rand_augment, n=n, m=m)
     assert goodness_of_fit(function, outcomes, 20_000) > 1e-3
 
 
 def test_auto_augment_draws_a_pair_and_then_each_of_its_operations():
     outcomes = []
-    for pair in policies.CIFAR10_POLICY:
+    for pair in auto_augment.CIFAR10_POLICY:
         steps = [
             [(1 - p, "identity", 0.0), (p / 2, name, s / 9), (p / 2, name, -s / 9)]
             for name, p, s in pair
@@ -161,7 +161,7 @@ def test_auto_augment_draws_a_pair_and_then_each_of_its_operations():
             image = apply_to_one(picture(), first, level1, STANDARD)
             image = apply_to_one(image, second, level2, STANDARD)
             outcomes.append((p1 * p2 / 25, image))
-    assert goodness_of_fit(policies.auto_augment, outcomes, 20_000) > 1e-3
+    assert goodness_of_fit(auto_augment.auto_augment, outcomes, 20_000) > 1e-3
 
 
 @pytest.mark.parametrize("everywhere", [True, False])
@@ -169,14 +169,14 @@ def test_each_image_of_a_mixed_batch_is_treated_as_if_it_were_alone(everywhere):
     images = torch.cat([picture(), picture().flip(2), 255 - picture()] * 5)
     images = images.contiguous(memory_format=torch.channels_last)
     operations, levels = torch.arange(15), torch.linspace(-1, 1, 15)
-    result = policies.apply(images, operations, levels, WIDE, fill=7, everywhere=everywhere)
+    result = auto_augment.apply(images, operations, levels, WIDE, fill=7, everywhere=everywhere)
     for i, name in enumerate(OPERATIONS):
         alone = apply_to_one(images[i : i + 1], name, float(levels[i]), WIDE, fill=7)
         assert torch.equal(result[i : i + 1], alone), name
 
 
 @pytest.mark.parametrize(
-    "function", [policies.rand_augment, policies.trivial_augment, policies.auto_augment]
+    "function", [auto_augment.rand_augment, auto_augment.trivial_augment, auto_augment.auto_augment]
 )
 def test_the_fill_comes_in_from_outside(function):
     flat = torch.full((200, 3, 8, 8), 60, dtype=torch.uint8)
@@ -186,7 +186,7 @@ def test_the_fill_comes_in_from_outside(function):
 
 
 def changed(images, counts, targets, seed=0, **knobs):
-    result = policies.tail_trivial(images, targets, counts, generator(seed), **knobs)
+    result = auto_augment.tail_trivial(images, targets, counts, generator(seed), **knobs)
     return (result != images).flatten(1).any(1)
 
 
@@ -205,7 +205,7 @@ def test_the_rarer_the_class_the_more_often_the_tail_augmentation_acts():
 def test_what_the_tail_augmentation_does_is_trivial_augment():
     def rarest(images, shared):
         targets = torch.full((len(images),), 2)
-        return policies.tail_trivial(images, targets, COUNTS, shared, p=1.0)
+        return auto_augment.tail_trivial(images, targets, COUNTS, shared, p=1.0)
 
     assert goodness_of_fit(rarest, trivial_outcomes(), 10_000) > 1e-3
 
@@ -243,10 +243,10 @@ def test_a_tail_augmentation_does_not_ask_the_device_for_a_value(name):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (functools.partial(policies.rand_augment, n=0), "n must be at least 1, got 0"),
-        (functools.partial(policies.rand_augment, m=31), "m must be between 0 and 30, got 31"),
-        (functools.partial(policies.trivial_augment, fill=300), "fill must be .* got 300"),
-        (functools.partial(policies.auto_augment, fill=-1), "fill must be .* got -1"),
+        (functools.partial(auto_augment.rand_augment, n=0), "n must be at least 1, got 0"),
+        (functools.partial(auto_augment.rand_augment, m=31), "m must be between 0 and 30, got 31"),
+        (functools.partial(auto_augment.trivial_augment, fill=300), "fill must be .* got 300"),
+        (functools.partial(auto_augment.auto_augment, fill=-1), "fill must be .* got -1"),
     ],
 )
 def test_values_out_of_range_are_refused_with_the_rule(call, message):
@@ -256,4 +256,4 @@ def test_values_out_of_range_are_refused_with_the_rule(call, message):
 
 def test_a_tail_probability_above_one_is_refused():
     with pytest.raises(ValueError, match=r"p must be between 0 and 1, got 1\.5"):
-        policies.tail_trivial(picture(), torch.tensor([0]), COUNTS, generator(), p=1.5)
+        auto_augment.tail_trivial(picture(), torch.tensor([0]), COUNTS, generator(), p=1.5)

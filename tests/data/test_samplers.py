@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from imbalance_study import spec
+from imbalance_study.config import spec
 from imbalance_study.data import samplers
 from imbalance_study.data.samplers import SAMPLERS
 

@@ -9,14 +9,14 @@ import pytest
 from test_archives import LABELS, PIXELS, tiny_cifar, tiny_flowers102
 
 from imbalance_study.data import longtail
-from imbalance_study.data.image_set import Reading
-from imbalance_study.data.sources import (
+from imbalance_study.data.datasets import (
     DATASETS,
     default_image_size,
     load,
     read_cifar_archive,
     read_flowers102,
 )
+from imbalance_study.data.image_set import Reading
 
 MakeFolder = Callable[..., Path]
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from imbalance_study.data.tables import find_table, list_table
+from imbalance_study.data.csv_table import find_table, list_table
 
 MakeFolder = Callable[..., Path]
 

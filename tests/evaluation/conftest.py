@@ -6,7 +6,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from imbalance_study.evaluation import figures_style as style
+from imbalance_study.evaluation.figures import style
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from imbalance_study.evaluation import calibration, figures_calibration, posthoc
+from imbalance_study.evaluation import calibration, posthoc
+from imbalance_study.evaluation.figures import calibration as calibration_figures
 
 
 @pytest.mark.parametrize("count", [2, 102])
@@ -9,7 +10,7 @@ def test_calibration_shows_reliability_confidence_and_coverage(count, saved):
     generator = np.random.default_rng(0)
     probs = generator.dirichlet(np.full(count, 0.3), size=400)
     targets = np.where(generator.random(400) < 0.6, probs.argmax(1), 0)
-    figure = figures_calibration.calibration(targets, probs)
+    figure = calibration_figures.calibration(targets, probs)
     reliability, histogram, coverage, boxes = figure.axes
     bins = calibration.reliability(probs.max(1), probs.argmax(1) == targets)
     heights = [bar.get_height() for bar in reliability.containers[0]]
@@ -31,7 +32,7 @@ def test_calibration_shows_reliability_confidence_and_coverage(count, saved):
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_calibration_of_a_single_sure_prediction_is_drawn(label, saved):
-    figure = figures_calibration.calibration(np.array([label]), np.array([[1.0, 0.0]]))
+    figure = calibration_figures.calibration(np.array([label]), np.array([[1.0, 0.0]]))
     assert len(figure.axes[3].get_yticklabels()) == 1
     saved(figure)
 
@@ -40,7 +41,7 @@ def test_calibration_of_a_single_sure_prediction_is_drawn(label, saved):
 def test_accuracy_over_tau_marks_what_was_chosen(names, saved):
     taus, errors = np.array([0.0, 1.0, 2.0]), np.array([0.02, 0.01, 0.03])
     search = posthoc.TauSearch(taus, np.array([0.3, 0.5, 0.4]), errors, 1.0)
-    figure = figures_calibration.accuracy_over_tau(dict.fromkeys(names, search))
+    figure = calibration_figures.accuracy_over_tau(dict.fromkeys(names, search))
     curve, chosen = figure.axes[0].get_lines()[:2]
     assert curve.get_ydata().tolist() == [0.3, 0.5, 0.4]
     assert (chosen.get_xdata()[0], chosen.get_ydata()[0]) == (1.0, 0.5)
@@ -55,7 +56,7 @@ def test_accuracy_over_tau_marks_what_was_chosen(names, saved):
 def test_accuracy_over_tau_shows_the_test_set_at_the_tau_of_validation(saved):
     taus, test = np.array([0.0, 1.0, 2.0]), np.array([0.1, 0.2, 0.6])
     search = posthoc.TauSearch(taus, np.array([0.3, 0.5, 0.4]), np.zeros(3), 1.0)
-    figure = figures_calibration.accuracy_over_tau({"tau-norm": search}, {"tau-norm": test})
+    figure = calibration_figures.accuracy_over_tau({"tau-norm": search}, {"tau-norm": test})
     curve = figure.axes[0].get_lines()[-1]
     assert curve.get_ydata().tolist() == test.tolist()
     assert curve.get_linestyle() == "--"

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 
-from imbalance_study.evaluation import figures_compare as compare
-from imbalance_study.evaluation import figures_compare_metrics as profiles
-from imbalance_study.evaluation import figures_compare_panels as panels
-from imbalance_study.evaluation import figures_compare_style as styles
-from imbalance_study.evaluation.intervals import p_text
+from imbalance_study.evaluation.bootstrap import p_text
+from imbalance_study.evaluation.figures import comparison as compare
+from imbalance_study.evaluation.figures import comparison_metrics as profiles
+from imbalance_study.evaluation.figures import comparison_panels as panels
+from imbalance_study.evaluation.figures import comparison_style as styles
 
 SIZES = [(1, 2), (2, 5), (16, 102)]  # configurations, classes
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from imbalance_study.evaluation import figures_grid as grids
-from imbalance_study.evaluation import figures_style as style
+from imbalance_study.evaluation.figures import grid as grids
+from imbalance_study.evaluation.figures import style
 
 
 def pictures_of(grid):

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from imbalance_study.evaluation import intervals, metrics
+from imbalance_study.evaluation import bootstrap, metrics
 
 
 def some_predictions(size, num_classes, seed=0, strength=1.5):
@@ -29,7 +29,7 @@ def test_intervals_are_those_of_resampling_the_images_one_by_one():
     targets, probs = some_predictions(300, 4)
     counts = np.array([40, 30, 20, 10])
     plain = resample_by_images(targets, probs, counts, 1_500, np.random.default_rng(1))
-    found = intervals.bootstrap_intervals(
+    found = bootstrap.bootstrap_intervals(
         targets, probs, counts, np.random.default_rng(2), resamples=4_000, auc_resamples=1_500
     )
     values = metrics.classification_metrics(targets, probs, counts, 0.0)
@@ -50,7 +50,7 @@ def test_weighted_areas_are_those_of_the_repeated_images():
         repeated = np.repeat(np.arange(60), multiplicity[:, column])
         expected = metrics.ranking_scores(targets[repeated], probs[repeated])
         for label in range(3):
-            roc, precision = intervals._weighted_areas(
+            roc, precision = bootstrap._weighted_areas(
                 probs[:, label], targets == label, multiplicity
             )
             assert roc[column] == pytest.approx(expected.roc_auc[label], abs=1e-12)
@@ -60,7 +60,7 @@ def test_weighted_areas_are_those_of_the_repeated_images():
 def test_every_interval_holds_its_metric_and_stays_between_0_and_1():
     targets, probs = some_predictions(2_000, 40, strength=1.0)
     counts = np.arange(40) + 1
-    found = intervals.bootstrap_intervals(targets, probs, counts, np.random.default_rng(0))
+    found = bootstrap.bootstrap_intervals(targets, probs, counts, np.random.default_rng(0))
     values = metrics.classification_metrics(targets, probs, counts, 0.0)
     assert set(found) == set(values) - {"loss", "top5_accuracy"}
     for name, (low, high) in found.items():
@@ -70,7 +70,7 @@ def test_every_interval_holds_its_metric_and_stays_between_0_and_1():
 def test_resamples_keep_the_number_of_images_of_each_class():
     confusion = np.array([[50, 0, 7], [0, 0, 0], [1, 2, 3]])
     drawn = np.concatenate(
-        list(intervals.resampled_confusions(confusion, 500, np.random.default_rng(0)))
+        list(bootstrap.resampled_confusions(confusion, 500, np.random.default_rng(0)))
     )
     assert drawn.shape == (500, 3, 3)
     np.testing.assert_array_equal(drawn.sum(2), np.broadcast_to([57, 0, 6], (500, 3)))
@@ -79,9 +79,9 @@ def test_resamples_keep_the_number_of_images_of_each_class():
 
 
 def test_resamples_come_in_chunks_that_add_up(monkeypatch):
-    monkeypatch.setattr(intervals, "CELLS_AT_ONCE", 30)
+    monkeypatch.setattr(bootstrap, "CELLS_AT_ONCE", 30)
     drawn = list(
-        intervals.resampled_confusions(np.eye(3, dtype=int) * 5, 10, np.random.default_rng(0))
+        bootstrap.resampled_confusions(np.eye(3, dtype=int) * 5, 10, np.random.default_rng(0))
     )
     assert [len(part) for part in drawn] == [3, 3, 3, 1]
 
@@ -89,7 +89,7 @@ def test_resamples_come_in_chunks_that_add_up(monkeypatch):
 def test_the_same_generator_state_gives_the_same_intervals():
     targets, probs = some_predictions(200, 3)
     one, two = (
-        intervals.bootstrap_intervals(targets, probs, np.ones(3, int), np.random.default_rng(7))
+        bootstrap.bootstrap_intervals(targets, probs, np.ones(3, int), np.random.default_rng(7))
         for _ in range(2)
     )
     assert one == two
@@ -97,14 +97,14 @@ def test_the_same_generator_state_gives_the_same_intervals():
 
 def test_a_perfect_result_has_an_interval_without_width():
     targets = np.arange(5).repeat(4)
-    found = intervals.bootstrap_intervals(
+    found = bootstrap.bootstrap_intervals(
         targets, np.eye(5)[targets], np.ones(5, int), np.random.default_rng(0)
     )
     assert all(interval == (1.0, 1.0) for interval in found.values())
 
 
 def test_metrics_that_are_undefined_have_undefined_intervals():
-    found = intervals.bootstrap_intervals(
+    found = bootstrap.bootstrap_intervals(
         np.zeros(9, int), np.eye(2)[np.zeros(9, int)], np.ones(2, int), np.random.default_rng(0)
     )
     assert np.isnan(found["roc_auc_macro"]).all()
@@ -115,14 +115,14 @@ def test_metrics_that_are_undefined_have_undefined_intervals():
 def test_ten_thousand_predictions_take_less_than_two_seconds():
     targets, probs = some_predictions(10_000, 10)
     start = time.process_time()
-    intervals.bootstrap_intervals(targets, probs, np.arange(10) + 1, np.random.default_rng(0))
+    bootstrap.bootstrap_intervals(targets, probs, np.arange(10) + 1, np.random.default_rng(0))
     assert time.process_time() - start < 2
 
 
 def test_a_confidence_of_95_percent_written_as_95_is_refused():
     targets, probs = some_predictions(10, 2)
     with pytest.raises(ValueError, match="between 0 and 1, got 95"):
-        intervals.bootstrap_intervals(
+        bootstrap.bootstrap_intervals(
             targets, probs, np.ones(2, int), np.random.default_rng(0), confidence=95
         )
 
@@ -131,7 +131,7 @@ def test_the_standard_error_of_balanced_accuracy_by_hand():
     targets = np.array([0, 0, 0, 0, 1, 1])
     predictions = np.array([0, 0, 0, 1, 1, 0])
     expected = np.sqrt(0.75 * 0.25 / 3 + 0.5 * 0.5 / 1) / 2
-    found = intervals.standard_error_of_balanced_accuracy(targets, predictions, 2)
+    found = bootstrap.standard_error_of_balanced_accuracy(targets, predictions, 2)
     assert found == pytest.approx(expected)
 
 
@@ -143,15 +143,15 @@ def test_the_standard_error_is_the_spread_over_test_sets():
         right = generator.random(270) < recall[targets]
         predictions = np.where(right, targets, (targets + 1) % 3)
         scores.append(metrics.quick_metrics(targets, predictions, 3)["balanced_accuracy"])
-        errors.append(intervals.standard_error_of_balanced_accuracy(targets, predictions, 3))
+        errors.append(bootstrap.standard_error_of_balanced_accuracy(targets, predictions, 3))
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(scores), rel=0.05)
 
 
 def test_a_class_with_a_single_image_counts_as_knowing_nothing():
-    one = intervals.standard_error_of_balanced_accuracy(np.array([0]), np.array([0]), 3)
+    one = bootstrap.standard_error_of_balanced_accuracy(np.array([0]), np.array([0]), 3)
     assert one == pytest.approx(0.5)
 
 
 def test_without_images_the_standard_error_is_undefined():
     empty = np.zeros(0, dtype=int)
-    assert np.isnan(intervals.standard_error_of_balanced_accuracy(empty, empty, 3))
+    assert np.isnan(bootstrap.standard_error_of_balanced_accuracy(empty, empty, 3))

@@ -3,7 +3,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from imbalance_study.evaluation import calibration, intervals, metrics, posthoc
+from imbalance_study.evaluation import bootstrap, calibration, metrics, posthoc
 
 
 def biased_model(size=6_000, seed=0):
@@ -79,7 +79,7 @@ def test_the_search_says_how_sure_each_balanced_accuracy_is():
 
     search = posthoc.search_tau(corrected, targets, (0.0, 1.0))
     expected = [
-        intervals.standard_error_of_balanced_accuracy(targets, corrected(tau).argmax(1), 3)
+        bootstrap.standard_error_of_balanced_accuracy(targets, corrected(tau).argmax(1), 3)
         for tau in (0, 1)
     ]
     assert search.standard_error.tolist() == expected

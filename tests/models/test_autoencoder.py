@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from imbalance_study.models import complexity, zoo
+from imbalance_study.models import profiling, zoo
 from imbalance_study.models.autoencoder import encode_decode
 
 AUTOENCODERS = ("unet:width=8", "mobilenet_v2_autoencoder")
@@ -48,10 +48,10 @@ def test_without_its_decoder_the_model_costs_encoder_and_classifier_alone(name):
     model = zoo.create(name, 3, image_size=32)
     bare = copy.deepcopy(model)
     bare.decoder = None
-    counted = complexity.count_parameters(model, without="decoder")
-    assert counted == complexity.count_parameters(bare)
-    assert counted.total < complexity.count_parameters(model).total
-    assert complexity.macs(model, 32) == complexity.macs(bare, 32)
+    counted = profiling.count_parameters(model, without="decoder")
+    assert counted == profiling.count_parameters(bare)
+    assert counted.total < profiling.count_parameters(model).total
+    assert profiling.macs(model, 32) == profiling.macs(bare, 32)
     assert not any(key.startswith("decoder") for key in bare.state_dict())
     batch = torch.export.Dim("batch", min=1)
     torch.export.export(bare.eval(), (torch.randn(2, 3, 32, 32),), dynamic_shapes=[{0: batch}])
@@ -59,8 +59,8 @@ def test_without_its_decoder_the_model_costs_encoder_and_classifier_alone(name):
 
 def test_the_u_net_has_the_size_that_its_help_says():
     model = zoo.create("unet", 10, image_size=32)
-    assert complexity.count_parameters(model, without="decoder").total == pytest.approx(4.7e6, 0.02)
-    assert complexity.count_parameters(model).total == pytest.approx(7.8e6, 0.02)
+    assert profiling.count_parameters(model, without="decoder").total == pytest.approx(4.7e6, 0.02)
+    assert profiling.count_parameters(model).total == pytest.approx(7.8e6, 0.02)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from imbalance_study.models import zoo
-from imbalance_study.models.complexity import (
+from imbalance_study.models.profiling import (
     count_parameters,
     estimate_seconds_per_image,
     estimate_training_memory,

@@ -2,7 +2,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imbalance_study.models.shapes import dry_forward, layer_maps, on_meta_or_cpu, stand_in_state
+from imbalance_study.models.feature_maps import (
+    dry_forward,
+    layer_maps,
+    on_meta_or_cpu,
+    stand_in_state,
+)
 
 
 class LooksAtValues(nn.Module):

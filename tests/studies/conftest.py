@@ -3,7 +3,12 @@ import pytest
 
 from imbalance_study.evaluation import metrics
 from imbalance_study.evaluation.calibration import negative_log_likelihood
-from imbalance_study.studies.outcome import Curve, Outcome, Predicted, Projected
+from imbalance_study.studies.comparison.outcome import (
+    Curve,
+    Outcome,
+    Predicted,
+    Projected,
+)
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from imbalance_study.studies.compare import compare
-from imbalance_study.studies.vary import Comparing
-from imbalance_study.tracking import children, process, view
+from imbalance_study.studies.comparison import child_runs
+from imbalance_study.studies.comparison.configurations import Comparing
+from imbalance_study.studies.comparison.run import compare
+from imbalance_study.tracking import process, ui_view
 
 TINY = {
     "dataset": "digits",
@@ -61,7 +62,7 @@ def _all(client, text=""):
 
 
 def _parents(client):
-    return [run for run in _all(client) if children.COMPARISON in run.data.tags]
+    return [run for run in _all(client) if child_runs.COMPARISON in run.data.tags]
 
 
 def _children(client, parent):
@@ -82,7 +83,7 @@ def test_each_configuration_and_seed_is_a_finished_child_of_one_parent(done):
     _, _, client = done
     parent = _parents(client)[0]
     assert parent.info.status == "FINISHED"
-    ran = _all(client, f"tags.{children.membership(parent.info.run_id)} LIKE '%'")
+    ran = _all(client, f"tags.{child_runs.membership(parent.info.run_id)} LIKE '%'")
     assert [run.info.run_name for run in ran] == [
         f"{loss}, seed {seed}" for seed in (0, 1) for loss in ("cross_entropy", "balanced_softmax")
     ]
@@ -108,9 +109,9 @@ def test_the_prepared_view_finds_the_children_and_shows_what_was_varied(done):
     parent = _parents(client)[0]
     tags = client.get_experiment(parent.info.experiment_id).tags
     state = tags[f"mlflow.sharedViewState.comparison-{parent.info.run_id[:8]}"]
-    assert f"tags.{children.membership(parent.info.run_id)} LIKE '%'" in state
+    assert f"tags.{child_runs.membership(parent.info.run_id)} LIKE '%'" in state
     assert "params.`loss`" in state
-    assert view.address("", parent.info.experiment_id, "x").startswith("/#/experiments/")
+    assert ui_view.address("", parent.info.experiment_id, "x").startswith("/#/experiments/")
 
 
 def test_a_repeated_command_takes_the_finished_runs_over(done):
@@ -133,7 +134,7 @@ def test_another_comparison_borrows_runs_of_a_finished_one_without_taking_them_a
     borrower = _parents(client)[-1]
     assert "1 of them finished before, 1 to do" in said
     assert len(_children(client, owner)) == owned
-    member = f"tags.{children.membership(borrower.info.run_id)} LIKE '%'"
+    member = f"tags.{child_runs.membership(borrower.info.run_id)} LIKE '%'"
     assert {run.data.tags["configuration"] for run in _all(client, member)} == {
         "cross_entropy",
         "focal",
@@ -171,7 +172,7 @@ def test_several_at_once_give_the_results_of_one_after_the_other(tmp_path, done)
         {
             run.info.run_name: run.data.metrics["test/loss"]
             for run in _all(one)
-            if children.IDENTITY in run.data.tags
+            if child_runs.IDENTITY in run.data.tags
         }
         for one in (client, other)
     )

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from imbalance_study.studies import comparison_tables as tables
-from imbalance_study.studies import grouping, statistics
+from imbalance_study.evaluation import significance
+from imbalance_study.studies.comparison import grouping, tables
 
 METRIC = "test/balanced_accuracy"
 
@@ -73,7 +73,7 @@ def test_the_headline_metrics_are_each_a_family_of_their_own(outcome):
     assert table["metric"] == [METRIC] * 3 + ["test/macro_f1"] * 3
     for start in (0, 3):
         p, holm = (table[name][start : start + 3] for name in ("p", "p_holm"))
-        np.testing.assert_allclose(holm, statistics.holm(p))
+        np.testing.assert_allclose(holm, significance.holm(p))
 
 
 def test_the_best_per_metric_is_chosen_on_validation_and_reported_on_the_test_set(outcome):

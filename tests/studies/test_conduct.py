@@ -14,13 +14,14 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 
-from imbalance_study import prepare
-from imbalance_study.decisions import resolve
-from imbalance_study.studies import conduct, job, processes
-from imbalance_study.studies.search import Search, open_storage
-from imbalance_study.studies.settings import Settings
+from imbalance_study.config.resolve import resolve
+from imbalance_study.experiment.setup.components import bind
+from imbalance_study.experiment.setup.data import load_data
+from imbalance_study.studies.search import job, parent_run, processes
+from imbalance_study.studies.search import run as searching
+from imbalance_study.studies.search.optuna_study import Search, open_storage
+from imbalance_study.studies.search.settings import Settings
 from imbalance_study.tracking import run as tracked
-from imbalance_study.tracking import study as told
 
 ROOT = Path(__file__).parents[2]
 # A model that notes how many images it is shown without being trained on them.
@@ -77,7 +78,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     given = TINY | {"tracking_uri": _uri(folder)}
     for trials in (3, 4):
-        conduct.run(Settings(study="s", trials=trials, search="loss", winner_seeds=1), given)
+        searching.run(Settings(study="s", trials=trials, search="loss", winner_seeds=1), given)
     return folder
 
 
@@ -117,7 +118,7 @@ def test_the_run_of_a_study_has_what_came_out(finished, tmp_path):
     state = (
         MlflowClient(_uri(finished))
         .get_experiment(parent.info.experiment_id)
-        .tags[f"mlflow.sharedViewState.{told.view_key('s')}"]
+        .tags[f"mlflow.sharedViewState.{parent_run.view_key('s')}"]
     )
     assert parent.info.run_id in json.loads(state)["searchFilter"]
     columns = json.loads(state)["selectedColumns"]
@@ -145,7 +146,7 @@ def test_a_study_of_the_same_name_that_is_another_is_refused(finished, tmp_path)
         ({}, {"epochs": "2"}, r"knobs \(epochs: there 1, here 2\)"),
     ):
         with pytest.raises(ValueError, match=f"study s exists in .* with another {what}"):
-            conduct.run(Settings(**{"study": "s", "search": "loss"} | settings), given | changed)
+            searching.run(Settings(**{"study": "s", "search": "loss"} | settings), given | changed)
     assert all(run.info.status == "FINISHED" for part in _runs(finished) for run in part)
 
 
@@ -158,7 +159,7 @@ def test_bad_input_is_refused_before_anything_is_recorded(tmp_path):
         ({}, {"lerning_rate": "1"}, "unknown knob"),
     ):
         with pytest.raises(ValueError, match=reason):
-            conduct.run(Settings(study="s", search="loss", **settings), given | changed)
+            searching.run(Settings(study="s", search="loss", **settings), given | changed)
     assert _runs(tmp_path) == ([], [])
 
 
@@ -168,7 +169,7 @@ def test_no_trial_evaluates_more_images_than_validation_has(tmp_path, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     given = TINY | {"model": "mine.spies:net", "epochs": "2", "tracking_uri": _uri(tmp_path)}
     config = resolve(given).config
-    data = prepare.load_data(config, prepare.bind(config))
+    data = load_data(config, bind(config))
     evaluated = {}
     for test in (False, True):
         tracked.train(resolve(given), test=test, brief=True, show_progress=False)
@@ -192,7 +193,7 @@ def test_what_is_balanced_is_chosen_on_where_the_data_allow(tmp_path):
 
 def test_two_objectives_give_a_front(tmp_path):
     given = TINY | {"tracking_uri": _uri(tmp_path), "model": "resnet20|custom_cnn"}
-    conduct.run(
+    searching.run(
         Settings(study="two", trials=3, search="loss", winner_seeds=0,
                  objective="val/balanced_accuracy|macs"), given)  # fmt: skip
     (parent,), children = _runs(tmp_path)
@@ -316,7 +317,7 @@ def test_a_silent_worker_on_another_machine_is_noticed_by_postgresql(tmp_path, p
     values = elsewhere.propose(claim).values
     claim.note(process=processes.me() | {"host": "elsewhere"})
     claim.beat()
-    conduct.run(settings, given)
+    searching.run(settings, given)
     records = elsewhere.records()
     assert records[0].state == "failed"
     assert [one.dimensions for one in records if one.state != "failed"].count(values) == 1

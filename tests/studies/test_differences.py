@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from imbalance_study.studies import differences, grouping
+from imbalance_study.studies.comparison import differences, grouping
 
 METRIC = "test/balanced_accuracy"
 

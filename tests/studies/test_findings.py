@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from imbalance_study.studies import findings, grouping
+from imbalance_study.studies.comparison import findings, grouping
 
 METRIC = "test/balanced_accuracy"
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from imbalance_study.studies import grouping
-from imbalance_study.studies.outcome import Predicted
+from imbalance_study.studies.comparison import grouping
+from imbalance_study.studies.comparison.outcome import Predicted
 
 METRIC = "test/balanced_accuracy"
 

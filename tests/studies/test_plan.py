@@ -2,21 +2,21 @@ import re
 
 import pytest
 
-from imbalance_study import prepare
-from imbalance_study.studies import plan
-from imbalance_study.studies.vary import Comparing
+from imbalance_study.experiment.setup.data import shared_data
+from imbalance_study.studies.comparison import plan as comparison_plan
+from imbalance_study.studies.comparison.configurations import Comparing
 
 DIGITS = {"dataset": "digits", "image_size": "8", "model": "resnet20"}
 
 
 @pytest.fixture(autouse=True)
 def _shared():
-    with prepare.shared_data():
+    with shared_data():
         yield
 
 
 def test_all_runs_of_a_seed_come_before_those_of_the_next():
-    made = plan.make(Comparing(vary="lr=0.1|0.2", seeds=2), DIGITS)
+    made = comparison_plan.make(Comparing(vary="lr=0.1|0.2", seeds=2), DIGITS)
     assert [child.name for child in made.children] == [
         "lr=0.1, seed 0",
         "lr=0.2, seed 0",
@@ -30,48 +30,56 @@ def test_all_runs_of_a_seed_come_before_those_of_the_next():
 
 def test_costly_analyses_are_those_of_the_first_seed_alone_unless_they_are_given():
     comparing = Comparing(vary="lr=0.1|0.2", seeds=2)
-    made = plan.make(comparing, DIGITS)
+    made = comparison_plan.make(comparing, DIGITS)
     for child in made.children:
         analyses = child.resolved.config.analyses.split("+")
         assert "predictions" in analyses
         assert ("tsne" in analyses) == child.first == (child.seed == 0)
-    made = plan.make(comparing, DIGITS | {"analyses": "none"})
+    made = comparison_plan.make(comparing, DIGITS | {"analyses": "none"})
     assert {child.resolved.config.analyses for child in made.children} == {"none"}
 
 
 def test_the_same_runs_have_the_same_digest_however_they_are_asked_for():
-    one = plan.make(Comparing(vary="loss=focal|vs", seeds=1), DIGITS)
-    other = plan.make(Comparing(vary="loss=vs|focal", seeds=1), DIGITS | {"experiment": "x"})
-    third = plan.make(Comparing(vary="loss=vs|focal", seeds=1), DIGITS | {"epochs": "3"})
+    one = comparison_plan.make(Comparing(vary="loss=focal|vs", seeds=1), DIGITS)
+    other = comparison_plan.make(
+        Comparing(vary="loss=vs|focal", seeds=1), DIGITS | {"experiment": "x"}
+    )
+    third = comparison_plan.make(Comparing(vary="loss=vs|focal", seeds=1), DIGITS | {"epochs": "3"})
     assert one.digest == other.digest != third.digest
 
 
 def test_a_suite_validates_on_balanced_images_unless_told_otherwise():
     suite = Comparing(suite="optimizers", seeds=1)
-    (validation,) = {c.resolved.config.validation for c in plan.make(suite, DIGITS).children}
+    (validation,) = {
+        c.resolved.config.validation for c in comparison_plan.make(suite, DIGITS).children
+    }
     assert validation == "balanced:per_class=50"
     given = DIGITS | {"validation": "stratified:fraction=0.2"}
-    (validation,) = {c.resolved.config.validation for c in plan.make(suite, given).children}
+    (validation,) = {
+        c.resolved.config.validation for c in comparison_plan.make(suite, given).children
+    }
     assert validation == "stratified:fraction=0.2"
 
 
 def test_where_the_data_do_not_allow_balanced_validation_the_plan_says_so():
-    made = plan.make(Comparing(suite="optimizers", seeds=1), DIGITS | {"test_fraction": "0.75"})
+    made = comparison_plan.make(
+        Comparing(suite="optimizers", seeds=1), DIGITS | {"test_fraction": "0.75"}
+    )
     (validation,) = {c.resolved.config.validation for c in made.children}
     assert validation == "stratified:fraction=0.1"
     assert any("per_class" in note for note in made.notes)
-    assert "Note: validation is stratified" in plan.describe(made, set())
+    assert "Note: validation is stratified" in comparison_plan.describe(made, set())
 
 
 def test_samplers_are_compared_at_the_same_number_of_updates():
-    made = plan.make(Comparing(suite="samplers", seeds=1), DIGITS)
+    made = comparison_plan.make(Comparing(suite="samplers", seeds=1), DIGITS)
     (steps,) = {child.resolved.config.steps_per_epoch for child in made.children}
-    images = len(plan._load(made.children[0].resolved.config).train_rows)
+    images = len(comparison_plan._load(made.children[0].resolved.config).train_rows)
     assert (steps - 1) * 32 < images <= steps * 32
 
 
 def test_a_ratio_that_the_data_do_not_allow_is_left_out_of_the_suite_and_said():
-    made = plan.make(Comparing(suite="imbalance_ratios", seeds=1), DIGITS)
+    made = comparison_plan.make(Comparing(suite="imbalance_ratios", seeds=1), DIGITS)
     labels = [one.label for one in made.configurations]
     assert labels == ["ratio 1", "ratio 10", "ratio 20", "ratio 50"]
     assert any(note.startswith("ratio 100 is left out: imbalance_ratio") for note in made.notes)
@@ -101,11 +109,13 @@ def test_a_ratio_that_the_data_do_not_allow_is_left_out_of_the_suite_and_said():
 )
 def test_what_cannot_be_run_is_refused_before_anything_runs(asked, common, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        plan.make(Comparing(**asked, seeds=1), {"dataset": "digits", "image_size": "8"} | common)
+        comparison_plan.make(
+            Comparing(**asked, seeds=1), {"dataset": "digits", "image_size": "8"} | common
+        )
 
 
 def test_the_plan_says_what_is_taken_over():
-    made = plan.make(Comparing(vary="lr=0.1|0.2", seeds=2), DIGITS)
-    text = plan.describe(made, {made.children[0].key})
+    made = comparison_plan.make(Comparing(vary="lr=0.1|0.2", seeds=2), DIGITS)
+    text = comparison_plan.describe(made, {made.children[0].key})
     assert "4 runs, 1 of them finished before, 3 to do" in text
     assert "(baseline, 1 of 2 finished)" in text

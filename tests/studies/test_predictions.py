@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from imbalance_study.evaluation import metrics
-from imbalance_study.studies import grouping, predictions
-from imbalance_study.studies.outcome import Predicted
+from imbalance_study.studies.comparison import grouping, predictions
+from imbalance_study.studies.comparison.outcome import Predicted
 
 METRIC = "test/balanced_accuracy"
 

@@ -2,7 +2,7 @@ import subprocess
 import sys
 import time
 
-from imbalance_study.studies import processes
+from imbalance_study.studies.search import processes
 
 
 def test_this_process_lives_and_is_this_one():

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from imbalance_study.studies import records
-from imbalance_study.studies.settings import Objective, Settings, objectives
+from imbalance_study.studies.search import records
+from imbalance_study.studies.search.settings import Objective, Settings, objectives
 
 UP = (Objective("val/balanced_accuracy", True),)
 BOTH = (*UP, Objective("latency_ms", False))

@@ -2,9 +2,9 @@ import time
 
 import pytest
 
-from imbalance_study.studies import processes, space
-from imbalance_study.studies.search import Plan, Search, open_storage
-from imbalance_study.studies.settings import objectives
+from imbalance_study.studies.search import processes, space
+from imbalance_study.studies.search.optuna_study import Plan, Search, open_storage
+from imbalance_study.studies.search.settings import objectives
 
 SPACE = space.build("optimizer", {"dataset": "digits"})
 GOALS = objectives("val/balanced_accuracy")

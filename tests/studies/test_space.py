@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imbalance_study import decisions, guards, prepare, spec
-from imbalance_study.studies import space
+from imbalance_study.config import compatibility, resolve, spec
+from imbalance_study.experiment.setup.components import bind
+from imbalance_study.studies.search import space
 
 EVERYTHING = "|".join(space.GROUPS)
 GIVEN = {
@@ -54,7 +55,7 @@ def spaces():
 def test_every_proposal_is_a_configuration_that_the_guards_let_through(spaces, name, seed):
     proposal = space.propose(spaces[name], _drawer(seed))
     found = proposal.resolved.config  # a Config that is made has passed the guards
-    assert len(guards.corrections(found)) <= 1
+    assert len(compatibility.corrections(found)) <= 1
     for knob, value in GIVEN[name].items():
         if "|" not in value and knob not in ("loss", "recipe"):
             assert str(getattr(found, knob)) == value
@@ -63,7 +64,7 @@ def test_every_proposal_is_a_configuration_that_the_guards_let_through(spaces, n
 @pytest.mark.parametrize("name", GIVEN)
 def test_what_is_proposed_binds(spaces, name):
     for seed in range(15):
-        prepare.bind(space.propose(spaces[name], _drawer(seed)).resolved.config)
+        bind(space.propose(spaces[name], _drawer(seed)).resolved.config)
 
 
 def test_every_dimension_is_drawn_and_reaches_its_knob(spaces):
@@ -93,9 +94,9 @@ def test_beta_is_searched_by_the_logarithm_of_one_minus_it(spaces):
 def test_factors_multiply_what_is_usual_for_the_optimizer(spaces):
     values = {"loss": "balanced_softmax", "optimizer": "sgd", "lr_factor": 2.0}
     found = space.knobs_of(spaces["nothing"], values | {"log2_batch_size": 6}).config
-    assert (found.lr, found.batch_size) == (2 * decisions.USUAL["sgd"]["lr"], 64)
+    assert (found.lr, found.batch_size) == (2 * resolve.USUAL["sgd"]["lr"], 64)
     found = space.knobs_of(spaces["nothing"], values | {"optimizer": "adamw"}).config
-    assert found.lr == 2 * decisions.make(dataset="digits").lr
+    assert found.lr == 2 * resolve.make(dataset="digits").lr
 
 
 def test_more_augmentation_comes_behind_what_the_data_set_has(spaces):
@@ -119,7 +120,7 @@ def test_baselines_are_those_that_the_search_holds(spaces):
 def test_a_baseline_has_the_default_settings(spaces):
     found = spaces["nothing"]
     ldam = space.knobs_of(found, space.baselines(found)["ldam_drw"]).config
-    wanted = decisions.make(
+    wanted = resolve.make(
         dataset="digits", loss="ldam:max_m=0.5", class_weights="effective:beta=0.9999",
         defer=0.8, optimizer="adamw",
     )  # fmt: skip

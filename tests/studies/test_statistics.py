@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from imbalance_study.evaluation import metrics
-from imbalance_study.studies import statistics
+from imbalance_study.evaluation import metrics, significance
 
 NAN = float("nan")
 
@@ -18,25 +17,25 @@ def by_seed(values):
 
 def test_a_summary_is_the_textbooks():
     # 2, 4, 9: mean 5, sd sqrt(13); t with 2 degrees of freedom is 4.302653.
-    found = statistics.summarise([2.0, 4.0, 9.0])
+    found = significance.summarise([2.0, 4.0, 9.0])
     half = 4.302652729911275 * math.sqrt(13 / 3)
     assert found.seeds == 3
     np.testing.assert_allclose(found[1:], [5, math.sqrt(13), 5 - half, 5 + half])
 
 
 def test_a_summary_leaves_nan_out_and_knows_when_there_is_nothing_to_say():
-    assert statistics.summarise([NAN, 2.0, 4.0]).seeds == 2
-    assert statistics.summarise([NAN, 2.0, 4.0]).mean == 3
-    one = statistics.summarise([0.5])
+    assert significance.summarise([NAN, 2.0, 4.0]).seeds == 2
+    assert significance.summarise([NAN, 2.0, 4.0]).mean == 3
+    one = significance.summarise([0.5])
     assert one.mean == 0.5
     assert np.isnan(one[2:]).all()
-    assert statistics.summarise([]).seeds == 0
-    assert np.isnan(statistics.summarise([NAN])[1:]).all()
+    assert significance.summarise([]).seeds == 0
+    assert np.isnan(significance.summarise([NAN])[1:]).all()
 
 
 def test_the_interval_covers_the_mean_in_95_of_100_samples():
     draws = np.random.default_rng(0).normal(3, 2, size=(4000, 4))
-    found = [statistics.summarise(row) for row in draws]
+    found = [significance.summarise(row) for row in draws]
     covered = np.mean([one.low <= 3 <= one.high for one in found])
     assert abs(covered - 0.95) < 3 * math.sqrt(0.95 * 0.05 / 4000)
 
@@ -47,7 +46,7 @@ values = st.floats(-1, 1).map(lambda value: round(value, 3))
 @given(st.lists(st.tuples(values, values), min_size=3, max_size=12))
 def test_the_paired_t_test_is_scipys(pairs):
     ours, theirs = np.array(pairs).T
-    found = statistics.paired_t_test(by_seed(ours), by_seed(theirs))
+    found = significance.paired_t_test(by_seed(ours), by_seed(theirs))
     assert found.difference == pytest.approx((ours - theirs).mean(), abs=1e-12)
     if np.ptp(ours - theirs) < 1e-9:
         assert found.p == 1.0 or (math.isnan(found.p) and found.reason)
@@ -63,7 +62,7 @@ def test_the_paired_t_test_is_scipys(pairs):
 def test_pairs_are_made_by_seed_and_a_seed_without_its_twin_is_left_out():
     ours = {3: 0.9, 0: 0.5, 1: 0.7, 2: 0.4, 9: 0.1}
     theirs = {0: 0.4, 1: 0.5, 2: 0.1, 3: 0.5, 7: 0.99}
-    found = statistics.paired_t_test(ours, theirs)
+    found = significance.paired_t_test(ours, theirs)
     expected = stats.ttest_rel([0.5, 0.7, 0.4, 0.9], [0.4, 0.5, 0.1, 0.5])
     assert found.pairs == 4
     assert found.p == pytest.approx(expected.pvalue)
@@ -71,28 +70,28 @@ def test_pairs_are_made_by_seed_and_a_seed_without_its_twin_is_left_out():
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_fewer_than_three_seeds_give_a_difference_but_no_test(count):
-    found = statistics.paired_t_test(by_seed([0.5, 0.7][:count]), by_seed([0.4, 0.4][:count]))
+    found = significance.paired_t_test(by_seed([0.5, 0.7][:count]), by_seed([0.4, 0.4][:count]))
     assert found.difference == pytest.approx([0.1, 0.2][count - 1])
     assert np.isnan([found.p, found.low, found.high, found.t]).all()
     assert found.reason == f"3 seeds are needed, there {'is' if count == 1 else 'are'} {count}"
 
 
 def test_seeds_that_never_meet_give_no_difference():
-    found = statistics.paired_t_test({0: 1.0}, {1: 1.0})
+    found = significance.paired_t_test({0: 1.0}, {1: 1.0})
     assert math.isnan(found.difference)
     assert found.reason == "no seed in common with the baseline"
 
 
 def test_a_nan_takes_its_pair_out():
-    found = statistics.paired_t_test(by_seed([0.5, NAN, 0.7]), by_seed([0.1, 0.2, 0.3]))
+    found = significance.paired_t_test(by_seed([0.5, NAN, 0.7]), by_seed([0.1, 0.2, 0.3]))
     assert found.pairs == 2
     assert found.reason
 
 
 def test_equal_values_are_no_difference_and_a_constant_one_no_proof():
-    same = statistics.paired_t_test(by_seed([0.1, 0.2, 0.3]), by_seed([0.1, 0.2, 0.3]))
+    same = significance.paired_t_test(by_seed([0.1, 0.2, 0.3]), by_seed([0.1, 0.2, 0.3]))
     assert (same.difference, same.low, same.high, same.p, same.reason) == (0, 0, 0, 1, "")
-    shifted = statistics.paired_t_test(by_seed([0.4, 0.5, 0.6]), by_seed([0.1, 0.2, 0.3]))
+    shifted = significance.paired_t_test(by_seed([0.4, 0.5, 0.6]), by_seed([0.1, 0.2, 0.3]))
     assert shifted.difference == pytest.approx(0.3)
     assert math.isnan(shifted.p)
     assert shifted.reason == "the difference is the same for every seed"
@@ -100,14 +99,14 @@ def test_equal_values_are_no_difference_and_a_constant_one_no_proof():
 
 def test_holm_multiplies_by_what_is_left_and_never_falls():
     # Sorted .005, .01, .03, .04, times 4, 3, 2, 1, and the running maximum.
-    adjusted = statistics.holm([0.01, 0.04, 0.03, 0.005])
+    adjusted = significance.holm([0.01, 0.04, 0.03, 0.005])
     np.testing.assert_allclose(adjusted, [0.03, 0.06, 0.06, 0.02])
 
 
 def test_holm_does_not_count_what_was_not_tested():
-    np.testing.assert_allclose(statistics.holm([0.02, NAN, 0.01]), [0.02, NAN, 0.02])
-    assert statistics.holm([]) == []
-    assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
+    np.testing.assert_allclose(significance.holm([0.02, NAN, 0.01]), [0.02, NAN, 0.02])
+    assert significance.holm([]) == []
+    assert significance.holm([0.9, 0.8]) == [1.0, 1.0]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
@@ -115,11 +114,11 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p_values):
     order = np.argsort(p_values, kind="stable")
     rejected = set()
     for rank, index in enumerate(order):
-        if not p_values[index] * (len(p_values) - rank) < statistics.ALPHA:
+        if not p_values[index] * (len(p_values) - rank) < significance.ALPHA:
             break
         rejected.add(int(index))
-    adjusted = statistics.holm(p_values)
-    assert {i for i, p in enumerate(adjusted) if p < statistics.ALPHA} == rejected
+    adjusted = significance.holm(p_values)
+    assert {i for i, p in enumerate(adjusted) if p < significance.ALPHA} == rejected
     assert all(a >= p for a, p in zip(adjusted, p_values, strict=True))
 
 
@@ -133,9 +132,9 @@ def test_under_the_null_a_false_claim_is_made_in_at_most_5_of_100_comparisons(se
         shift = generator.normal(0, 0.02, seeds)
         noise = generator.normal(0, 0.01, (remedies + 1, seeds))
         base, *others = 0.5 + shift + noise
-        p = [statistics.paired_t_test(by_seed(one), by_seed(base)).p for one in others]
+        p = [significance.paired_t_test(by_seed(one), by_seed(base)).p for one in others]
         single += p[0] < 0.05
-        any_claim += min(statistics.holm(p)) < 0.05
+        any_claim += min(significance.holm(p)) < 0.05
     error = math.sqrt(0.05 * 0.95 / comparisons)
     assert any_claim / comparisons < 0.05 + 3 * error
     assert abs(single / comparisons - 0.05) < 3 * error
@@ -149,7 +148,7 @@ def right(only_first, only_second, both=30):
 
 @pytest.mark.parametrize(("b", "c"), [(1, 6), (10, 10), (0, 5), (40, 59)])
 def test_mcnemar_is_the_binomial_test_of_the_discordant_images(b, c):
-    found = statistics.mcnemar(*right(b, c))
+    found = significance.mcnemar(*right(b, c))
     expected = sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)
     assert found[:2] == (b, c)
     assert found.exact
@@ -157,22 +156,22 @@ def test_mcnemar_is_the_binomial_test_of_the_discordant_images(b, c):
 
 
 def test_mcnemar_of_many_images_is_edwards_chi_squared_and_near_the_exact_one():
-    found = statistics.mcnemar(*right(120, 80))
+    found = significance.mcnemar(*right(120, 80))
     assert not found.exact
     assert found.p == pytest.approx(stats.chi2.sf(39**2 / 200, 1))
     assert found.p == pytest.approx(stats.binomtest(120, 200).pvalue, rel=0.05)
 
 
 def test_mcnemar_without_a_discordant_image_finds_nothing():
-    assert statistics.mcnemar([True, False], [True, False]) == (0, 0, 1.0, True)
+    assert significance.mcnemar([True, False], [True, False]) == (0, 0, 1.0, True)
     with pytest.raises(ValueError, match="same images, got 2 and 3"):
-        statistics.mcnemar([True, False], [True, False, True])
+        significance.mcnemar([True, False], [True, False, True])
 
 
 def test_mcnemar_keeps_its_false_positive_rate():
     generator = np.random.default_rng(1)
     rejected = sum(
-        statistics.mcnemar(*(generator.random((2, 400)) < 0.8)).p < 0.05 for _ in range(800)
+        significance.mcnemar(*(generator.random((2, 400)) < 0.8)).p < 0.05 for _ in range(800)
     )
     assert rejected / 800 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 800)
 
@@ -183,7 +182,7 @@ def test_the_paired_bootstrap_is_that_of_drawing_images():
     first = np.where(generator.random(120) < 0.7, targets, generator.integers(0, 3, 120))
     second = np.where(generator.random(120) < 0.8, first, generator.integers(0, 3, 120))
     counts = np.array([50, 20, 5])
-    found = statistics.paired_bootstrap(targets, first, second, counts, generator, resamples=4000)
+    found = significance.paired_bootstrap(targets, first, second, counts, generator, resamples=4000)
     drawn = []
     for _ in range(2000):
         rows = np.concatenate(
@@ -203,7 +202,7 @@ def test_the_paired_bootstrap_is_that_of_drawing_images():
 def test_the_paired_bootstrap_of_equal_predictions_is_zero_also_where_a_class_is_missing():
     targets = np.array([0, 0, 2, 2])
     same = np.array([0, 1, 2, 0])
-    found = statistics.paired_bootstrap(
+    found = significance.paired_bootstrap(
         targets, same, same, np.array([3, 2, 1]), np.random.default_rng(0), resamples=50
     )
     assert found["balanced_accuracy"] == (0, 0)
@@ -214,7 +213,7 @@ def test_the_paired_bootstrap_copes_with_102_classes():
     generator = np.random.default_rng(0)
     targets = np.arange(1020) % 102
     first, second = generator.integers(0, 102, (2, 1020))
-    found = statistics.paired_bootstrap(
+    found = significance.paired_bootstrap(
         targets, first, second, np.arange(102) + 1, generator, resamples=200
     )
     low, high = found["balanced_accuracy"]

@@ -3,7 +3,8 @@
 import mlflow
 import pytest
 
-from imbalance_study import cli, pretrained
+from imbalance_study import cli
+from imbalance_study.models import pretrained
 
 TINY = [
     "--dataset=digits",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from PIL import Image
 
-from imbalance_study.decisions import resolve
+from imbalance_study.config.resolve import resolve
 from imbalance_study.tracking import artifacts, run
 
 SETTINGS = {

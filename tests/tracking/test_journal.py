@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from imbalance_study.tracking import place
+from imbalance_study.tracking import run_folder
 from imbalance_study.tracking.journal import Journal
 
 
@@ -91,12 +91,12 @@ def test_a_full_disk_at_the_end_is_an_error(tmp_path, small_files_only):
 def test_it_goes_when_nothing_is_left_to_do_with_it(tmp_path, status, checkpoint, kept):
     book = Journal(tmp_path / "one")
     if checkpoint:
-        (tmp_path / "one" / place.CHECKPOINTS).mkdir()
-        (tmp_path / "one" / place.CHECKPOINTS / "last.pt").touch()
+        (tmp_path / "one" / run_folder.CHECKPOINTS).mkdir()
+        (tmp_path / "one" / run_folder.CHECKPOINTS / "last.pt").touch()
     book.end(status)
     book.advance(1)
     book.close()
-    assert (tmp_path / "one" / place.JOURNAL).exists() == kept
+    assert (tmp_path / "one" / run_folder.JOURNAL).exists() == kept
 
 
 def test_what_is_not_uploaded_stays(tmp_path):
@@ -111,4 +111,4 @@ def test_what_is_not_uploaded_stays(tmp_path):
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "a b", "x" * 65])
 def test_a_run_id_cannot_lead_out_of_its_folder(name):
     with pytest.raises(ValueError, match="a run id is made of"):
-        place.folder_of(name)
+        run_folder.folder_of(name)

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from imbalance_study.decisions import resolve
+from imbalance_study.config.resolve import resolve
 from imbalance_study.tracking import run
 
 NAMES = (

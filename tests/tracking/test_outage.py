@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from imbalance_study.tracking import place, store
+from imbalance_study.tracking import run_folder, store
 
 TINY = (
     *("--dataset=digits", "--image_size=16", "--model=resnet20", "--epochs=2"),
@@ -64,7 +64,7 @@ def _runs(server, said):
             points = [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
             assert len({step for step, _ in points}) == len(points), (name, points)
     assert collections.Counter(run.info.run_name for run in found).most_common(1)[0][1] == 1
-    assert not list(place.runs_folder().glob("*/journal"))
+    assert not list(run_folder.runs_folder().glob("*/journal"))
     return {run.info.run_name: run for run in found}
 
 

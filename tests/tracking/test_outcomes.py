@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from imbalance_study.decisions import resolve
-from imbalance_study.tracking import outcomes, run
+from imbalance_study.config.resolve import resolve
+from imbalance_study.studies.comparison import load as outcomes
+from imbalance_study.tracking import run
 
 TINY = {
     "dataset": "digits",

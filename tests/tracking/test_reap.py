@@ -7,7 +7,7 @@ import time
 import pytest
 from mlflow import MlflowClient
 
-from imbalance_study.tracking import process, reap
+from imbalance_study.tracking import orphans, process
 
 SCRIPT = """
 import time
@@ -29,19 +29,19 @@ def test_a_killed_run_is_found_listed_and_marked_with_the_reason(store):
         [sys.executable, "-c", SCRIPT.format(store=store)], stdout=subprocess.PIPE, text=True
     )
     assert child.stdout.readline() == "begun\n"
-    assert not list(reap.reap(store))  # it lives
+    assert not list(orphans.reap(store))  # it lives
     child.send_signal(signal.SIGKILL)
     child.wait(30)
     client = MlflowClient(store)
-    (ghost,) = reap.reap(store, dry_run=True)
+    (ghost,) = orphans.reap(store, dry_run=True)
     assert client.get_run(ghost.run_id).info.status == "RUNNING"
-    (again,) = reap.reap(store)
+    (again,) = orphans.reap(store)
     assert again == ghost
     run = client.get_run(ghost.run_id)
     assert run.info.status == "FAILED"
     assert f"process {child.pid} on" in run.data.tags["mlflow.note.content"]
     assert abs(run.info.end_time / 1000 - time.time()) < 120
-    assert not list(reap.reap(store))
+    assert not list(orphans.reap(store))
 
 
 def test_a_process_elsewhere_counts_as_gone_after_its_last_sign_of_life(store):
@@ -51,7 +51,7 @@ def test_a_process_elsewhere_counts_as_gone_after_its_last_sign_of_life(store):
     for name, ago in (("old", 1000), ("young", 30)):
         beat = {process.HEARTBEAT: f"{time.time() - ago:.0f}"}
         ids[name] = client.create_run("0", tags=tags | beat).info.run_id
-    ghosts = list(reap.reap(store))
+    ghosts = list(orphans.reap(store))
     assert [ghost.run_id for ghost in ghosts] == [ids["old"]]
     assert "on far gave its last sign of life" in ghosts[0].why
     assert client.get_run(ids["young"]).info.status == "RUNNING"
@@ -60,7 +60,7 @@ def test_a_process_elsewhere_counts_as_gone_after_its_last_sign_of_life(store):
 def test_runs_of_others_are_left_alone(store):
     client = MlflowClient(store)
     run = client.create_run("0", start_time=0)
-    assert not list(reap.reap(store))
+    assert not list(orphans.reap(store))
     assert client.get_run(run.info.run_id).info.status == "RUNNING"
 
 

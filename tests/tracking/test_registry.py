@@ -5,7 +5,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from imbalance_study import cli
-from imbalance_study.tracking import card, lookup, registry
+from imbalance_study.tracking import fetch, model_card, registry
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_the_card_tells_data_recall_calibration_and_limits(tiny_run, promoted, t
 
 def test_a_long_card_is_cut_at_classes_and_says_so():
     names = [f"class | {number}" for number in range(300)]
-    evidence = card.Evidence(
+    evidence = model_card.Evidence(
         "1",
         {"model": "resnet18", "dataset": "mine", "imbalance": "none"},
         {
@@ -77,7 +77,7 @@ def test_a_long_card_is_cut_at_classes_and_says_so():
         {},
         "imbalance-study train",
     )
-    whole, short = card.write(evidence), card.write(evidence, 5_000)
+    whole, short = model_card.write(evidence), model_card.write(evidence, 5_000)
     assert whole.count("\n| class") == 301
     assert len(short) <= 5_000
     assert "| class \\| 0 | 3 | 1 | 0.00 |" in short
@@ -90,7 +90,7 @@ def test_models_are_found_by_alias_version_and_id(tiny_run, promoted):
     source = client.get_model_version("digits_classifier", "1").source
     addresses = ("models:/digits_classifier@champion", "models:/digits_classifier/1", source)
     for address in (*addresses, f"runs:/{tiny_run.run_id}", f"runs:/{tiny_run.run_id}/model"):
-        assert lookup.run_of(client, address).info.run_id == tiny_run.run_id
+        assert fetch.run_of(client, address).info.run_id == tiny_run.run_id
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_models_are_found_by_alias_version_and_id(tiny_run, promoted):
 )
 def test_an_unknown_model_says_what_there_is(tiny_run, promoted, address, message):
     with pytest.raises(ValueError, match=message):
-        lookup.run_of(promoted[2], address)
+        fetch.run_of(promoted[2], address)
 
 
 @pytest.mark.parametrize(("name", "alias"), [("a/b", "champion"), ("other", "v1"), ("o", "a b")])

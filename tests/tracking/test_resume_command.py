@@ -12,11 +12,12 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from imbalance_study import experiment
-from imbalance_study.decisions import resolve
-from imbalance_study.tracking import journal, place, run
+from imbalance_study.config.resolve import resolve
+from imbalance_study.experiment import run as experiment
+from imbalance_study.models import checkpoint
+from imbalance_study.tracking import journal, run, run_folder
 from imbalance_study.tracking.resume import resume
-from imbalance_study.training import checkpoint
+from imbalance_study.training import checkpointing
 
 TINY = {
     "dataset": "digits",
@@ -155,7 +156,7 @@ def test_a_failed_run_goes_on_from_the_checkpoint_before_a_damaged_one(
 ):
     run_id = _broken_off(store)
     assert _record(store, run_id).info.status == "FAILED"
-    kept = sorted((place.folder_of(run_id) / "checkpoints").iterdir())
+    kept = sorted((run_folder.folder_of(run_id) / "checkpoints").iterdir())
     names = [path.name for path in kept]
     assert names in (
         ["epoch-000001.pt", "epoch-000002.pt"],
@@ -173,7 +174,7 @@ def test_a_failed_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     resume(f"runs:/{run_id}", tracking_uri=store, show_progress=False)
     assert re.search(r"checkpoint of epoch \d passed over: .* damaged", capsys.readouterr().err)
     _assert_same(store, run_id, whole, tmp_path)
-    assert not place.folder_of(run_id).exists()
+    assert not run_folder.folder_of(run_id).exists()
     with pytest.raises(ValueError, match="is FINISHED: there is nothing to resume"):
         resume(run_id, tracking_uri=store)
 
@@ -191,8 +192,8 @@ def test_a_run_whose_loss_is_no_number_is_failed_and_keeps_its_last_good_checkpo
     run_id = record.info.run_id
     assert record.info.status == "FAILED"
     assert "not finite in epoch 3" in record.data.tags["mlflow.note.content"]
-    folder = place.folder_of(run_id) / "checkpoints"
-    assert checkpoint.newest(folder, pytest.fail)["fit"]["history"][-1]["epoch"] == 2
+    folder = run_folder.folder_of(run_id) / "checkpoints"
+    assert checkpointing.newest(folder, pytest.fail)["fit"]["history"][-1]["epoch"] == 2
     resume(run_id, tracking_uri=store, show_progress=False)
     assert _record(store, run_id).info.status == "FINISHED"
     assert _steps(store, run_id, "train/loss") == [1, 2, 3, 4]

@@ -13,10 +13,10 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from imbalance_study.config import AXES
-from imbalance_study.decisions import resolve
-from imbalance_study.tracking import run, summary, view
-from imbalance_study.training import checkpoint
+from imbalance_study.config.resolve import resolve
+from imbalance_study.config.schema import AXES
+from imbalance_study.models import checkpoint
+from imbalance_study.tracking import description, run, ui_view
 
 TINY = {
     "dataset": "digits",
@@ -106,7 +106,7 @@ def test_the_data_set_is_recorded_with_its_fingerprint(finished):
 def test_the_experiment_has_a_prepared_view_sorted_by_the_headline_metric(finished):
     _, client, record = finished
     tags = client.get_experiment(record.info.experiment_id).tags
-    state = json.loads(tags["mlflow.sharedViewState." + view.KEY])
+    state = json.loads(tags["mlflow.sharedViewState." + ui_view.KEY])
     assert state["orderByKey"] == "metrics.`test/balanced_accuracy`"
     for column in state["selectedColumns"]:
         kind, _, name = column.partition(".")
@@ -182,7 +182,7 @@ def test_a_signal_in_the_middle_leaves_the_run_killed(tmp_path, number):
 
 
 def test_the_same_seed_gives_the_same_metrics_to_the_last_digit(tmp_path):
-    from imbalance_study import experiment
+    from imbalance_study.experiment import run as experiment
 
     def once():
         config = resolve(TINY | {"augment": "crop+trivial_augment", "mix": "mixup"}).config
@@ -204,4 +204,4 @@ def _statuses(store):
 
 
 def test_the_columns_of_a_description_stand_apart_in_the_ui():
-    assert summary.row(["a|b", "1", ""]) == "| a\\|b | &emsp;1 | &emsp; |"
+    assert description.row(["a|b", "1", ""]) == "| a\\|b | &emsp;1 | &emsp; |"

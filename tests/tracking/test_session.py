@@ -10,8 +10,8 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from imbalance_study.decisions import make
-from imbalance_study.tracking import journal, place, store, sync
+from imbalance_study.config.resolve import make
+from imbalance_study.tracking import journal, run_folder, store, sync
 from imbalance_study.tracking.session import catch_up, session
 
 GONE = "http://127.0.0.1:9"
@@ -65,7 +65,7 @@ def test_an_unreachable_store_at_the_start_names_offline_and_leaves_nothing(conf
             session(config(tracking_uri=address)),
         ):
             pytest.fail("it began")
-    assert not list(place.runs_folder().glob("*"))
+    assert not list(run_folder.runs_folder().glob("*"))
 
 
 def test_a_child_is_recorded_though_the_store_went_away(config, monkeypatch):
@@ -288,7 +288,7 @@ def test_a_server_gone_for_good_costs_no_run_and_sync_uploads_it_later(
             break
     out, rest = process.communicate(timeout=200)
     assert process.returncode == 0, rest
-    (folder,) = place.runs_folder().glob("*")
+    (folder,) = run_folder.runs_folder().glob("*")
     assert f"Upload it with: imbalance-study sync {folder.name}" in rest
     assert "Result on" in out
     written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
@@ -329,4 +329,4 @@ def test_eight_runs_at_once_are_all_finished_and_lose_nothing(kind, tmp_path, re
         history = client.get_metric_history(run.info.run_id, "a")
         assert [(metric.step, metric.value) for metric in history] == [(n, n) for n in range(30)]
         assert len(client.list_artifacts(run.info.run_id, "figures")) == 10
-    assert not list(place.runs_folder().glob("*"))
+    assert not list(run_folder.runs_folder().glob("*"))

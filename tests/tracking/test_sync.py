@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
-from imbalance_study.decisions import make
-from imbalance_study.tracking import artifacts, journal, place, sync
+from imbalance_study.config.resolve import make
+from imbalance_study.tracking import artifacts, journal, run_folder, sync
 from imbalance_study.tracking.session import session
 
 ODD = "a \"b\" 'c' <img src=x onerror=alert(1)> ü/é `d` | [e](f) $(touch x); " + "long" * 50
@@ -116,7 +116,7 @@ def test_uploading_everything_again_leaves_nothing_twice(tmp_path, config):
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     with session(config(tmp_path, tracking="offline")) as run:
         fill()
-    folder = place.folder_of(run.info.run_id)
+    folder = run_folder.folder_of(run.info.run_id)
     shutil.copytree(folder, tmp_path / "copy" / folder.name)
     list(sync.sync(tracking_uri=store))
     once = content(store)
@@ -131,7 +131,7 @@ def test_an_upload_that_breaks_off_anywhere_goes_on_where_it_was(tmp_path, confi
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     with session(config(tmp_path, tracking="offline")) as run:
         fill(2)
-    folder = place.folder_of(run.info.run_id)
+    folder = run_folder.folder_of(run.info.run_id)
     shutil.copytree(folder, tmp_path / "copy")
     list(sync.sync(tracking_uri=store))
     once = content(store)
@@ -161,7 +161,7 @@ def test_original_times_are_kept(tmp_path, config):
 
 
 def run_entries(run):
-    book = journal.Journal(place.folder_of(run.info.run_id))
+    book = journal.Journal(run_folder.folder_of(run.info.run_id))
     try:
         return book.entries()
     finally:

@@ -7,9 +7,11 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from imbalance_study import cli, plan, pretrained
-from imbalance_study.decisions import resolve
-from imbalance_study.tracking import lookup, run
+from imbalance_study import cli
+from imbalance_study.config.resolve import resolve
+from imbalance_study.experiment import dry_run
+from imbalance_study.models import pretrained
+from imbalance_study.tracking import fetch, run
 
 TINY = {
     "dataset": "digits",
@@ -66,7 +68,7 @@ def test_a_run_goes_on_from_another_and_says_what_it_took(source, monkeypatch, t
 def test_the_dry_run_says_what_would_be_loaded(source, monkeypatch):
     folder, store, run_id = source
     monkeypatch.chdir(folder)
-    text = plan.describe(resolve(TINY | {"tracking_uri": store, "weights": f"runs:/{run_id}"}))
+    text = dry_run.describe(resolve(TINY | {"tracking_uri": store, "weights": f"runs:/{run_id}"}))
     assert f"weights         97 tensors from runs:/{run_id}; head loaded" in text
 
 
@@ -98,12 +100,12 @@ def test_a_finished_run_without_model_and_an_unknown_run_are_told_apart(source, 
     client.set_terminated(made.info.run_id, "FINISHED")
     with (
         pytest.raises(ValueError, match=r"has no checkpoint checkpoints/best.pt"),
-        lookup.local_weights(f"runs:/{made.info.run_id}", store),
+        fetch.local_weights(f"runs:/{made.info.run_id}", store),
     ):
         pass
     with (
         pytest.raises(ValueError, match="unknown run 'abc'"),
-        lookup.local_weights("runs:/abc", store),
+        fetch.local_weights("runs:/abc", store),
     ):
         pass
     assert not pretrained.FETCHED
@@ -114,7 +116,7 @@ def test_another_model_is_named_by_its_run(source, monkeypatch):
     monkeypatch.chdir(folder)
     given = TINY | {"tracking_uri": store, "weights": f"runs:/{run_id}", "model": "resnet32"}
     with pytest.raises(ValueError, match=f"runs:/{run_id} holds resnet20, not model=resnet32"):
-        plan.describe(resolve(given))
+        dry_run.describe(resolve(given))
 
 
 def test_a_range_test_by_command_writes_its_figure_and_no_run(

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from imbalance_study.training import allocation
+from imbalance_study.training.cpu import allocator
 
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 
@@ -51,8 +51,8 @@ def test_memory_is_taken_from_the_system_once_and_given_back_afterwards():
 @glibc
 def test_it_is_given_back_after_an_error(monkeypatch):
     called = []
-    monkeypatch.setattr(allocation, "give_back", lambda: called.append("give back"))
-    with pytest.raises(KeyError), allocation.kept(torch.device("cpu")):
+    monkeypatch.setattr(allocator, "give_back", lambda: called.append("give back"))
+    with pytest.raises(KeyError), allocator.kept(torch.device("cpu")):
         raise KeyError
     assert called == ["give back"]
 
@@ -60,9 +60,9 @@ def test_it_is_given_back_after_an_error(monkeypatch):
 def test_devices_with_an_allocator_of_their_own_and_other_libraries_are_left_alone(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail("loaded"))
-    allocation._glibc.cache_clear()
+    allocator._glibc.cache_clear()
     try:
-        with allocation.kept(torch.device("cpu")), allocation.kept(torch.device("cuda")):
+        with allocator.kept(torch.device("cpu")), allocator.kept(torch.device("cuda")):
             pass
     finally:
-        allocation._glibc.cache_clear()
+        allocator._glibc.cache_clear()

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from imbalance_study import experiment
-from imbalance_study.decisions import make
+from imbalance_study.config.resolve import make
+from imbalance_study.experiment import run as experiment
 
 TINY = {"dataset": "digits", "model": "custom_cnn", "image_size": 16, "analyses": "none"}
 

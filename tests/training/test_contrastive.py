@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from imbalance_study.training.contrastive import supcon
+from imbalance_study.training.supcon import supcon
 
 
 def test_the_loss_of_four_unit_vectors_worked_out_by_hand():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from imbalance_study.training.convolutions import LeanConv2d, lean
+from imbalance_study.training.cpu.convolutions import LeanConv2d, lean
 
 CPU = torch.device("cpu")
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from imbalance_study import experiment
-from imbalance_study.decisions import make
+from imbalance_study.config.resolve import make
+from imbalance_study.experiment import run as experiment
 from imbalance_study.training import distributed
 from imbalance_study.training.distributed import Group
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from imbalance_study.training.distributed import ALONE
-from imbalance_study.training.finite import EVERY, FiniteWatch
+from imbalance_study.training.divergence import EVERY, FiniteWatch
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from imbalance_study import guards, spec
+from imbalance_study.config import compatibility, spec
 from imbalance_study.training import losses
 from imbalance_study.training.losses import CLASS_WEIGHTS, LOSSES
 
@@ -332,8 +332,8 @@ def test_a_class_without_training_images_is_named():
 
 
 def test_the_guards_know_the_same_kinds_of_losses():
-    assert guards.CORRECTING_LOSSES == losses.CORRECTING_LOSSES
-    assert guards.COSINE_LOSSES == losses.COSINE_LOSSES
+    assert compatibility.CORRECTING_LOSSES == losses.CORRECTING_LOSSES
+    assert compatibility.COSINE_LOSSES == losses.COSINE_LOSSES
     kinds = losses.SIGMOID_LOSSES | losses.COSINE_LOSSES | losses.CORRECTING_LOSSES
     assert set(LOSSES) > kinds
 

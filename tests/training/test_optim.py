@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from imbalance_study import spec
+from imbalance_study.config import spec
 from imbalance_study.training import optim
 from imbalance_study.training.optim import OPTIMIZERS
 

@@ -3,9 +3,14 @@ import pytest
 import torch
 from torch import nn
 
-from imbalance_study.data.batches import Batches
+from imbalance_study.data.loader import Batches
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training.predict import Predictions, negative_log_likelihood, predict, summary
+from imbalance_study.training.predict import (
+    Predictions,
+    negative_log_likelihood,
+    predict,
+    summary,
+)
 
 CPU = torch.device("cpu")
 IMAGES = np.random.default_rng(0).integers(0, 256, (11, 4, 4, 3), dtype=np.uint8)

@@ -1,7 +1,11 @@
 import pytest
 import torch
 
-from imbalance_study.training.reduction import active_class_weights, batch_loss, mixed_batch_loss
+from imbalance_study.training.reduction import (
+    active_class_weights,
+    batch_loss,
+    mixed_batch_loss,
+)
 
 LOSSES = torch.tensor([4.0, 1.0, 3.0, 2.0], requires_grad=True)
 WEIGHTS = torch.tensor([1.0, 2.0, 3.0, 4.0])

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imbalance_study import spec
+from imbalance_study.config import spec
 from imbalance_study.training import schedules
 from imbalance_study.training.schedules import SCHEDULES, learning_rate, should_stop
 

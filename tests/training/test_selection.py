@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training.selection import Best, cpu_state, higher_is_better
+from imbalance_study.training.best_epoch import Best, cpu_state, higher_is_better
 
 
 def _model(value):

@@ -25,9 +25,10 @@ from toy_training import (
     untimed,
 )
 
-from imbalance_study.data import mix, samplers
+from imbalance_study.data import mixing as data_mixing
+from imbalance_study.data import samplers
 from imbalance_study.training import optim
-from imbalance_study.training.contrastive import supcon
+from imbalance_study.training.supcon import supcon
 
 
 def _step_size(before, after):
@@ -42,7 +43,9 @@ def _step_size(before, after):
 
 def _train(seed=0, resident=True):
     model = model_of()
-    procedure = procedure_of(model, augment=noise, mix=mix.mixup, sampler=samplers.class_balanced)
+    procedure = procedure_of(
+        model, augment=noise, mix=data_mixing.mixup, sampler=samplers.class_balanced
+    )
     fitted = fit_toy(
         model,
         procedure,
@@ -246,9 +249,9 @@ def test_an_update_with_class_weights_worked_out_by_hand():
 
 
 def test_an_update_with_mixup_and_class_weights_worked_out_by_hand():
-    before, model, inputs, _ = _one_step(class_weights=WEIGHTS, mix=mix.mixup)
+    before, model, inputs, _ = _one_step(class_weights=WEIGHTS, mix=data_mixing.mixup)
     generator = torch.Generator().manual_seed(len("augmentation"))
-    mixed = mix.mixup(inputs, TARGETS, torch.tensor([18.0, 8.0, 4.0]), generator)
+    mixed = data_mixing.mixup(inputs, TARGETS, torch.tensor([18.0, 8.0, 4.0]), generator)
     log_probs = before(mixed.images).log_softmax(1)
     total, norm = 0.0, 0.0
     for row in range(NUM):
@@ -328,7 +331,7 @@ def test_augmentation_comes_first_then_that_of_the_tail_then_normalisation_and_m
 
     def mixing(images, targets, class_counts, generator):
         order.append(("mix", images.dtype))
-        return mix.mixup(images, targets, class_counts, generator)
+        return data_mixing.mixup(images, targets, class_counts, generator)
 
     _one_step(augment=augment, tail_augment=tail_augment, mix=mixing)
     assert order == [("augment", torch.uint8), ("tail", torch.uint8), ("mix", torch.float32)]

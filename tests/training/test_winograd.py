@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from imbalance_study.training import winograd
-from imbalance_study.training.convolutions import lean
+from imbalance_study.training.cpu import winograd
+from imbalance_study.training.cpu.convolutions import lean
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from imbalance_study.data import samplers
-from imbalance_study.data.batches import Batches
+from imbalance_study.data.loader import Batches
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import losses, optim, schedules
 from imbalance_study.training.loop import Procedure, fit

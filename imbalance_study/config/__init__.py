@@ -1,0 +1,1 @@
+"""What a run is told: options, spec strings, recipes, defaults. Nothing here imports torch."""

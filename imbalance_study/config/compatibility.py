@@ -1,0 +1,174 @@
+"""Which knobs go together: double correction and knobs without effect are refused, with the reason.
+
+The rules look at names alone and import nothing heavy. `Config` applies them to itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from imbalance_study.config import spec
+
+if TYPE_CHECKING:
+    from imbalance_study.config.schema import Config
+
+CORRECTING_LOSSES = frozenset({"balanced_softmax", "logit_adjusted", "vs"})
+COSINE_LOSSES = frozenset({"ldam"})
+SIGMOID_LOSSES = frozenset({"sigmoid", "sigmoid_focal"})
+SMOOTHABLE_LOSSES = frozenset({"cross_entropy"})
+AUTOENCODERS = frozenset({"unet", "mobilenet_v2_autoencoder"})
+
+
+def corrections(config: Config) -> list[str]:
+    """The knobs of a configuration that correct for the class frequencies.
+
+    Margins, focusing, mixing and smoothing count as none, and so does the second stage.
+    """
+    found = []
+    if spec.parse(config.loss).name in CORRECTING_LOSSES:
+        found.append(f"loss={config.loss}")
+    if spec.parse(config.class_weights).name != "none":
+        found.append(f"class_weights={config.class_weights}")
+    if spec.parse(config.sampler).name != "shuffle":
+        found.append(f"sampler={config.sampler}")
+    elif spec.parse(config.resample).name != "none":
+        found.append(f"resample={config.resample}")
+    return found
+
+
+def check(config: Config) -> None:
+    """Refuse combinations that correct twice, contradict each other or leave a knob idle.
+
+    Raises:
+        ValueError: With the reason and the way out.
+    """
+    for problem in _problems(config):
+        raise ValueError(problem)
+
+
+def _problems(config: Config) -> Iterator[str]:
+    found = corrections(config)
+    if len(found) > 1 and not config.allow_double_correction:
+        yield (
+            f"{' and '.join(found)} correct for the same imbalance twice; "
+            "choose one, or set allow_double_correction=true"
+        )
+    yield from _idle(config)
+    yield from _contradictions(config)
+    yield from _looks(config)
+
+
+def _idle(config: Config) -> Iterator[str]:
+    loss = spec.parse(config.loss).name
+    if config.label_smoothing > 0 and loss not in SMOOTHABLE_LOSSES and ":" not in loss:
+        yield f"label_smoothing has no effect with loss={config.loss}; it goes with cross_entropy"
+    weights, sampler = spec.parse(config.class_weights).name, spec.parse(config.sampler).name
+    if config.defer > 0 and weights == "none" and sampler == "shuffle":
+        yield "defer has no effect without class_weights or a sampler to defer"
+    if config.ema_decay != type(config).ema_decay and not config.ema:
+        yield "ema_decay has no effect without ema=true"
+    if config.class_order != "label" and spec.parse(config.imbalance).name in ("none", "explicit"):
+        yield f"class_order has no effect with imbalance={config.imbalance}"
+    if config.allow_double_correction and len(corrections(config)) < 2:
+        yield "allow_double_correction=true has no effect: nothing corrects twice here"
+
+
+def _contradictions(config: Config) -> Iterator[str]:
+    loss = spec.parse(config.loss).name
+    yield from _heads(config, loss)
+    yield from _compiling(config)
+    yield from _weights(config)
+    yield from _autoencoder(config)
+    stage = spec.parse(config.stage2).name
+    if stage in ("lws", "las") and loss in SIGMOID_LOSSES | COSINE_LOSSES:
+        made = "cosines" if loss in COSINE_LOSSES else "one sigmoid for each class"
+        yield (
+            f"stage2={config.stage2} puts the first stage's logits into a softmax, and "
+            f"loss={config.loss} makes {made}; use stage2=crt, which begins a new head"
+        )
+    if config.supcon > 0 and spec.parse(config.mix).name != "none":
+        yield f"supcon needs images of one class each, which mix={config.mix} does not leave"
+    if spec.parse(config.schedule).name == "plateau" and config.select_by == "last":
+        yield "schedule=plateau follows the metric of select_by, and select_by=last has none"
+    if spec.parse(config.validation).name == "none":
+        if spec.parse(config.early_stopping).name != "none":
+            yield "early_stopping needs validation images, and validation=none"
+        if spec.parse(config.schedule).name == "plateau":
+            yield "schedule=plateau needs validation images, and validation=none"
+        if spec.parse(config.sampler).name == "error_driven":
+            yield "sampler=error_driven needs validation images, and validation=none"
+
+
+def _compiling(config: Config) -> Iterator[str]:
+    if not config.compile:
+        return
+    if spec.parse(config.autoencoder).name != "off":
+        yield f"compile has no effect with autoencoder={config.autoencoder}"
+    if spec.parse(config.freeze).name == "gradual":
+        yield "compile=true would compile anew for each block of freeze=gradual; set it false"
+
+
+def _heads(config: Config, loss: str) -> Iterator[str]:
+    head = spec.parse(config.head)
+    scaled = float(head.knobs.get("scale", "1")) != 1
+    if loss in COSINE_LOSSES and head.name not in ("auto", "cosine"):
+        yield f"loss={config.loss} needs head=cosine: its margins are between cosines"
+    if head.name == "cosine" and loss in COSINE_LOSSES and scaled:
+        yield f"loss={config.loss} scales the cosines itself; use head=cosine without scale"
+    if head.name == "cosine" and loss not in COSINE_LOSSES and not scaled:
+        yield (
+            f"head=cosine gives cosines, which loss={config.loss} does not scale; use loss=ldam, "
+            "or head=cosine:scale=16"
+        )
+
+
+def _weights(config: Config) -> Iterator[str]:
+    freeze = spec.parse(config.freeze).name
+    if freeze != "none" and config.weights == "none":
+        yield (
+            f"freeze={config.freeze} keeps weights as they are, and without weights they are "
+            "random; set weights=imagenet, runs:/ID or a file"
+        )
+    if freeze == "head_only" and config.backbone_lr != 1:
+        yield f"backbone_lr has no effect with freeze={config.freeze}: the backbone does not train"
+
+
+def _autoencoder(config: Config) -> Iterator[str]:
+    way = spec.parse(config.autoencoder).name
+    if way == "off":
+        return
+    model = spec.parse(config.model).name
+    if model not in AUTOENCODERS:
+        yield (
+            f"autoencoder={config.autoencoder} needs a model with a decoder "
+            f"({' or '.join(sorted(AUTOENCODERS))}), got model={config.model}"
+        )
+    if config.freeze != "none":
+        yield f"freeze={config.freeze} does not go with autoencoder={config.autoencoder}"
+    if way == "separate" and config.lr == "auto":
+        yield "lr=auto tests one training, and autoencoder=separate is two; set lr yourself"
+    if way == "separate" and config.stage2 != "none":
+        yield (
+            f"autoencoder=separate is a training in two stages itself, and stage2={config.stage2} "
+            "would be a third; use autoencoder=joint"
+        )
+    if way == "separate" and spec.parse(config.schedule).name == "plateau":
+        yield (
+            "schedule=plateau follows a metric of the classifier, which does not train in the "
+            "first stage of autoencoder=separate; choose another schedule"
+        )
+
+
+def _looks(config: Config) -> Iterator[str]:
+    parts = [part.strip() for part in config.analyses.split("+")]
+    if "none" in parts and len(parts) > 1:
+        yield f"analyses=none goes with nothing else, got {config.analyses}"
+    if ":" in config.analyses:
+        yield f"an analysis has no knobs, got analyses={config.analyses}"
+    explain = {"standard", "all", "gradcam", "feature_maps", "deletion"}
+    if config.figure_every == 0 and not explain & set(parts):
+        if config.gradcam_layers != type(config).gradcam_layers:
+            yield f"gradcam_layers has no effect with analyses={config.analyses}"
+        if config.colormap != type(config).colormap and "occlusion" not in parts:
+            yield f"colormap has no effect with analyses={config.analyses}"

@@ -1,0 +1,136 @@
+"""Dataclasses of knobs: one declaration gives the check, the help and the command-line option.
+
+A knob is a dataclass field made by `knob`: a scalar with a default, a group, a help line and,
+where there are any, its choices and its bounds. `Config` and the settings of the other commands are
+built from it; `imbalance_study.cli.options` derives the options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from imbalance_study.config import spec
+
+# More names than this do not fit into a message.
+_MANY = 25
+
+
+def knob(
+    default: Any,
+    group: str,
+    help: str,
+    *,
+    choices: Mapping[str, str] | None = None,
+    chain: bool = False,
+    open_choice: bool = False,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    changes_result: bool = True,
+) -> Any:
+    """A dataclass field with what the check, the help page and the option need.
+
+    Args:
+        default: A scalar; never None.
+        group: Heading on the help page.
+        help: One or two sentences: meaning and unit.
+        choices: Names (with a line of help each) of a spec string.
+        chain: Several specs joined by ``+``.
+        open_choice: Other names than the listed ones are valid too (any torchvision model).
+        minimum: Smallest value that is allowed; `maximum` likewise.
+        maximum: Largest value that is allowed.
+        above: The value must be larger than this; `below` likewise.
+        below: The value must be smaller than this.
+        changes_result: Whether a run comes out differently with another value; not so for where
+            it is recorded, say.
+    """
+    metadata = {
+        "group": group,
+        "help": help,
+        "choices": choices,
+        "chain": chain,
+        "open_choice": open_choice,
+        "bounds": {"minimum": minimum, "maximum": maximum, "above": above, "below": below},
+        "changes_result": changes_result,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+_HINTS: dict[type, dict[str, Any]] = {}  # resolved once: it is slow
+
+
+def types_of(settings: type) -> dict[str, Any]:
+    """The annotated type of each knob."""
+    if settings not in _HINTS:
+        _HINTS[settings] = typing.get_type_hints(settings)
+    return _HINTS[settings]
+
+
+def parse_values(settings: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Text to typed values, by the annotations of the dataclass.
+
+    Raises:
+        ValueError: An unknown name (the message names the nearest known ones), or a value that
+            is not of the annotated type.
+    """
+    hints = types_of(settings)
+    values = {}
+    for name, value in given.items():
+        if name not in hints:
+            raise ValueError(unknown(name, hints, "knob"))
+        values[name] = spec.convert(value, hints[name], name)
+    return values
+
+
+def unknown(name: str, known: Iterable[str], kind: str) -> str:
+    """The message for an unknown name: close matches, else all names if they are not too many."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if close:
+        return f"unknown {kind} {name!r}; did you mean {' or '.join(close)}?"
+    if len(known) > _MANY:
+        return f"unknown {kind} {name!r}"
+    return f"unknown {kind} {name!r}; known: {', '.join(known)}"
+
+
+def check(settings: Any) -> None:
+    """Check every knob of a settings object against its own bounds and choices.
+
+    Raises:
+        ValueError: With the rule, what came and what is possible.
+    """
+    hints = types_of(type(settings))
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        spec.convert(value, hints[field.name], field.name)
+        if field.metadata["choices"] is not None:
+            _check_names(field, value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            _check_bounds(field.name, value, field.metadata["bounds"])
+
+
+def _check_bounds(name: str, value: float, bounds: Mapping[str, float | None]) -> None:
+    rules = {
+        "minimum": ("at least", lambda bound: value >= bound),
+        "maximum": ("at most", lambda bound: value <= bound),
+        "above": ("larger than", lambda bound: value > bound),
+        "below": ("smaller than", lambda bound: value < bound),
+    }
+    for rule, bound in bounds.items():
+        words, holds = rules[rule]
+        if bound is not None and not holds(bound):
+            raise ValueError(f"{name} must be {words} {bound:g}, got {value:g}")
+
+
+def _check_names(field: dataclasses.Field[Any], value: str) -> None:
+    choices = field.metadata["choices"]
+    specs = spec.parse_chain(value) if field.metadata["chain"] else [spec.parse(value)]
+    for one in specs:
+        if ":" in one.name or field.metadata["open_choice"] or one.name in choices:
+            continue
+        raise ValueError(f"unknown {field.name} {one.name!r}; known: {', '.join(choices)}")

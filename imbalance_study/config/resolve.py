@@ -1,0 +1,132 @@
+"""How every knob is decided: given > recipe > the data set's default > Config's default.
+
+``auto`` means undecided and falls to the next level. Nothing here imports torch, as in `config`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from imbalance_study.config import fields, spec
+from imbalance_study.config.recipes import RECIPES
+from imbalance_study.config.schema import Config
+
+# What a data set decides where neither the user nor a recipe did.
+_PHOTOGRAPHS = {"imbalance": "none", "augment": "crop+flip", "test_fraction": 0.2, "batch_size": 32}
+_CIFAR = {"imbalance": "exponential:ratio=100", "augment": "crop+flip"}
+DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
+    "digits": {
+        "imbalance": "exponential:ratio=10",
+        "augment": "crop:padding=2",
+        "test_fraction": 0.3,
+        "batch_size": 32,
+        "lr": 0.003,
+        "epochs": 20,
+    },
+    "cifar10": _CIFAR,
+    "cifar100": _CIFAR,
+    "flowers": _PHOTOGRAPHS,
+    "flowers102": {key: _PHOTOGRAPHS[key] for key in ("imbalance", "augment", "batch_size")},
+    "imagefolder": _PHOTOGRAPHS,
+    "csv": _PHOTOGRAPHS,
+}
+
+# Sets that come with a test set of their own.
+OWN_TEST_SET = ("cifar10", "cifar100", "flowers102")
+
+# What goes with an optimizer where nobody set it.
+USUAL: dict[str, dict[str, Any]] = {
+    "sgd": {"lr": 0.05, "weight_decay": 5e-4},
+    "adam": {"lr": 0.001, "weight_decay": 0.0},
+    "rmsprop": {"lr": 0.001, "weight_decay": 0.0},
+}
+
+# Where auto is no absence of a decision, but a way to find the value.
+_AUTO_IS_A_WAY = frozenset({"lr", "batch_size"})
+
+
+class Resolved(NamedTuple):
+    """A Config and, for each of its fields, who decided."""
+
+    config: Config
+    origins: dict[str, str]  # "given", "recipe", "data set", "optimizer" or "default"
+
+
+def resolve(given: Mapping[str, Any]) -> Resolved:
+    """Decide every knob: given > recipe > the data set's default > Config's default.
+
+    Args:
+        given: Knob to text or value, as typed; ``auto`` counts as not given, but for `lr` and
+            `batch_size`.
+
+    Raises:
+        ValueError: An unknown knob, a value of the wrong type or range, a combination that makes
+            no sense.
+    """
+    typed = fields.parse_values(Config, given)
+    decided = {
+        name: value for name, value in typed.items() if value != "auto" or name in _AUTO_IS_A_WAY
+    }
+    recipe = decided.get("recipe", "none")
+    if recipe != "none" and recipe not in RECIPES:
+        raise ValueError(fields.unknown(recipe, RECIPES, "recipe"))
+    levels: list[tuple[str, Mapping[str, Any]]] = [("given", decided)]
+    if recipe != "none":
+        levels.append(("recipe", RECIPES[recipe].knobs))
+    dataset = decided.get("dataset", Config.dataset)
+    levels.append(("data set", DATASET_DEFAULTS.get(dataset, {})))
+    values: dict[str, Any] = {}
+    origins = {field.name: "default" for field in dataclasses.fields(Config)}
+    for origin, level in reversed(levels):
+        values |= level
+        origins |= dict.fromkeys(level, origin)
+    usual = USUAL.get(spec.parse(values.get("optimizer", Config.optimizer)).name, {})
+    for name in usual:
+        if origins[name] not in ("default", "data set"):
+            continue
+        values[name], origins[name] = usual[name], "optimizer"
+    _merge_ratio(values, origins)
+    if dataset in OWN_TEST_SET and "test_fraction" in values:
+        raise ValueError(f"test_fraction has no effect with dataset={dataset}: it has a test set")
+    return Resolved(Config(**values), origins)
+
+
+def usual_batch_size(config: Config) -> int:
+    """The batch size where nobody gives one: the recipe's, the data set's, or the default."""
+    levels: list[Mapping[str, Any]] = [DATASET_DEFAULTS.get(config.dataset, {})]
+    if config.recipe != "none":
+        levels.insert(0, RECIPES[config.recipe].knobs)
+    return next((int(level["batch_size"]) for level in levels if "batch_size" in level), 128)
+
+
+def make(**given: Any) -> Config:
+    """A resolved Config, for callers in Python: ``make(dataset="digits", epochs=2)``.
+
+    Raises:
+        ValueError: As `resolve`.
+    """
+    return resolve(given).config
+
+
+def _merge_ratio(values: dict[str, Any], origins: dict[str, str]) -> None:
+    """Write `imbalance_ratio` into the spec of `imbalance`."""
+    if "imbalance_ratio" not in values:
+        return
+    ratio = values["imbalance_ratio"]
+    fields.check(Config(imbalance_ratio=ratio))
+    profile = spec.parse(values.get("imbalance", "exponential"))
+    if profile.name == "none" and origins["imbalance"] != "given":
+        profile = spec.Spec("exponential", {})
+    if profile.name not in ("exponential", "step"):
+        raise ValueError(
+            f"imbalance_ratio={ratio:g} goes with imbalance=exponential or step, "
+            f"not with imbalance={profile}"
+        )
+    typed = profile.knobs.get("ratio")
+    both_given = origins["imbalance"] == origins["imbalance_ratio"] == "given"
+    if typed is not None and both_given and float(typed) != ratio:
+        raise ValueError(f"imbalance={profile} and imbalance_ratio={ratio:g} contradict each other")
+    values["imbalance"] = str(profile._replace(knobs={**profile.knobs, "ratio": f"{ratio:g}"}))
+    origins["imbalance"] = origins["imbalance_ratio"]

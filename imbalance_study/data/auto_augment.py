@@ -1,0 +1,298 @@
+"""Augmentation policies: RandAugment, TrivialAugment, AutoAugment, and more of it for rare classes.
+
+Each image of a batch draws its own operations, strengths and signs. A layer of one operation per
+image is one `warp` for all movements, one table look-up for all tone changes, and two blends; a
+movement takes the nearest pixel, as in the papers. What comes in from outside the image is
+mid-grey, as in AutoAugment's own code (torchvision's default is black, ``fill=0``).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from imbalance_study.data import image_ops
+
+OPERATIONS = (
+    "identity",
+    "shear_x",
+    "shear_y",
+    "translate_x",
+    "translate_y",
+    "rotate",
+    "color",
+    "sharpness",
+    "brightness",
+    "contrast",
+    "posterize",
+    "solarize",
+    "autocontrast",
+    "equalize",
+    "invert",
+)
+_NUMBER = {name: number for number, name in enumerate(OPERATIONS)}
+_DRAWN = len(OPERATIONS) - 1  # RandAugment and TrivialAugment draw from all but invert
+_BINS = 30  # their strengths are the whole numbers from 0 to 30
+
+
+class Space(NamedTuple):
+    """The magnitude of each kind of operation at level 1."""
+
+    shear: float  # pixels per pixel
+    pixels: float  # of a shift, added to
+    share: float  # of the side
+    degrees: float
+    blend: float  # factors run from 1 - blend to 1 + blend
+    bits: float  # that posterize takes away
+
+
+STANDARD = Space(shear=0.3, pixels=0.0, share=150 / 331, degrees=30.0, blend=0.9, bits=4.0)
+WIDE = Space(shear=0.99, pixels=32.0, share=0.0, degrees=135.0, blend=0.99, bits=6.0)
+
+
+def rand_augment(
+    images: Tensor, generator: torch.Generator, *, n: int = 2, m: int = 9, fill: int = 128
+) -> Tensor:
+    """A few operations of one strength for each image, drawn from 14 (RandAugment).
+
+    Cubuk et al. (2020), with torchvision's ranges: m = 30 is a shear by 0.3, a shift by 45 % of the
+    side, a turn by 30 degrees, a blend by 0.9, 4 bits less, every value inverted. Signs are drawn.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        generator: On the device of the images.
+        n: Operations, one after another.
+        m: Strength, 0 to 30.
+        fill: Grey value of what comes in from outside.
+
+    Raises:
+        ValueError: n below 1, m outside 0..30, or fill outside 0..255.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    if not 0 <= m <= _BINS:
+        raise ValueError(f"m must be between 0 and {_BINS}, got {m}")
+    for _ in range(n):
+        operations = _integers(_DRAWN, images, generator)
+        levels = _signs(images, generator) * (m / _BINS)
+        images = apply(images, operations, levels, STANDARD, fill=fill)
+    return images
+
+
+def trivial_augment(images: Tensor, generator: torch.Generator, *, fill: int = 128) -> Tensor:
+    """One operation of random strength for each image (TrivialAugment).
+
+    The wide space of Müller and Hutter (2021): one of 14 operations at one of 31 strengths, up to a
+    shear by 0.99, a shift by 32 pixels (at every image size), a turn by 135 degrees, a blend by
+    0.99, 6 bits less, every value inverted. Signs are drawn.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        generator: On the device of the images.
+        fill: Grey value of what comes in from outside.
+
+    Raises:
+        ValueError: fill outside 0..255.
+    """
+    return _trivial(images, generator, torch.ones(len(images), device=images.device), fill)
+
+
+def auto_augment(images: Tensor, generator: torch.Generator, *, fill: int = 128) -> Tensor:
+    """One of the 25 pairs of operations learnt on CIFAR-10 for each image (AutoAugment).
+
+    Cubuk et al. (2019). The policy was chosen by its results on the balanced CIFAR-10, so it knows
+    more of the rare classes than a long-tailed training set holds: say so beside such a result.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        generator: On the device of the images.
+        fill: Grey value of what comes in from outside.
+
+    Raises:
+        ValueError: fill outside 0..255.
+    """
+    pairs = _cifar10_table(images.device)[_integers(len(CIFAR10_POLICY), images, generator)]
+    for step in range(2):
+        numbers, probs, levels = pairs[:, step].unbind(1)
+        operations = numbers.where(_uniform(images, generator) < probs, 0.0).long()
+        images = apply(images, operations, levels * _signs(images, generator), STANDARD, fill=fill)
+    return images
+
+
+def tail_trivial(
+    images: Tensor,
+    targets: Tensor,
+    class_counts: Tensor,
+    generator: torch.Generator,
+    *,
+    p: float = 0.8,
+    fill: int = 128,
+) -> Tensor:
+    """A TrivialAugment operation on top, the more often the rarer the class.
+
+    An image of class c gets it with probability p * log(n_max / n_c) / log(n_max / n_min): never in
+    the largest class, p in the rarest, and nowhere when the classes are equally large.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        targets: Classes of the images, (N,).
+        class_counts: Training images of each class, (C,), on the device of the images.
+        generator: On the device of the images.
+        p: The probability in the rarest class.
+        fill: Grey value of what comes in from outside.
+
+    Raises:
+        ValueError: p outside 0..1, or fill outside 0..255.
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"p must be between 0 and 1, got {p}")
+    largest = class_counts.max()
+    counts = class_counts.where(class_counts > 0, largest)
+    rarity = (largest / counts).log()
+    rarity = rarity / rarity.max().clamp(min=torch.finfo(rarity.dtype).tiny)
+    return _trivial(images, generator, p * rarity[targets], fill)
+
+
+def apply(
+    images: Tensor,
+    operations: Tensor,
+    levels: Tensor,
+    space: Space,
+    *,
+    fill: int = 128,
+    everywhere: bool | None = None,
+) -> Tensor:
+    """Apply to each image the operation of its own.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        operations: Positions in OPERATIONS, (N,) int64.
+        levels: Strengths between -1 and 1, (N,): the sign is the direction of movements and
+            blends; the other operations have none.
+        space: What level 1 means.
+        fill: Grey value of what comes in from outside.
+        everywhere: See `pixel_ops.on_drawn`.
+
+    Raises:
+        ValueError: fill outside 0..255.
+    """
+    if not 0 <= fill <= 255:
+        raise ValueError(f"fill must be a grey value between 0 and 255, got {fill}")
+    matrices = _matrices(images, operations, levels, space)
+    factors = 1 + levels * space.blend
+    bits = 8 - (levels.abs() * space.bits).round()
+    thresholds = 255 * (1 - levels.abs())
+    for first, last, operation, parameters in (
+        ("shear_x", "rotate", functools.partial(image_ops.warp, fill=fill), (matrices,)),
+        ("color", "color", image_ops.saturate, (factors,)),
+        ("sharpness", "sharpness", image_ops.sharpen, (factors,)),
+        ("brightness", "invert", _change_tones, (operations, factors, bits, thresholds)),
+    ):
+        drawn = (operations >= _NUMBER[first]) & (operations <= _NUMBER[last])
+        images = image_ops.on_drawn(images, drawn, operation, *parameters, everywhere=everywhere)
+    return images
+
+
+def _matrices(images: Tensor, operations: Tensor, levels: Tensor, space: Space) -> Tensor:
+    height, width = images.shape[2:]
+
+    def where(name: str, magnitude: float) -> Tensor:
+        return (levels * magnitude).where(operations == _NUMBER[name], 0.0)
+
+    shear = [where("shear_x", space.shear), where("shear_y", space.shear)]
+    shift = [
+        where("translate_x", space.pixels + space.share * width),
+        where("translate_y", space.pixels + space.share * height),
+    ]
+    return image_ops.affine_matrices(
+        height,
+        width,
+        angle=where("rotate", math.radians(space.degrees)),
+        shear=torch.stack(shear, 1),
+        shift=torch.stack(shift, 1).trunc(),
+    )
+
+
+def _change_tones(
+    images: Tensor, operations: Tensor, factors: Tensor, bits: Tensor, thresholds: Tensor
+) -> Tensor:
+    tables = image_ops.invert_table(images)
+    for name, other in (
+        ("brightness", image_ops.brightness_table(images, factors)),
+        ("contrast", image_ops.contrast_table(images, factors)),
+        ("posterize", image_ops.posterize_table(images, bits)),
+        ("solarize", image_ops.solarize_table(images, thresholds)),
+        ("autocontrast", image_ops.autocontrast_table(images)),
+        ("equalize", image_ops.equalize_table(images)),
+    ):
+        tables = other.where((operations == _NUMBER[name])[:, None, None], tables)
+    return image_ops.look_up(images, tables)
+
+
+def _trivial(images: Tensor, generator: torch.Generator, probs: Tensor, fill: int) -> Tensor:
+    """TrivialAugment for each image with its probability (N,)."""
+    drawn = _uniform(images, generator) < probs
+    operations = _integers(_DRAWN, images, generator).where(drawn, 0)
+    levels = _integers(_BINS + 1, images, generator) / _BINS * _signs(images, generator)
+    return apply(images, operations, levels, WIDE, fill=fill)
+
+
+def _integers(high: int, images: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randint(high, (len(images),), generator=generator, device=images.device)
+
+
+def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(len(images), generator=generator, device=images.device)
+
+
+def _signs(images: Tensor, generator: torch.Generator) -> Tensor:
+    return _integers(2, images, generator) * 2.0 - 1.0
+
+
+@functools.cache
+def _cifar10_table(device: torch.device) -> Tensor:
+    """The policy as numbers (25, 2, 3): operation, probability, level. Sent to a device once."""
+    return torch.tensor(
+        [
+            [(_NUMBER[name], prob, strength / 9) for name, prob, strength in pair]
+            for pair in CIFAR10_POLICY
+        ],
+        device=device,
+    )
+
+
+# Operation, probability, strength 0 to 9; from the appendix of the paper.
+CIFAR10_POLICY = (
+    (("invert", 0.1, 0), ("contrast", 0.2, 6)),
+    (("rotate", 0.7, 2), ("translate_x", 0.3, 9)),
+    (("sharpness", 0.8, 1), ("sharpness", 0.9, 3)),
+    (("shear_y", 0.5, 8), ("translate_y", 0.7, 9)),
+    (("autocontrast", 0.5, 0), ("equalize", 0.9, 0)),
+    (("shear_y", 0.2, 7), ("posterize", 0.3, 7)),
+    (("color", 0.4, 3), ("brightness", 0.6, 7)),
+    (("sharpness", 0.3, 9), ("brightness", 0.7, 9)),
+    (("equalize", 0.6, 0), ("equalize", 0.5, 0)),
+    (("contrast", 0.6, 7), ("sharpness", 0.6, 5)),
+    (("color", 0.7, 7), ("translate_x", 0.5, 8)),
+    (("equalize", 0.3, 0), ("autocontrast", 0.4, 0)),
+    (("translate_y", 0.4, 3), ("sharpness", 0.2, 6)),
+    (("brightness", 0.9, 6), ("color", 0.2, 8)),
+    (("solarize", 0.5, 2), ("invert", 0.0, 0)),
+    (("equalize", 0.2, 0), ("autocontrast", 0.6, 0)),
+    (("equalize", 0.2, 0), ("equalize", 0.6, 0)),
+    (("color", 0.9, 9), ("equalize", 0.6, 0)),
+    (("autocontrast", 0.8, 0), ("solarize", 0.2, 8)),
+    (("brightness", 0.1, 3), ("color", 0.7, 0)),
+    (("solarize", 0.4, 5), ("autocontrast", 0.9, 0)),
+    (("translate_y", 0.9, 9), ("translate_y", 0.7, 9)),
+    (("autocontrast", 0.9, 0), ("solarize", 0.8, 3)),
+    (("equalize", 0.8, 0), ("invert", 0.1, 0)),
+    (("translate_y", 0.7, 9), ("autocontrast", 0.9, 0)),
+)
+
+TAIL_AUGMENTS: dict[str, Callable[..., Tensor]] = {"trivial": tail_trivial}

@@ -1,0 +1,277 @@
+"""Where images come from: each data set as uint8 images in memory, labels and class names."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imbalance_study.config import spec
+from imbalance_study.data import csv_table, image_folder, torchvision_archives
+from imbalance_study.data.cache import Write, cached
+from imbalance_study.data.decode import resize
+from imbalance_study.data.image_set import ImageSet, Reading, decoded
+from imbalance_study.download import download
+from imbalance_study.files import default_cache_dir
+
+__all__ = ["DATASETS", "ImageSet", "default_image_size", "load"]
+
+_NONE = np.empty(0, np.int64)
+_CIFAR10 = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+_FLOWERS = {"daisy", "dandelion", "rose", "sunflower", "tulip"}
+_FLOWER_PLACES = ("flowers", "flower_photos", "flowers-recognition", "flowers_recognition")
+
+
+def load(
+    dataset: str,
+    data_dir: str | Path = "data",
+    *,
+    image_size: int = 0,
+    on_bad_image: str = "error",
+    cache_dir: str | Path = "auto",
+    workers: int = 0,
+    base_url: str = "",
+) -> ImageSet:
+    """Read a data set, from the cache where it was decoded before.
+
+    Images are converted to RGB and made square as `decode.decode` says.
+
+    Args:
+        dataset: A name of DATASETS.
+        data_dir: Folder that holds the files, or gets the download. It must exist, unless it is
+            the default.
+        image_size: Side of the images in pixels; 0 for `default_image_size`.
+        on_bad_image: "error", or "skip" to leave unreadable files out.
+        cache_dir: Folder of decoded images; "auto" for `cache.default_cache_dir`.
+        workers: Cores to decode with; 0 for all.
+        base_url: Server that replaces the public ones in downloads.
+
+    Raises:
+        ValueError: An unknown name, a folder that does not exist or is not laid out as it should
+            be, unreadable images, or no data and no network; the message says what to do.
+        OSError: The cache or data folder cannot be written or is on a full disk.
+    """
+    read = spec.find(DATASETS, dataset, "dataset")
+    if on_bad_image not in ("error", "skip"):
+        raise ValueError(f"on_bad_image must be one of error, skip, got {on_bad_image!r}")
+    if image_size < 0:
+        raise ValueError(f"image_size must be at least 1, or 0 for the default, got {image_size}")
+    folder = Path(data_dir or "data").expanduser()
+    if str(data_dir) not in ("", "data") and not folder.exists():
+        raise ValueError(f"data_dir {str(data_dir)!r} does not exist")
+    cache = default_cache_dir() if str(cache_dir) in ("", "auto") else Path(cache_dir).expanduser()
+    size = image_size or default_image_size(dataset)
+    found: ImageSet = read(folder, Reading(size, on_bad_image, cache, workers, base_url))
+    return found
+
+
+def default_image_size(dataset: str) -> int:
+    """Side in pixels that a set is read at: native for small sets, 224 for photographs."""
+    return {"digits": 32, "cifar10": 32, "cifar100": 32, "flowers": 128}.get(dataset, 224)
+
+
+def digits(data_dir: Path, how: Reading) -> ImageSet:
+    """scikit-learn's 1,797 handwritten digits, embedded: 8x8 grey, scaled up, no split."""
+    pixels, labels = _read_digits()
+    grey = np.rint(pixels * (255 / 16)).astype(np.uint8)
+    images = resize(np.repeat(grey[..., None], 3, axis=3), how.image_size, how.workers)
+    files = tuple(f"digits/{number:04d}" for number in range(1, len(labels) + 1))
+    names = tuple(map(str, range(10)))
+    everything = np.arange(len(labels))
+    return ImageSet("digits", images, labels, names, files, everything, _NONE, _NONE, _NONE, ())
+
+
+def _read_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels 0..16 (1797, 8, 8) and labels, from scikit-learn's file: its import takes a second."""
+    found = importlib.util.find_spec("sklearn")
+    for place in found.submodule_search_locations or () if found else ():
+        path = Path(place) / "datasets" / "data" / "digits.csv.gz"
+        if path.is_file():
+            table = np.loadtxt(path, delimiter=",")
+            return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return bunch.images, bunch.target.astype(np.int64)
+
+
+def cifar10(data_dir: Path, how: Reading) -> ImageSet:
+    """CIFAR-10: 50,000 and 10,000 images of 32x32 in 10 classes, downloaded when absent."""
+    return _cifar("cifar10", 10, data_dir, how)
+
+
+def cifar100(data_dir: Path, how: Reading) -> ImageSet:
+    """CIFAR-100: 50,000 and 10,000 images of 32x32 in 100 classes, downloaded when absent."""
+    return _cifar("cifar100", 100, data_dir, how)
+
+
+def _cifar(name: str, num_classes: int, data_dir: Path, how: Reading) -> ImageSet:
+    for place in (data_dir / name, data_dir):
+        if (place / "train").is_dir() and (place / "test").is_dir():
+            return _cifar_folders(name, num_classes, place, how)
+    files = torchvision_archives.cifar_files(num_classes, how.base_url)
+    return read_cifar_archive(name, data_dir, files, how)
+
+
+def _cifar_folders(name: str, num_classes: int, place: Path, how: Reading) -> ImageSet:
+    listing = image_folder.class_folders(image_folder.scan_folder(place))
+    classes = listing.class_names
+    if len(classes) != num_classes or (num_classes == 10 and classes != _CIFAR10):
+        raise ValueError(
+            f"{place} holds train and test folders of {len(classes)} classes "
+            f"({', '.join(classes[:10])}), which is not {name}; dataset=imagefolder reads any"
+        )
+    return decoded(name, listing, how)
+
+
+def read_cifar_archive(
+    name: str, data_dir: Path, files: torchvision_archives.CifarFiles, how: Reading
+) -> ImageSet:
+    """CIFAR from torchvision's archive or its unpacked folder, downloaded when neither is there."""
+    places = (data_dir / files.folder, data_dir / files.archive.name, data_dir)
+    here = (files.folder, files.archive.name)
+    place = next((path for path in places if path.name in here and path.exists()), None)
+    if place is None:
+        try:
+            place = download(files.archive, data_dir)
+        except ConnectionError as error:
+            raise ValueError(
+                f"{name} is not in {data_dir} and cannot be downloaded ({error}). Ways: "
+                "dataset=digits needs no files; data_dir=FOLDER, where FOLDER holds "
+                f"{name}/train/<class>/* and {name}/test/<class>/*; or get {files.archive.name} "
+                f"from {files.archive.url} elsewhere and copy it to {data_dir}"
+            ) from error
+    found = place
+
+    def build(write: Write) -> dict[str, Any]:
+        content = torchvision_archives.read_cifar(found, files)
+        for batch in content.batches:
+            write(resize(batch, how.image_size, how.workers))
+        return {
+            "labels": content.labels,
+            "num_train": content.num_train,
+            "class_names": content.class_names,
+        }
+
+    made_of = {"root": str(place.resolve()), "files": _stamps(place, files)}
+    images, notes = cached(how.cache_dir, made_of, how.image_size, 60_000, build)
+    labels, cut = np.array(notes["labels"], np.int64), notes["num_train"]
+    names = (f"train/{i:05d}" if i < cut else f"test/{i - cut:05d}" for i in range(len(labels)))
+    train, test = np.arange(cut), np.arange(cut, len(labels))
+    return ImageSet(
+        name,
+        images,
+        labels,
+        tuple(notes["class_names"]),
+        tuple(names),
+        train,
+        _NONE,
+        test,
+        _NONE,
+        (),
+    )
+
+
+def _stamps(place: Path, files: torchvision_archives.CifarFiles) -> list[tuple[str, int, int]]:
+    if place.is_file():
+        status = place.stat()
+        return [(place.name, status.st_size, status.st_mtime_ns)]
+    status_of = {name: place / name for name in files.checksums if (place / name).exists()}
+    return [
+        (name, path.stat().st_size, path.stat().st_mtime_ns) for name, path in status_of.items()
+    ]
+
+
+def flowers(data_dir: Path, how: Reading) -> ImageSet:
+    """Flowers Recognition: 4,317 photographs in 5 classes, a folder or zip from Kaggle."""
+    found = _find_flowers(data_dir)
+    if found is None:
+        raise ValueError(
+            f"flowers is not in {data_dir}: get 'Flowers Recognition' from "
+            "https://www.kaggle.com/datasets/alxmamaev/flowers-recognition and put its folder "
+            "flowers/ (daisy, dandelion, rose, sunflower, tulip) or its archive.zip there, or say "
+            "data_dir=FOLDER where FOLDER holds it; dataset=digits needs no files"
+        )
+    tree, below, classes = found
+    return decoded("flowers", image_folder.class_folders(tree, below, classes), how)
+
+
+def _find_flowers(data_dir: Path) -> tuple[image_folder.Tree, str, list[str]] | None:
+    """What holds the five class folders: its tree, the place in it, and the folders' names."""
+    places = [data_dir / name for name in _FLOWER_PLACES]
+    if data_dir.is_dir() and _five(os.listdir(data_dir)):
+        places.append(data_dir)
+    zips = [data_dir / f"{name}.zip" for name in ("archive", *_FLOWER_PLACES)]
+    trees = [image_folder.scan_folder(place) for place in places if place.is_dir()]
+    trees += [image_folder.scan_zip(path) for path in (data_dir, *zips) if path.is_file()]
+    for tree in trees:
+        for below in sorted({"", *tree.folders}, key=lambda name: (name.count("/"), name)):
+            classes = _five(tree.children(below))
+            if classes:
+                return tree, below, classes
+    return None
+
+
+def _five(names: list[str]) -> list[str]:
+    """Those of the names that are the five flowers, in any number; none when one is missing."""
+    found = {name.lower().rstrip("s"): name for name in names}
+    return sorted(found[flower] for flower in _FLOWERS) if found.keys() >= _FLOWERS else []
+
+
+def flowers102(data_dir: Path, how: Reading) -> ImageSet:
+    """Oxford Flowers-102: 8,189 photographs, own split of 1,020, 1,020 and 6,149; downloaded."""
+    return read_flowers102(data_dir, torchvision_archives.flowers102_files(how.base_url), how)
+
+
+def read_flowers102(
+    data_dir: Path, files: torchvision_archives.Flowers102Files, how: Reading
+) -> ImageSet:
+    """Flowers-102 from torchvision's files, downloaded when they are absent."""
+    place = torchvision_archives.find_flowers102(data_dir, files)
+    if place is None:
+        try:
+            place = torchvision_archives.fetch_flowers102(data_dir, files)
+        except ConnectionError as error:
+            names = ", ".join(remote.name for remote in files[:3])
+            raise ValueError(
+                f"flowers102 is not in {data_dir} and cannot be downloaded ({error}). Ways: "
+                f"dataset=digits needs no files; or get {names} from "
+                f"{files.images.url.removesuffix(files.images.name)} elsewhere and copy them to "
+                f"{data_dir / 'flowers-102'}"
+            ) from error
+    return decoded("flowers102", torchvision_archives.list_flowers102(place, files), how)
+
+
+def imagefolder(data_dir: Path, how: Reading) -> ImageSet:
+    """Any folder of class folders, with or without train, val and test above them."""
+    if not data_dir.is_dir():
+        what = "is a file" if data_dir.exists() else "does not exist"
+        raise ValueError(f"data_dir '{data_dir}' {what}; dataset=imagefolder needs a folder")
+    return decoded(
+        "imagefolder", image_folder.class_folders(image_folder.scan_folder(data_dir)), how
+    )
+
+
+def table(data_dir: Path, how: Reading) -> ImageSet:
+    """A csv file with columns path, label and by choice split, group; groups stay together."""
+    if not data_dir.exists():
+        raise ValueError(f"data_dir '{data_dir}' does not exist; dataset=csv needs a csv file")
+    return decoded("csv", csv_table.list_table(csv_table.find_table(data_dir)), how)
+
+
+DATASETS: dict[str, Callable[[Path, Reading], ImageSet]] = {
+    "digits": digits,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "flowers": flowers,
+    "flowers102": flowers102,
+    "imagefolder": imagefolder,
+    "csv": table,
+}

@@ -1,0 +1,175 @@
+"""Mixing pairs of training images: mixup, CutMix, Remix.
+
+A mix is a function ``mix(images, targets, class_counts, generator, *, knobs) -> Mixed``: `images`
+float (N, 3, H, W), already normalised, `targets` (N,), `class_counts` (C,); all and the generator
+on one device. The loss of a mixed example is lam * l(targets_a) + (1 - lam) * l(targets_b). Each
+image has its own partner and its own lam (the papers' code draws one lam per batch), and none of
+this waits for the device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from imbalance_study.data import image_ops
+
+
+class Mixed(NamedTuple):
+    """A batch of mixed images and the two classes of each."""
+
+    images: Tensor  # (N, 3, H, W)
+    targets_a: Tensor  # (N,)
+    targets_b: Tensor  # (N,)
+    lam: Tensor  # (N,), the weight of targets_a
+
+
+def mixup(
+    images: Tensor,
+    targets: Tensor,
+    class_counts: Tensor,
+    generator: torch.Generator,
+    *,
+    alpha: float = 1.0,
+) -> Mixed:
+    """Blend of two images, and of their labels in the same proportion.
+
+    Zhang et al. (2018): lam * image + (1 - lam) * partner, lam from Beta(alpha, alpha). The class
+    counts have no part in it.
+
+    Raises:
+        ValueError: alpha is not positive.
+    """
+    partners = _partners(images, generator)
+    lam = _beta(images, alpha, generator)
+    return Mixed(_interpolate(images, partners, lam), targets, targets[partners], lam)
+
+
+def cutmix(
+    images: Tensor,
+    targets: Tensor,
+    class_counts: Tensor,
+    generator: torch.Generator,
+    *,
+    alpha: float = 1.0,
+    p: float = 1.0,
+) -> Mixed:
+    """A rectangle of the partner pasted in, the labels weighted by the areas.
+
+    Yun et al. (2019): a box with sides W sqrt(1 - l) and H sqrt(1 - l), rounded down to an even
+    number of pixels, l from Beta(alpha, alpha), around a random pixel and cut off at the border;
+    lam is one minus the share of pixels that the box really covers. The class counts have no part
+    in it.
+
+    Args:
+        images: float (N, 3, H, W).
+        targets: (N,).
+        class_counts: (C,).
+        generator: On the device of the images.
+        alpha: Shape of the Beta distribution.
+        p: The probability that an image is mixed at all; the authors' code has 0.5 for CIFAR and 1
+            for ImageNet.
+
+    Raises:
+        ValueError: alpha is not positive, or p outside 0..1.
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"p must be between 0 and 1, got {p}")
+    count, _, height, width = images.shape
+    partners = _partners(images, generator)
+    side = (1 - _beta(images, alpha, generator)).sqrt()
+    side = side * (torch.rand(count, generator=generator, device=images.device) < p)
+    rows = _stretch(height, side, generator)[:, :, None]
+    columns = _stretch(width, side, generator)[:, None, :]
+    inside = (rows & columns)[:, None]
+    lam = 1 - inside.float().mean((1, 2, 3))
+    mixed = torch.where(inside, image_ops.take(images, partners), images)
+    return Mixed(image_ops.keep_format(mixed, images), targets, targets[partners], lam)
+
+
+def remix(
+    images: Tensor,
+    targets: Tensor,
+    class_counts: Tensor,
+    generator: torch.Generator,
+    *,
+    alpha: float = 1.0,
+    kappa: float = 3.0,
+    tau: float = 0.5,
+) -> Mixed:
+    """Mixup whose label goes to the rarer class where the pair is uneven (Remix).
+
+    Chou et al. (2020). The images are mixed with l from Beta(alpha, alpha); the weight of
+    the label of class i against its partner's j is
+
+        0 if n_i / n_j >= kappa and l < tau,
+        1 if n_i / n_j <= 1 / kappa and 1 - l < tau,
+        l otherwise.
+
+    Args:
+        images: float (N, 3, H, W).
+        targets: (N,).
+        class_counts: Training images of each class, n (C,).
+        generator: On the device of the images.
+        alpha: Shape of the Beta distribution.
+        kappa: From which ratio of class sizes a pair counts as uneven; 1 and above.
+        tau: Up to which share of the larger class's image the label goes over, 0 to 1; 0 is mixup.
+
+    Raises:
+        ValueError: alpha is not positive, kappa below 1, or tau outside 0..1.
+    """
+    if kappa < 1:
+        raise ValueError(f"kappa must be at least 1, got {kappa}")
+    if not 0 <= tau <= 1:
+        raise ValueError(f"tau must be between 0 and 1, got {tau}")
+    plain = mixup(images, targets, class_counts, generator, alpha=alpha)
+    counts = class_counts.to(plain.lam.dtype)
+    count_a, count_b = counts[plain.targets_a], counts[plain.targets_b]
+    lam = plain.lam
+    to_b = (count_a >= kappa * count_b) & (lam < tau)
+    to_a = (count_b >= kappa * count_a) & (1 - lam < tau)
+    return plain._replace(lam=torch.where(to_b, 0.0, torch.where(to_a, 1.0, lam)))
+
+
+def _partners(images: Tensor, generator: torch.Generator) -> Tensor:
+    """A random permutation (N,)."""
+    return torch.rand(len(images), generator=generator, device=images.device).argsort()
+
+
+def _interpolate(images: Tensor, partners: Tensor, lam: Tensor) -> Tensor:
+    weight = lam.to(images.dtype)[:, None, None, None]
+    others = image_ops.take(images, partners)
+    return image_ops.keep_format(others.lerp(images, weight), images)
+
+
+def _beta(images: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
+    """One draw from Beta(alpha, alpha) for each image, exact, from two uniforms: (N,).
+
+    With t from Student's distribution of 2 alpha degrees of freedom, (1 + t / sqrt(2 alpha + t^2))
+    / 2 has this distribution; t^2 / (2 alpha) = (u^(-1/alpha) - 1) cos^2(2 pi v) by Bailey (1994).
+    The samplers of torch.distributions take no generator.
+    """
+    if alpha <= 0:
+        raise ValueError(f"alpha must be greater than 0, got {alpha}")
+    u, v = torch.rand((2, len(images)), generator=generator, device=images.device)
+    log_power = u.log() / alpha  # of u^(1/alpha)
+    cos = (2 * math.pi * v).cos()
+    above = -log_power.expm1() * cos.square()
+    draws: Tensor = (1 + cos.sign() * (above / (above + log_power.exp())).sqrt()) / 2
+    return draws
+
+
+def _stretch(length: int, share: Tensor, generator: torch.Generator) -> Tensor:
+    """Which of `length` places lie in a stretch of their `share` (N,) around a random one."""
+    device = share.device
+    half = (length * share).long() // 2
+    centre = torch.randint(length, share.shape, generator=generator, device=device)
+    places = torch.arange(length, device=device)
+    return (places >= (centre - half)[:, None]) & (places < (centre + half)[:, None])
+
+
+MIXES: dict[str, Callable[..., Mixed]] = {"mixup": mixup, "cutmix": cutmix, "remix": remix}

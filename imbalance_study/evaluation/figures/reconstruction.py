@@ -1,0 +1,47 @@
+"""Images beside what a decoder makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from imbalance_study.evaluation.figures import grid as grids
+from imbalance_study.evaluation.figures import style
+
+PAIRS = 4  # in a row
+
+
+@style.styled
+def reconstructions(
+    images: NDArray[np.uint8],
+    drawn: NDArray[np.uint8],
+    targets: NDArray[np.integer],
+    class_names: Sequence[str],
+) -> Figure:
+    """Pairs of an image and its reconstruction, four pairs in a row.
+
+    Args:
+        images: Raw images (K, H, W, 3).
+        drawn: Their reconstructions (K, H, W, 3).
+        targets: Classes (K,).
+        class_names: Names (C,).
+    """
+    grid = grids.picture_grid(
+        -(-len(images) // PAIRS),
+        2 * PAIRS,
+        aspect=images.shape[1] / images.shape[2],
+        cell=1.0,
+        caption_lines=1,
+        title="test images, each beside its reconstruction",
+        group=2,
+    )
+    room = grids.letters(grid.cell)
+    for index, (image, again) in enumerate(zip(images, drawn, strict=True)):
+        row, column = divmod(index, PAIRS)
+        name = style.shown(class_names[targets[index]], room)
+        grids.put(grid, row, 2 * column, image, name)
+        grids.put(grid, row, 2 * column + 1, again, "reconstruction"[:room])
+    return grid.figure

@@ -1,0 +1,1 @@
+"""From a configuration to functions, device, data and model."""

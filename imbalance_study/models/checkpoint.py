@@ -1,0 +1,72 @@
+"""Checkpoints on disk: written atomically, read without pickle."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from imbalance_study import files
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint; a reader never sees half of one.
+
+    Args:
+        path: Its folder is made when missing.
+        content: Tensors, numbers, text, and lists and dicts of these.
+
+    Raises:
+        OSError: The file cannot be written; nothing is left behind.
+    """
+    with files.replacing(path, "the checkpoint") as partial, partial.open("wb") as file:
+        kept = _Kept(file)
+        try:
+            torch.save(content, kept)  # type: ignore[arg-type]
+        except RuntimeError as error:  # torch turns any OSError into one that says nothing
+            raise kept.error or OSError(str(error)) from error
+
+
+class _Kept:
+    """A file for torch to write to, which keeps the first error."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, part: bytes) -> int:
+        try:
+            return self._file.write(part)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint to the CPU; nothing in the file is executed.
+
+    Raises:
+        ValueError: The file is no checkpoint, or is damaged.
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        try:
+            # torch does not look at the checksums, and stumbles over damage in many ways.
+            if zipfile.is_zipfile(file):  # else torch's format of before 2020, or no checkpoint
+                damaged = zipfile.ZipFile(file).testzip()
+                if damaged is not None:
+                    raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+            file.seek(0)
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{path} is not a checkpoint, or it is damaged: {error}") from error
+        except Exception as error:  # torch's own words advise to load it with pickle allowed
+            raise ValueError(f"{path} is not a checkpoint, or it is damaged") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is not a checkpoint: it holds a {type(content).__name__}")
+    return content

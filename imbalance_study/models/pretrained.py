@@ -1,0 +1,159 @@
+"""Weights to start from: where they are, what they were trained with, and into which model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from imbalance_study.config import spec
+from imbalance_study.models import checkpoint, stems, transfer, zoo
+from imbalance_study.models.classifier import Classifier
+
+# ``runs:/ID`` to the file that tracking has brought here, while it is needed.
+FETCHED: dict[str, Path] = {}
+
+
+class Source(NamedTuple):
+    """A file of weights and what is known of it; what is not known is empty."""
+
+    origin: str  # as a person would name it
+    path: Path
+    model: str = ""  # by its name, without knobs
+    stem: str = "auto"
+    image_size: int = 0
+    mean: tuple[float, ...] = ()  # (3,) in 0..1
+    std: tuple[float, ...] = ()
+    class_names: tuple[str, ...] = ()
+
+
+def find(weights: str, model: str) -> Source | None:
+    """The weights that a Config names, downloaded if need be; None for none.
+
+    Args:
+        weights: ``none``, ``imagenet``, or a file: a checkpoint of a run, or a state_dict as
+            torchvision (or this package) makes it. A plain state_dict of a torchvision model is
+            taken for one that was trained as torchvision's own.
+        model: The spec string of the model that they are for.
+
+    Raises:
+        ValueError: They are not there, not to be downloaded, damaged, or of another model.
+    """
+    if weights == "none":
+        return None
+    name = spec.parse(model).name
+    if weights == "imagenet":
+        found = transfer.imagenet(name)
+        path = transfer.imagenet_file(found)
+        return Source(
+            f"ImageNet weights of {found.model}",
+            path,
+            found.model,
+            "imagenet",
+            found.image_size,
+            found.mean,
+            found.std,
+            found.class_names,
+        )
+    if weights.startswith("runs:/") and weights not in FETCHED:
+        raise ValueError(f"weights={weights} must be brought to a file first, which tracking does")
+    path = FETCHED.get(weights, Path(weights).expanduser())
+    if not path.is_file():
+        raise ValueError(
+            f"weights must be none, imagenet, runs:/ID or a file, got {weights!r}: "
+            "there is no such file"
+        )
+    content = checkpoint.load(path)
+    if "config" in content and "facts" in content:
+        return _of_run(weights, path, content, name)
+    if name in zoo.SMALL_BY_NATURE or ":" in name:
+        return Source(str(path), path)
+    mean, std = transfer.imagenet_preprocessing()
+    return Source(str(path), path, "", "imagenet", 224, mean, std)
+
+
+def _of_run(origin: str, path: Path, content: Mapping[str, Any], name: str) -> Source:
+    config, facts = content["config"], content["facts"]
+    theirs = spec.parse(config["model"]).name
+    related = {one.removesuffix("_autoencoder") for one in (theirs, name)}
+    if len(related) > 1:
+        raise ValueError(f"{origin} holds {theirs}, not model={name}")
+    return Source(
+        origin,
+        path,
+        theirs,
+        stem_of(config, facts),
+        int(facts["image_size"]),
+        tuple(facts["mean"]),
+        tuple(facts["std"]),
+        tuple(facts["class_names"]),
+    )
+
+
+def stem_of(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """The stem that a run's model had, as `zoo.create` takes it."""
+    name = spec.parse(config["model"]).name
+    if "stem" in facts:
+        return str(facts["stem"])
+    if name in zoo.SMALL_BY_NATURE or ":" in name:
+        return "auto"
+    return stems.resolve(name, config["stem"], facts["image_size"])
+
+
+def put_into(model: Classifier, source: Source, class_names: tuple[str, ...]) -> transfer.Loaded:
+    """Load the weights into a model.
+
+    Raises:
+        ValueError: They are of another model.
+    """
+    return transfer.load(
+        model,
+        state_of(source.path),
+        source.origin,
+        source_classes=source.class_names,
+        class_names=class_names,
+    )
+
+
+def state_of(path: Path) -> dict[str, Tensor]:
+    """Name to tensor, out of a checkpoint or a state_dict.
+
+    Raises:
+        ValueError: The file is damaged, or holds no tensors.
+    """
+    content = checkpoint.load(path)
+    for key in ("model", "state_dict"):
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+    state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    if not state:
+        raise ValueError(f"{path} holds no weights: there is no tensor in it")
+    return state
+
+
+def describe(source: Source, loaded: transfer.Loaded) -> dict[str, Any]:
+    """What was and was not loaded, for the record."""
+    return {
+        "from": source.origin,
+        "model": source.model,
+        "classes": len(source.class_names),
+        "head": loaded.head,
+        "loaded": len(loaded.loaded),
+        "new": loaded.new,
+        "left": loaded.left,
+        "image_size": source.image_size,
+        "stem": source.stem,
+    }
+
+
+def in_words(record: Mapping[str, Any]) -> str:
+    """The same in a line, for a tag."""
+    text = f"{record['loaded']} tensors from {record['from']}; head {record['head']}"
+    for kind in ("new", "left"):
+        names = record[kind]
+        if names:
+            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+            text += f"; {kind}: {', '.join(names[:4])}{more}"
+    return text

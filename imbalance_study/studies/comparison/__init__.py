@@ -1,0 +1,1 @@
+"""Comparisons: configurations times seeds, with statistics."""

@@ -1,0 +1,187 @@
+"""Runs grouped by configuration, and what keeps two configurations from being compared."""
+
+from __future__ import annotations
+
+import statistics as numbers
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from imbalance_study.studies.comparison.outcome import Outcome, Predicted
+
+HEADLINE = (
+    "test/balanced_accuracy",
+    "test/macro_f1",
+    "test/accuracy",
+    "test/tail_recall",
+    "test/worst_recall",
+)
+# What a training is measured by, as a mark says it, to the field of an outcome.
+_AMOUNTS = {"epochs": "epochs", "images seen": "images_seen", "updates": "steps"}
+
+
+class Group(NamedTuple):
+    """One configuration with its runs."""
+
+    name: str
+    outcomes: tuple[Outcome, ...]  # one per seed, ascending
+    marks: tuple[str, ...]  # how it differs from the baseline, empty where it can be compared
+
+    @property
+    def comparable(self) -> bool:
+        """Whether only the configuration sets it apart from the baseline."""
+        return not self.marks
+
+    def values(self, metric: str) -> dict[int, float]:
+        """Seed to value, of the runs that have the metric."""
+        return {
+            one.seed: float(one.metrics[metric]) for one in self.outcomes if metric in one.metrics
+        }
+
+    def predicted(self) -> dict[int, Predicted]:
+        """Seed to test predictions, of the runs that have them."""
+        return {one.seed: one.test for one in self.outcomes if one.test is not None}
+
+
+class Grouped(NamedTuple):
+    """All configurations, the baseline first, the others as they were given."""
+
+    groups: tuple[Group, ...]
+    metric: str  # that the claim is made on
+    notes: tuple[str, ...]  # what else was left out or is odd
+
+    @property
+    def baseline(self) -> Group:
+        """What the others are measured against."""
+        return self.groups[0]
+
+    @property
+    def others(self) -> tuple[Group, ...]:
+        """All but the baseline."""
+        return self.groups[1:]
+
+    @property
+    def headline(self) -> list[str]:
+        """The metrics that matter and that some run has; the one of the claim comes first."""
+        names = dict.fromkeys([self.metric, *HEADLINE])
+        return [
+            name
+            for name in names
+            if name == self.metric or any(group.values(name) for group in self.groups)
+        ]
+
+    @property
+    def same_classes(self) -> list[Group]:
+        """The groups whose classes are the baseline's: what has a value per class needs that."""
+        names = self.baseline.outcomes[0].class_names
+        return [
+            group
+            for group in self.groups
+            if all(one.class_names == names for one in group.outcomes)
+        ]
+
+
+def group(outcomes: Sequence[Outcome], baseline: str, metric: str) -> Grouped:
+    """Group finished runs by configuration and mark those that differ by more than that.
+
+    Of two runs with the same configuration and seed the last one counts.
+
+    Raises:
+        ValueError: There is no run, the baseline is not among the configurations, or none of its
+            runs has the metric.
+    """
+    if not outcomes:
+        raise ValueError("a comparison needs at least 1 finished run, got 0")
+    names = list(dict.fromkeys(one.configuration for one in outcomes))
+    if baseline not in names:
+        raise ValueError(f"unknown baseline {baseline!r}; known: {', '.join(names)}")
+    if not any(metric in one.metrics for one in outcomes):
+        known = sorted({name for one in outcomes for name in one.metrics if "test/" in name})
+        raise ValueError(f"no run has the metric {metric!r}; known: {', '.join(known)}")
+    notes: list[str] = []
+    by_name = {name: _by_seed(name, outcomes, notes) for name in names}
+    reference = by_name[baseline]
+    groups = []
+    for name in [baseline, *(name for name in names if name != baseline)]:
+        runs = by_name[name]
+        marks = [*_data_marks(runs, reference), *_training_marks(runs, reference)]
+        groups.append(Group(name, tuple(runs.values()), tuple(marks)))
+    if len(groups) > 1:
+        notes += _missing_seeds(groups)
+    return Grouped(tuple(groups), metric, tuple(notes))
+
+
+def _by_seed(name: str, outcomes: Iterable[Outcome], notes: list[str]) -> dict[int, Outcome]:
+    runs = [one for one in outcomes if one.configuration == name]
+    found = {one.seed: one for one in runs}
+    if len(found) < len(runs):
+        notes.append(f"{name}: {len(runs) - len(found)} runs repeat a seed; the last one counts")
+    return dict(sorted(found.items()))
+
+
+def _missing_seeds(groups: Sequence[Group]) -> list[str]:
+    """Who lacks seeds that another has: its mean is over fewer runs."""
+    everyone = sorted({one.seed for group in groups for one in group.outcomes})
+    notes = []
+    for group in groups:
+        lacking = set(everyone) - {one.seed for one in group.outcomes}
+        if lacking:
+            listed = ", ".join(map(str, sorted(lacking)))
+            notes.append(f"{group.name}: no finished run with seed {listed}")
+    return notes
+
+
+def _data_marks(runs: dict[int, Outcome], reference: dict[int, Outcome]) -> list[str]:
+    """The same seed has to see the same data; where no seed is common, any of the baseline's."""
+    common = runs.keys() & reference.keys()
+    known = {one.fingerprint for one in reference.values()}
+    other = (
+        any(runs[seed].fingerprint != reference[seed].fingerprint for seed in common)
+        if common
+        else any(one.fingerprint not in known for one in runs.values())
+    )
+    return ["other data than the baseline's"] if other else []
+
+
+def _training_marks(runs: dict[int, Outcome], reference: dict[int, Outcome]) -> list[str]:
+    """Epochs and images seen, run by run; updates where the images are as many."""
+    marks: list[str] = []
+    pairs = _pairs(runs, reference)
+    for text, attribute in _AMOUNTS.items():
+        if attribute == "steps" and any("images" in mark for mark in marks):
+            break
+        if any(getattr(a, attribute) != getattr(b, attribute) for a, b in pairs):
+            ours, theirs = (_typical((pair[side] for pair in pairs), attribute) for side in (0, 1))
+            same = ours == theirs
+            marks.append(
+                f"{text} differ in some seeds"
+                if same
+                else f"{ours} {text} where the baseline has {theirs}"
+            )
+    return marks
+
+
+def _pairs(
+    runs: dict[int, Outcome], reference: dict[int, Outcome]
+) -> list[tuple[Outcome, Outcome]]:
+    """Each run with the baseline's of its seed, else with the baseline's first."""
+    first = next(iter(reference.values()))
+    return [(one, reference.get(seed, first)) for seed, one in runs.items()]
+
+
+def _typical(runs: Iterable[Outcome], attribute: str) -> str:
+    """The median, written plainly."""
+    return f"{numbers.median(float(getattr(one, attribute)) for one in runs):,.0f}"
+
+
+def same_images(predictions: Iterable[Predicted]) -> bool:
+    """Whether all predictions are of the same images with the same classes, in one order."""
+    given = list(predictions)
+    first = given[0]
+    return all(
+        np.array_equal(one.indices, first.indices)
+        and np.array_equal(one.targets, first.targets)
+        and one.probs.shape == first.probs.shape
+        for one in given[1:]
+    )

@@ -1,0 +1,121 @@
+"""A finished run, read back from the store for a comparison."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+
+from imbalance_study.studies.comparison.outcome import (
+    Curve,
+    Outcome,
+    Predicted,
+    Projected,
+)
+
+# Metrics whose course over the epochs is read; each one is a question to the server.
+CURVES = (
+    *("train/loss", "train/accuracy"),
+    *("val/loss", "val/accuracy", "val/balanced_accuracy", "val/macro_f1"),
+)
+_PREDICTIONS = "predictions/test.parquet"
+_FEATURES = "features/coordinates.parquet"
+
+
+def load(client: MlflowClient, run_id: str, configuration: str) -> Outcome:
+    """What the store knows of a finished run.
+
+    Args:
+        client: Of the store.
+        run_id: The run, as `tracking.run.train` left it.
+        configuration: Its label in the comparison.
+
+    Returns:
+        The outcome; without test predictions or t-SNE where the run's analyses left them out.
+    """
+    run = client.get_run(run_id)
+    metrics = {
+        name: value
+        for name, value in run.data.metrics.items()
+        if not name.startswith("system/") and np.isfinite(value)
+    }
+    with tempfile.TemporaryDirectory(prefix="imbalance_study_") as folder:
+        files = _Files(client, run_id, Path(folder))
+        content = json.loads(files.get("config.json").read_text())
+        facts = content["resolved"]
+        names = tuple(facts["class_names"])
+        return Outcome(
+            run_id=run_id,
+            configuration=configuration,
+            seed=int(content["config"]["seed"]),
+            metrics=metrics,
+            curves=_curves(client, run_id, metrics),
+            class_names=names,
+            train_counts=np.asarray(facts["train_counts"], dtype=np.int64),
+            fingerprint=facts["fingerprint"]["fingerprint"],
+            epochs=int(metrics.get("train/epochs", 0)),
+            images_seen=int(metrics.get("train/images_seen", 0)),
+            steps=int(metrics.get("train/steps", 0)),
+            test=_predicted(files, names),
+            tsne=_projected(files),
+            params=dict(run.data.params),
+            seconds=metrics.get("time/train_seconds", 0.0),
+        )
+
+
+class _Files:
+    """The files of a run, each brought to a local folder when it is asked for."""
+
+    def __init__(self, client: MlflowClient, run_id: str, folder: Path) -> None:
+        self._client, self._run_id, self._folder = client, run_id, folder
+        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
+
+    def get(self, name: str) -> Path:
+        return Path(self._client.download_artifacts(self._run_id, name, str(self._folder)))
+
+    def columns(self, name: str) -> dict[str, np.ndarray[Any, Any]]:
+        """The columns of a Parquet file; none where there is no such file."""
+        parent, _, _ = name.rpartition("/")
+        there = {entry.path for entry in self._client.list_artifacts(self._run_id, parent)}
+        if name not in there:
+            return {}
+        from pyarrow import parquet
+
+        table = parquet.read_table(self.get(name))
+        return {
+            column: table[column].to_numpy(zero_copy_only=False) for column in table.column_names
+        }
+
+
+def _curves(client: MlflowClient, run_id: str, metrics: dict[str, float]) -> dict[str, Curve]:
+    curves = {}
+    for name in CURVES:
+        if name in metrics:
+            points = sorted((m.step, m.value) for m in client.get_metric_history(run_id, name))
+            steps, values = zip(*points, strict=True)
+            curves[name] = Curve(np.asarray(steps, np.int64), np.asarray(values, np.float64))
+    return curves
+
+
+def _predicted(files: _Files, names: tuple[str, ...]) -> Predicted | None:
+    columns = files.columns(_PREDICTIONS)
+    if not columns:
+        return None
+    order = np.argsort(columns["index"], kind="stable")
+    probs = np.stack([columns[f"p_{name}"][order] for name in names], axis=1)
+    return Predicted(
+        columns["index"][order].astype(np.int64), columns["label"][order].astype(np.int64), probs
+    )
+
+
+def _projected(files: _Files) -> Projected | None:
+    columns = files.columns(_FEATURES)
+    if "tsne_1" not in columns:
+        return None
+    points = np.stack([columns["tsne_1"], columns["tsne_2"]], axis=1)
+    return Projected(columns["index"].astype(np.int64), columns["label"].astype(np.int64), points)

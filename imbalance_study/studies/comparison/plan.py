@@ -1,0 +1,250 @@
+"""The plan of a comparison: every run of it, checked against data and models before any starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from imbalance_study.config import fields
+from imbalance_study.config.identity import identity
+from imbalance_study.config.resolve import Resolved
+from imbalance_study.config.schema import Config
+from imbalance_study.evaluation.metrics import classification_metrics, prefixed
+from imbalance_study.experiment.analyses import registry as analyses
+from imbalance_study.experiment.setup import build
+from imbalance_study.experiment.setup.components import bind
+from imbalance_study.experiment.setup.data import Data, load_data
+from imbalance_study.experiment.setup.device import DeviceSetup, resolve_device
+from imbalance_study.studies.comparison import (
+    configurations as comparison_configurations,
+)
+from imbalance_study.studies.comparison.configurations import Comparing, Configuration
+from imbalance_study.studies.comparison.suites import SUITES
+
+_SIX_IMAGES = np.arange(6), np.eye(6), np.ones(6, int)  # the smallest set that has all metrics
+BALANCED = "balanced:per_class=50"
+# What the parent draws from; the costly part for the first seed of each configuration alone.
+_EVERY_SEED = "predictions+intervals+confusion"
+_FIRST_SEED = f"{_EVERY_SEED}+pca+tsne+complexity"
+
+
+class Child(NamedTuple):
+    """A run of a comparison."""
+
+    label: str
+    seed: int
+    first: bool  # of the seeds of its configuration
+    resolved: Resolved
+    identity: str
+    fingerprint: str  # of its data
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is known by."""
+        return self.identity, self.fingerprint
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        return f"{self.label}, seed {self.seed}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All runs, by seed, and what was decided on the way."""
+
+    comparing: Comparing
+    configurations: list[Configuration]
+    children: list[Child]
+    baseline: str
+    given: dict[str, Any]  # knobs that all share, as typed
+    common: dict[str, Any]  # those, and what the suite added
+    notes: list[str]
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits, equal for comparisons of the same runs."""
+        parts = sorted(f"{child.identity} {child.fingerprint}" for child in self.children)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    @property
+    def varied(self) -> list[str]:
+        """The knobs that set the configurations apart."""
+        return list(dict.fromkeys(name for one in self.configurations for name in one.knobs))
+
+
+def make(comparing: Comparing, common: Mapping[str, Any]) -> Plan:
+    """Resolve and check every run; inside `prepare.shared_data` the data are then in memory.
+
+    Args:
+        comparing: What is compared.
+        common: Knobs that all share, as typed.
+
+    Raises:
+        ValueError: A configuration that cannot be run; the message names it.
+    """
+    _check_metric(comparing.metric)
+    found = comparison_configurations.configurations(comparing)
+    comparison_configurations.resolve_all(
+        found, comparing, common
+    )  # a mistake comes out before data are read
+    notes: list[str] = []
+    shared = dict(common)
+    if comparing.suite != "none":
+        shared |= _settings_of_suite(comparing, found, common, notes)
+        found = _possible(comparing, found, shared, notes)
+    resolved = comparison_configurations.resolve_all(found, comparing, shared)
+    children = [
+        _child(label, number, seeds[number])
+        for number in range(comparing.seeds)
+        for label, seeds in resolved.items()
+    ]
+    _check_models(children)
+    baseline = found[0].label if comparing.baseline == "auto" else comparing.baseline
+    return Plan(comparing, found, children, baseline, dict(common), shared, notes)
+
+
+def _check_metric(metric: str) -> None:
+    known = list(prefixed(classification_metrics(*_SIX_IMAGES, loss=0.0), "test"))
+    if metric not in known:
+        raise ValueError(fields.unknown(metric, known, "metric"))
+
+
+def _settings_of_suite(
+    comparing: Comparing,
+    found: list[Configuration],
+    common: Mapping[str, Any],
+    notes: list[str],
+) -> dict[str, Any]:
+    """Balanced validation where the data allow, and the updates of the baseline where asked for."""
+    extra: dict[str, Any] = {}
+    first = next(iter(comparison_configurations.resolve_all(found, comparing, common).values()))[0]
+    if first.origins["validation"] == "default":
+        trial = dataclasses.replace(first.config, validation=BALANCED)
+        try:
+            _load(trial)
+            extra["validation"] = BALANCED
+        except ValueError as error:
+            if "validation balanced" not in str(error):
+                raise
+            notes.append(f"validation is {first.config.validation}: {error}")
+    if SUITES[comparing.suite].same_updates and first.origins["steps_per_epoch"] == "default":
+        config = dataclasses.replace(first.config, **extra)
+        if config.batch_size == "auto":
+            raise ValueError(
+                f"suite={comparing.suite} gives all runs the same updates, for which batch_size "
+                "must be a number, got auto"
+            )
+        steps = math.ceil(len(_load(config).train_rows) / config.batch_size)
+        extra["steps_per_epoch"] = steps
+        notes.append(f"every epoch has {steps} updates, as many as {found[0].label} makes")
+    return extra
+
+
+def _possible(
+    comparing: Comparing,
+    found: list[Configuration],
+    common: Mapping[str, Any],
+    notes: list[str],
+) -> list[Configuration]:
+    """The configurations of a suite without those that these data do not allow."""
+    possible = []
+    for one in found:
+        resolved = comparison_configurations.resolve_all(
+            [one], dataclasses.replace(comparing, baseline="auto"), common
+        )
+        try:
+            for seed in resolved[one.label]:
+                _load(seed.config)
+        except ValueError as error:
+            notes.append(f"{one.label} is left out: {error}")
+        else:
+            possible.append(one)
+    if len(possible) < 2:
+        raise ValueError(
+            f"these data allow fewer than two configurations of {comparing.suite}: {notes[-1]}"
+        )
+    return possible
+
+
+def _load(config: Config) -> Data:
+    return load_data(config, bind(config))
+
+
+def _child(label: str, number: int, resolved: Resolved) -> Child:
+    config, origins = resolved
+    try:
+        where = resolve_device(config)
+        fingerprint = str(_load(config).fingerprint["fingerprint"])
+    except ValueError as error:
+        raise ValueError(f"configuration {label}: {error}") from error
+    analyses_ = config.analyses
+    if origins["analyses"] == "default":
+        analyses_ = _FIRST_SEED if number == 0 else _EVERY_SEED
+    config = dataclasses.replace(
+        config, run_name=f"{label}, seed {config.seed}", analyses=analyses_
+    )
+    # The same on a processor and on a GPU it is not.
+    device: Any = where.device.type
+    known = dataclasses.replace(config, device=device, precision=where.precision)
+    return Child(
+        label, config.seed, number == 0, Resolved(config, origins), identity(known), fingerprint
+    )
+
+
+def _check_models(children: list[Child]) -> None:
+    """Build each distinct model once, on the processor, and look for what analyses need of it."""
+    done: set[tuple[Any, ...]] = set()
+    for child in children:
+        config = child.resolved.config
+        built = config.model, config.head, config.stem, config.loss, config.image_size
+        key = (
+            *built,
+            config.weights,
+            config.freeze,
+            config.dataset,
+            config.analyses,
+            config.gradcam_layers,
+        )
+        if key in done:
+            continue
+        done.add(key)
+        try:
+            with torch.random.fork_rng([]):
+                where = DeviceSetup(torch.device("cpu"), "fp32", False)
+                model = build.build_model(config, _load(config), where)
+            analyses.check(config.analyses, config.gradcam_layers, model)
+        except ValueError as error:
+            raise ValueError(f"configuration {child.label}: {error}") from error
+
+
+def describe(plan: Plan, reused: set[tuple[str, str]]) -> str:
+    """The plan in words: configurations and seeds, what is taken over, what was decided.
+
+    Args:
+        plan: The plan.
+        reused: Identity and fingerprint of the runs that are finished.
+    """
+    seeds = list(dict.fromkeys(child.seed for child in plan.children))
+    todo = [c for c in plan.children if c.key not in reused]
+    width = max(len(one.label) for one in plan.configurations)
+    lines = [
+        f"{len(plan.configurations)} configurations x {len(seeds)} seeds "
+        f"({', '.join(map(str, seeds))}): {len(plan.children)} runs, "
+        f"{len(plan.children) - len(todo)} of them finished before, {len(todo)} to do"
+    ]
+    for label, values in plan.configurations:
+        settings = " ".join(f"{name}={value}" for name, value in values.items())
+        own = [c for c in plan.children if c.label == label]
+        done = sum(c.key in reused for c in own)
+        known = f"{done} of {len(own)} finished" if done else ""
+        base = "baseline" if label == plan.baseline else ""
+        words = ", ".join(filter(None, [base, known]))
+        lines.append(f"  {label:{width}}  {settings}" + (f"  ({words})" if words else ""))
+    return "\n".join([*lines, *(f"Note: {note}" for note in plan.notes)])

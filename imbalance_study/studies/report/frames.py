@@ -1,0 +1,248 @@
+"""An experiment as one tidy table: a row a run.
+
+from analysis.runs import history, runs
+frame = runs("imbalance_study")
+frame[frame.status == "FINISHED"].groupby("configuration")["test/macro_f1"].describe()
+
+python analysis/runs.py --experiment imbalance_study --out runs.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a script: the packages are found from the repository's root
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import mlflow
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from imbalance_study.config.schema import AXES
+from imbalance_study.studies.comparison import child_runs, configurations
+from imbalance_study.tracking import store
+
+REPORT = "report"  # the tag of a run that holds a report
+_TAGS = {"data_fingerprint": "fingerprint", "imbalance_study.version": "version"}
+# They say how a run was made, and set no two configurations apart.
+_NOT_VARIED = {"seed", "device", "data_dir"}
+
+
+def runs(experiment: str, tracking_uri: str = "auto") -> pd.DataFrame:
+    """All runs of an experiment, oldest first.
+
+    Args:
+        experiment: Its name or id.
+        tracking_uri: The store; ``auto`` is MLFLOW_TRACKING_URI, else ./mlflow.db.
+
+    Returns:
+        Columns run_id, name, status, parent, configuration, start (UTC), seconds; then each param
+        (text), each final metric, each tag (fingerprint, version, device, ...). What a run does
+        not have is missing. Runs that are reports are left out. A configuration is what a
+        comparison called it, else the logged params in which the runs differ, the seed apart.
+
+    Raises:
+        ValueError: There is no such store or experiment.
+    """
+    client = connect(tracking_uri)
+    found = runs_of(client, experiment_of(client, experiment))
+    named = labels([run.data.params for run in found])
+    return pd.DataFrame([_row(run, name) for run, name in zip(found, named, strict=True)])
+
+
+def history(run_id: str, tracking_uri: str = "auto") -> pd.DataFrame:
+    """The metrics of a run over its epochs.
+
+    Args:
+        run_id: The run.
+        tracking_uri: The store, as for `runs`.
+
+    Returns:
+        A row an epoch (the index, named epoch), a column a metric, NaN where it was not recorded.
+
+    Raises:
+        ValueError: There is no such store or run.
+    """
+    client = connect(tracking_uri)
+    run = run_of(client, run_id)
+    columns = {}
+    for name in sorted(run.data.metrics):
+        if name.startswith("system/"):
+            continue
+        points = {point.step: point.value for point in client.get_metric_history(run_id, name)}
+        if any(points):  # final ones stand at step 0 alone
+            columns[name] = pd.Series({s: v for s, v in points.items() if s}, dtype=float)
+    frame = pd.DataFrame(columns).sort_index()
+    frame.index.name = "epoch"
+    return frame
+
+
+def connect(tracking_uri: str) -> MlflowClient:
+    """A client of a store that is there.
+
+    Raises:
+        ValueError: It is not there, or cannot be reached.
+    """
+    store.find(tracking_uri)
+    store.connect(tracking_uri)
+    return MlflowClient()
+
+
+def experiment_of(client: MlflowClient, experiment: str) -> Experiment:
+    """The experiment of that name, else of that id.
+
+    Raises:
+        ValueError: There is none; names those that are there.
+    """
+    found = client.get_experiment_by_name(experiment)
+    if found is None and experiment.isdigit():
+        try:
+            found = client.get_experiment(experiment)
+        except MlflowException:
+            found = None
+    if found is None:
+        known = ", ".join(sorted(one.name for one in client.search_experiments()))
+        where = store.without_password(mlflow.get_tracking_uri())
+        raise ValueError(f"unknown experiment {experiment!r} in {where}; known: {known}")
+    return found
+
+
+def run_of(client: MlflowClient, run_id: str) -> Run:
+    """The run of that id.
+
+    Raises:
+        ValueError: There is none.
+    """
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        where = store.without_password(mlflow.get_tracking_uri())
+        raise ValueError(f"unknown run {run_id!r} in {where}") from error
+
+
+def runs_of(client: MlflowClient, experiment: Experiment) -> list[Run]:
+    """All runs, page by page, oldest first; without those that hold reports."""
+    found = [
+        run
+        for run in child_runs.search(client, experiment.experiment_id, "")
+        if REPORT not in run.data.tags
+    ]
+    return found[::-1]
+
+
+def labels(knobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What sets each configuration apart: the fewest knobs whose values tell all of them apart.
+
+    Args:
+        knobs: Name to value, of each run.
+
+    Returns:
+        One label a run, equal for runs that differ in the seed alone; the loss where all are equal.
+    """
+    varied = _varied(knobs)
+    keys = [tuple(str(one.get(name, "")) for name in varied) for one in knobs]
+    chosen: list[str] = []
+    for name in [*_speaking(knobs, keys), *varied]:
+        if _classes(knobs, [*chosen, name]) > _classes(knobs, chosen):
+            chosen.append(name)
+    for name in chosen[::-1]:
+        fewer = [one for one in chosen if one != name]
+        if _classes(knobs, fewer) == _classes(knobs, chosen):
+            chosen = fewer
+    return [_label(one, chosen or ["loss"]) for one in knobs]
+
+
+def _varied(knobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Knobs that count and differ, first those that people vary; no seed."""
+    fields = configurations.knobs_of_config()
+    counted = dict.fromkeys(
+        name
+        for name in (*AXES, *fields)
+        if fields[name].metadata["changes_result"] and name not in _NOT_VARIED
+    )
+    found = [name for name in counted if len({str(one.get(name, "")) for one in knobs}) > 1]
+    if "data_seed" in found:
+        pairs = {(str(one.get("seed")), str(one.get("data_seed", ""))) for one in knobs}
+        if len({seed for seed, _ in pairs}) == len(pairs):
+            found.remove("data_seed")
+    return found
+
+
+def _speaking(knobs: Sequence[Mapping[str, Any]], keys: Sequence[tuple[str, ...]]) -> list[str]:
+    """The recipe, which names many knobs in a word, where each configuration has one."""
+    recipes: dict[tuple[str, ...], set[str]] = {}
+    for one, key in zip(knobs, keys, strict=True):
+        recipes.setdefault(key, set()).add(str(one.get("recipe", "none")))
+    return ["recipe"] if all(len(names) == 1 for names in recipes.values()) else []
+
+
+def _classes(knobs: Sequence[Mapping[str, Any]], names: Iterable[str]) -> int:
+    names = list(names)
+    return len({tuple(str(one.get(name, "")) for name in names) for one in knobs})
+
+
+def _label(knobs: Mapping[str, Any], names: Sequence[str]) -> str:
+    told = {name: str(knobs[name]) for name in names if knobs.get(name, "") != ""}
+    if len(told) > 1 and told.get("recipe") == "none":
+        del told["recipe"]
+    return configurations.label(told) or "default"
+
+
+def _row(run: Run, label: str) -> dict[str, Any]:
+    """One line of the table; a name that stands there already gets its kind before it."""
+    info, data = run.info, run.data
+    tags = {
+        _TAGS.get(name, name): value
+        for name, value in data.tags.items()
+        if not name.startswith(("mlflow.", "compared_in_")) and name != "configuration"
+    }
+    row: dict[str, Any] = {
+        "run_id": info.run_id,
+        "name": info.run_name,
+        "status": info.status,
+        "parent": data.tags.get(MLFLOW_PARENT_RUN_ID),
+        "configuration": data.tags.get(child_runs.CONFIGURATION, label),
+        "start": pd.Timestamp(info.start_time, unit="ms", tz="UTC"),
+        "seconds": (info.end_time - info.start_time) / 1000 if info.end_time else None,
+    }
+    for kind, values in (("params", data.params), ("metrics", data.metrics), ("tags", tags)):
+        row |= {f"{kind}.{key}" if key in row else key: value for key, value in values.items()}
+    return row
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Write the table of an experiment to a file.
+
+    Raises:
+        ValueError: Another ending than .csv or .parquet, no such store or experiment, no run.
+    """
+    parser = argparse.ArgumentParser(description="Write all runs of an experiment as one table.")
+    parser.add_argument("--experiment", default="imbalance_study", help="its name or id")
+    parser.add_argument("--out", default="runs.csv", help="a file .csv or .parquet")
+    parser.add_argument("--tracking_uri", default="auto", help="the store")
+    asked = parser.parse_args(words)
+    path = Path(asked.out)
+    if path.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"out must end in .csv or .parquet, got {asked.out!r}")
+    frame = runs(asked.experiment, asked.tracking_uri)
+    if frame.empty:
+        raise ValueError(f"the experiment {asked.experiment!r} has no runs")
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_parquet(path, index=False)
+    print(f"{len(frame)} runs, {len(frame.columns)} columns: {path}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"Error: {' '.join(str(error).split())}")

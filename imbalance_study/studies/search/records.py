@@ -1,0 +1,182 @@
+"""What is known of the trials of a study, without Optuna: their order, words and tables."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from imbalance_study.studies.search.settings import Objective
+
+Columns = dict[str, list[Any]]
+_PLACES = ("tracking_uri", "experiment", "run_name", "output_dir")
+
+
+class Trial(NamedTuple):
+    """A trial, as the storage has it."""
+
+    number: int
+    state: str  # complete, pruned, failed, running or waiting
+    values: tuple[float, ...]  # of the objectives, where it is complete
+    dimensions: dict[str, Any]  # its point in the space
+    reports: dict[int, float]  # epoch to the first objective
+    knobs: dict[str, str]  # what it was trained with
+    error: float  # standard error of the first objective; NaN where unknown
+    seconds: float
+    baseline: str  # its name, where it is one
+    gap: float  # seconds since the last epoch of the process's trial before; NaN for its first
+
+
+def complete(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that came to their end."""
+    return [trial for trial in trials if trial.state == "complete"]
+
+
+def ranked(trials: Sequence[Trial], goals: Sequence[Objective]) -> list[Trial]:
+    """The complete trials, the best of the first objective first; the earlier of equals."""
+    sign = -1 if goals[0].maximize else 1
+    return sorted(complete(trials), key=lambda t: (sign * t.values[0], *t.values[1:], t.number))
+
+
+def front(trials: Sequence[Trial], goals: Sequence[Objective]) -> list[Trial]:
+    """The complete trials that no other one beats in every objective."""
+
+    def costs(trial: Trial) -> list[float]:
+        return [-v if goal.maximize else v for v, goal in zip(trial.values, goals, strict=True)]
+
+    points = [(trial, costs(trial)) for trial in complete(trials)]
+    return [
+        trial
+        for trial, mine in points
+        if not any(
+            all(a <= b for a, b in zip(other, mine, strict=True)) and other != mine
+            for _, other in points
+        )
+    ]
+
+
+def tie(trials: Sequence[Trial], goals: Sequence[Objective]) -> str:
+    """A sentence where the best two trials lie within the standard error, else nothing."""
+    order = ranked(trials, goals)
+    if len(order) < 2 or not order[0].error > 0:
+        return ""
+    first, second = order[:2]
+    apart = abs(first.values[0] - second.values[0])
+    if apart > first.error:
+        return ""
+    close = sum(abs(t.values[0] - first.values[0]) <= first.error for t in order)
+    return (
+        f"The best two trials ({first.number} and {second.number}) are {apart:.4f} apart, within "
+        f"one standard error ({first.error:.4f}): validation does not tell which is better; "
+        f"{close} trials of {len(order)} are that close to the best."
+    )
+
+
+def table(trials: Sequence[Trial], goals: Sequence[Objective]) -> Columns:
+    """All trials, the best first, then those without a value in their order."""
+    order = ranked(trials, goals)
+    rest = [trial for trial in trials if trial.state not in ("complete", "waiting")]
+    rows = [*order, *rest]
+    columns: Columns = {
+        "trial": [t.number for t in rows],
+        "state": [t.state for t in rows],
+    }
+    for position, goal in enumerate(goals):
+        columns[goal.name] = [t.values[position] if t.values else None for t in rows]
+    columns["standard_error"] = [t.error if t.error == t.error else None for t in rows]
+    columns["epochs"] = [max(t.reports, default=0) for t in rows]
+    columns["seconds"] = [round(t.seconds, 1) for t in rows]
+    columns["baseline"] = [t.baseline for t in rows]
+    names = dict.fromkeys(name for t in rows for name in t.knobs)
+    for name in names:
+        columns[name] = [t.knobs.get(name, "") for t in rows]
+    return columns
+
+
+def command(fixed: Mapping[str, str], best: Trial) -> str:
+    """The command that trains the winner."""
+    words = ["imbalance-study", "train"]
+    for name, value in (dict(fixed) | best.knobs).items():
+        if name in _PLACES:
+            continue
+        words += [f"--{name}", value]
+    return shlex.join(words)
+
+
+def description(
+    name: str,
+    trials: Sequence[Trial],
+    goals: Sequence[Objective],
+    line: str,
+    tests: Sequence[Mapping[str, float]],
+    search: str,
+) -> str:
+    """The study in words, in Markdown.
+
+    Args:
+        name: Of the study.
+        trials: All of them.
+        goals: The objectives.
+        line: The command that trains the winner.
+        tests: Test metrics of the winner's runs, a seed each.
+        search: What was searched.
+    """
+    order = ranked(trials, goals)
+    counted = {state: sum(t.state == state for t in trials) for state in ("complete", "pruned")}
+    failed = sum(t.state == "failed" for t in trials)
+    lines = [
+        f"Study **{name}** over {search.replace('|', ', ')}: {counted['complete']} trials "
+        f"complete, {counted['pruned']} pruned" + (f", {failed} failed." if failed else "."),
+        "",
+    ]
+    if not order:
+        return "\n".join([*lines, "No trial came to its end."])
+    best = order[0]
+    sure = f" ± {best.error:.4f} (standard error)" if best.error == best.error else ""
+    lines += [f"Best: trial {best.number}, {goals[0].name} {best.values[0]:.4f}{sure}.", ""]
+    lines += [_against_baseline(order, goals), ""]
+    close = tie(trials, goals)
+    if close:
+        lines += [close, ""]
+    if len(goals) > 1:
+        lines += [_front_in_words(trials, goals), ""]
+    lines += [
+        "The value of the best of many trials on the validation images that chose it is too high; "
+        "the test set was not looked at by any trial.",
+        "",
+    ]
+    if tests:
+        lines += [_tested(tests), ""]
+    lines += ["Train the winner:", "", f"`{line}`"]
+    return "\n".join(part for i, part in enumerate(lines) if part or lines[i - 1])
+
+
+def _against_baseline(order: Sequence[Trial], goals: Sequence[Objective]) -> str:
+    known = [trial for trial in order if trial.baseline]
+    if not known:
+        return "No baseline came to its end."
+    best = known[0]
+    if best.number == order[0].number:
+        return f"It is the baseline {best.baseline} itself: the search found nothing better."
+    apart = abs(order[0].values[0] - best.values[0])
+    return f"The best baseline, {best.baseline}, has {best.values[0]:.4f}, {apart:.4f} from it."
+
+
+def _front_in_words(trials: Sequence[Trial], goals: Sequence[Objective]) -> str:
+    found = sorted(front(trials, goals), key=lambda trial: trial.values[1])
+    points = "; ".join(f"trial {t.number}: {t.values[0]:.4f} at {t.values[1]:.4g}" for t in found)
+    return (
+        f"Of {goals[0].name} and {goals[1].name} no trial beats these in both: {points}. The "
+        f"winner is the best of {goals[0].name}."
+    )
+
+
+def _tested(tests: Sequence[Mapping[str, float]]) -> str:
+    parts = []
+    for metric in ("balanced_accuracy", "accuracy", "macro_f1"):
+        values = [found[f"test/{metric}"] for found in tests]
+        spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+        parts.append(f"{metric.replace('_', ' ')} {statistics.fmean(values):.4f}{spread}")
+    seeds = "seed" if len(tests) == 1 else "seeds"
+    return f"On the test set, mean of {len(tests)} {seeds}: {', '.join(parts)}."

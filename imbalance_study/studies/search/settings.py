@@ -1,0 +1,120 @@
+"""What a study is told beside the knobs of its runs, and what it is judged by."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+from imbalance_study.config import fields
+from imbalance_study.config.fields import knob
+from imbalance_study.studies.search import space
+
+SEARCH = "loss|sampler|optimizer"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is searched, how long, and by what it is judged.
+
+    Raises:
+        ValueError: A value is outside its range or choices.
+    """
+
+    study: str = knob(
+        "auto", "Study", "Name; the same name goes on. auto: made of search, data set and model."
+    )
+    trials: int = knob(
+        50, "Study", "Trials that come to an end (complete or pruned), of all workers.", minimum=1
+    )
+    search: str = knob(SEARCH, "Study", f"What is searched, apart by |: {', '.join(space.GROUPS)}.")
+    objective: str = knob(
+        "val/balanced_accuracy",
+        "Study",
+        "A validation metric, or two objectives apart by |, the second latency_ms or macs.",
+    )
+    pruner: Literal["auto", "hyperband", "successive_halving", "median", "none"] = knob(
+        "auto",
+        "Study",
+        "Which trials stop early, by epoch; auto: hyperband, with two objectives none.",
+    )
+    branches: Literal["group", "separate"] = knob(
+        "group",
+        "Study",
+        "How dimensions are learnt that only some losses have: in groups, or each loss by itself.",
+    )
+    winner_seeds: int = knob(
+        3, "Study", "Runs of the winner with the test set, a seed each; 0: none.", minimum=0
+    )
+    workers: int = knob(1, "Study", "Processes that run trials, on this machine.", minimum=1)
+    storage: str = knob(
+        "auto",
+        "Study",
+        "A journal file, or a database URL for several machines; auto: studies.journal beside "
+        "MLflow's store.",
+    )
+    patience: float = knob(
+        60.0,
+        "Study",
+        "Seconds without a sign of life after which a worker elsewhere counts as dead.",
+        above=0,
+    )
+    study_seed: int = knob(0, "Study", "Seed of the search itself.", minimum=0)
+
+    def __post_init__(self) -> None:
+        fields.check(self)
+        space.parse_groups(self.search)
+        goals = objectives(self.objective)
+        if len(goals) > 1 and self.pruner not in ("auto", "none"):
+            raise ValueError(
+                f"pruner={self.pruner} needs one objective: which of two trials is worse is not "
+                "told by two; use pruner=none"
+            )
+
+    @property
+    def pruning(self) -> str:
+        """The pruner, decided."""
+        if self.pruner != "auto":
+            return self.pruner
+        return "hyperband" if len(objectives(self.objective)) == 1 else "none"
+
+
+class Objective(NamedTuple):
+    """What trials are judged by."""
+
+    name: str
+    maximize: bool
+
+    @property
+    def measured(self) -> bool:
+        """Whether it is a metric of validation, not a cost."""
+        return self.name not in COSTS
+
+
+COSTS = ("latency_ms", "macs")
+# Validation metrics that `experiment` reports each epoch.
+METRICS = (
+    *("accuracy", "balanced_accuracy", "macro_f1", "micro_f1", "weighted_f1", "macro_precision"),
+    *("macro_recall", "weighted_precision", "weighted_recall", "g_mean", "g_mean_corrected"),
+    *("worst_recall", "head_recall", "medium_recall", "tail_recall", "roc_auc_macro"),
+    *("roc_auc_weighted", "pr_auc_macro", "loss"),
+)
+
+
+def objectives(text: str) -> tuple[Objective, ...]:
+    """One validation metric, or a metric and a cost.
+
+    Raises:
+        ValueError: Anything else.
+    """
+    names = [part.strip() for part in text.split("|")]
+    found = []
+    for position, name in enumerate(names[:2]):
+        known = COSTS if position else tuple(f"val/{metric}" for metric in METRICS)
+        if name not in known:
+            if name.startswith("test"):
+                raise ValueError(f"objective must be a validation metric, got {name!r}")
+            raise ValueError(fields.unknown(name, known, "objective"))
+        found.append(Objective(name, position == 0 and not name.endswith("loss")))
+    if len(names) > 2:
+        raise ValueError(f"objective must be one metric, or a metric and a cost, got {text!r}")
+    return tuple(found)

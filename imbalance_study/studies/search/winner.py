@@ -1,0 +1,96 @@
+"""The end of a study: its best settings over several seeds, with the test set, and the report."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from imbalance_study.config.resolve import resolve
+from imbalance_study.studies.search import figures as search_figures
+from imbalance_study.studies.search import parent_run, records
+from imbalance_study.studies.search.job import Job
+from imbalance_study.studies.search.optuna_study import Search
+from imbalance_study.tracking import run as tracked
+from imbalance_study.tracking import session
+
+
+def finish(found: Search, job: Job, parent: str) -> None:
+    """Train the winner over seeds, write the report into the study's run, and print its end."""
+    plan = job.plan
+    trials = found.records()
+    order = records.ranked(trials, plan.goals)
+    line = records.command(plan.space.fixed, order[0]) if order else ""
+    tests = over_seeds(job, parent, order[0]) if order else []
+    text = records.description(plan.name, trials, plan.goals, line, tests, job.settings.search)
+    importances = found.importances()
+    tables = {"trials": records.table(trials, plan.goals)}
+    if importances:
+        shares = search_figures.labelled(importances, plan.space)
+        tables["importances"] = {
+            "dimension": list(shares),
+            "share_of_variance": list(shares.values()),
+        }
+    figures = search_figures.of_study(trials, plan.goals, plan.space, importances)
+    metrics = _metrics(trials, job, tests)
+    goal = plan.goals[0]
+    parent_run.report(
+        *(plan.name, metrics, tables, figures, text),
+        objective=goal.name,
+        ascending=not goal.maximize,
+    )
+    print("\n" + text.replace("**", "").replace("`", "") + "\n")
+    print("\n".join(parent_run.links(plan.name, job.uri)), flush=True)
+
+
+def over_seeds(job: Job, parent: str, best: records.Trial) -> list[Mapping[str, float]]:
+    """The metrics of the winner's runs, a seed each; those that are finished are not run again."""
+    seeds = [job.base.config.seed + number for number in range(job.settings.winner_seeds)]
+    done = parent_run.winners(parent, best.number)
+    given = job.plan.space.fixed | best.knobs
+    for seed in seeds:
+        if seed in done:
+            continue
+        name = {"seed": str(seed), "run_name": f"winner, trial {best.number}, seed {seed}"}
+        print(f"winner (trial {best.number}), seed {seed}", flush=True)
+        tracked.train(
+            resolve(given | name),
+            tags={parent_run.NAME: job.plan.name, parent_run.WINNER: str(best.number)},
+            parent=parent,
+            show_progress=False,
+        )
+    session.catch_up()
+    done = parent_run.winners(parent, best.number)
+    if not set(seeds) <= set(done):
+        raise ValueError(
+            "MLflow does not have all runs of the winner; upload them with imbalance-study sync, "
+            "then the same command goes on"
+        )
+    return [done[seed].data.metrics for seed in seeds]
+
+
+def _metrics(
+    trials: Sequence[records.Trial], job: Job, tests: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
+    """What the study's own run shows in the table of runs."""
+    found: dict[str, float] = {
+        f"trials/{state}": float(sum(trial.state == state for trial in trials))
+        for state in ("complete", "pruned", "failed")
+    }
+    order = records.ranked(trials, job.plan.goals)
+    if order:
+        for goal, value in zip(job.plan.goals, order[0].values, strict=True):
+            found[f"selected_{goal.name}" if "/" in goal.name else goal.name] = value
+        if math.isfinite(order[0].error):
+            name = job.plan.goals[0].name
+            found[f"selected_{name}_standard_error"] = order[0].error
+    gaps = [trial.gap for trial in trials if math.isfinite(trial.gap)]
+    if gaps:
+        found["trials/seconds_between"] = statistics.median(gaps)
+    found["time/trials_seconds"] = sum(trial.seconds for trial in trials)
+    shared: Any = set.intersection(*(set(test) for test in tests)) if tests else set()
+    for name in sorted(shared):
+        if name.startswith("test/"):
+            found[name] = statistics.fmean(test[name] for test in tests)
+    return found

@@ -1,0 +1,182 @@
+"""What a run says of itself in words: on the terminal at its end, and as its description."""
+
+from __future__ import annotations
+
+import html
+import shlex
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from imbalance_study.config.recipes import recipe_note
+from imbalance_study.config.resolve import Resolved
+from imbalance_study.config.schema import Config
+from imbalance_study.experiment.result import RunResult
+from imbalance_study.tracking import ui_view
+
+if TYPE_CHECKING:
+    from imbalance_study.tracking.active import Session
+
+_LOCAL = "http://127.0.0.1:5000"
+HEADLINES = {
+    "test/balanced_accuracy": "balanced accuracy",
+    "test/accuracy": "accuracy",
+    "test/macro_f1": "macro F1",
+    "test/head_recall": "recall, frequent third of the classes",
+    "test/medium_recall": "recall, middle third",
+    "test/tail_recall": "recall, rare third",
+    "test/worst_recall": "recall, worst class",
+}
+
+
+def run_name(config: Config) -> str:
+    """The name of a run: what sets it apart from its neighbours."""
+    if config.run_name != "auto":
+        return config.run_name
+    parts = [] if config.recipe == "none" else [config.recipe]
+    for name in ("loss", "class_weights", "sampler", "mix", "stage2"):
+        value = getattr(config, name)
+        if name == "loss" or value != getattr(Config, name):
+            parts.append(value)
+    return " ".join([*parts, config.model, config.dataset, f"seed {config.seed}"])
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is: names of classes and files may hold HTML or marks."""
+    text = html.escape(" ".join(text.split()), quote=False)
+    return "".join(f"\\{sign}" if sign in "\\`*[]|" else sign for sign in text)
+
+
+def failure(text: str) -> str:
+    """The description of a run that failed."""
+    return f"**Failed**: {plain(text)}"
+
+
+def command(resolved: Resolved) -> str:
+    """The command that repeats a run: what was given or set, the rest being defaults."""
+    config, origins = resolved
+    words = ["imbalance-study", "train"]
+    for name, origin in origins.items():
+        always = name in ("dataset", "model", "seed")
+        if (origin == "given" and name not in _ELSEWHERE) or always:
+            value = getattr(config, name)
+            words += [f"--{name}", str(value).lower() if isinstance(value, bool) else str(value)]
+    return shlex.join(words)
+
+
+_ELSEWHERE = {"tracking_uri", "tracking", "experiment", "run_name", "output_dir"}
+
+
+def description(result: RunResult, resolved: Resolved) -> str:
+    """The result and the command that repeats it, in Markdown."""
+    config, found = result.config, result.metrics
+    counts = result.facts["train_counts"]
+    lines = [
+        f"**{found['test/balanced_accuracy']:.1%} balanced accuracy**{_sure(result)}, "
+        f"{found['test/accuracy']:.1%} accuracy, {found['test/macro_f1']:.3f} macro F1 on "
+        f"{result.facts['images']['test']:,} test images.",
+        "",
+        f"{plain(config.model)} on {config.dataset} ({config.imbalance}: {max(counts):,} to "
+        f"{min(counts):,} training images a class), {plain(config.loss)}, class weights "
+        f"{config.class_weights}, sampler {plain(config.sampler)}, {len(result.history)} epochs, "
+        f"seed {config.seed}; {_chosen(result)}.",
+        "",
+        row(["metric", "test", "95 % interval"]),
+        "|---|---|---|",
+        *(
+            row([text, f"{found[name]:.4f}", _interval(result, name)])
+            for name, text in HEADLINES.items()
+        ),
+        "",
+        *(f"{plain(note[:1].upper() + note[1:])}.\n" for note in result.analysis.notes),
+        f"Repeat: {_code(command(resolved))}",
+    ]
+    note = recipe_note(config.recipe, config.model)
+    return "\n".join([*lines, "", note] if note else lines)
+
+
+def _code(text: str) -> str:
+    """As code in Markdown, whatever stands in it."""
+    text = " ".join(text.split())
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+def row(cells: Iterable[str]) -> str:
+    """A row of a table in a description; the UI draws tables without any space between columns."""
+    return "| " + " | &emsp;".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _sure(result: RunResult) -> str:
+    found = result.analysis.intervals.get("balanced_accuracy")
+    return (
+        "" if found is None else f" (95 % interval {100 * found.low:.1f} to {100 * found.high:.1f})"
+    )
+
+
+def _interval(result: RunResult, name: str) -> str:
+    found = result.analysis.intervals.get(name.removeprefix("test/"))
+    return "" if found is None else f"{found.low:.4f} to {found.high:.4f}"
+
+
+def _chosen(result: RunResult) -> str:
+    epochs = len(result.history)
+    if "selected_val/epoch" not in result.metrics or result.procedure.select_by == "last":
+        return "the last epoch counts"
+    value = result.metrics["selected_val/balanced_accuracy"]
+    error = result.metrics["selected_val/balanced_accuracy_standard_error"]
+    return (
+        f"epoch {result.fit.best_epoch} of {epochs} was chosen on validation "
+        f"({value:.1%} +- {error:.1%} balanced accuracy there)"
+    )
+
+
+def closing(result: RunResult, uri: str, run: Session) -> str:
+    """The last lines on the terminal: headline figures, and where to look."""
+    width = max(map(len, HEADLINES.values()))
+    lines = ["", f"Result on {result.facts['images']['test']:,} test images"]
+    lines += [f"  {text:{width}}  {result.metrics[name]:7.2%}" for name, text in HEADLINES.items()]
+    lines.append(f"  {_chosen(result)}; {result.fit.seconds:.0f} s of training")
+    skipped = result.facts["skipped_images"]
+    if skipped:
+        lines.append(f"  {len(skipped)} unreadable files were skipped; config.json names them")
+    if run.uploader is None:
+        return "\n".join(lines)
+    lines += how_to_open(uri)
+    ids = run.journal.state["experiment_id"], run.journal.state["run_id"]
+    if all(ids):
+        lines += [
+            f"This run:  {ui_view.run_address(server(uri), *ids)}",
+            f"All runs:  {ui_view.address(server(uri), ids[0])}",
+        ]
+    return "\n".join(lines)
+
+
+def of_upload(run: Session, uploaded: bool) -> list[str]:
+    """What a person must know of the upload: nothing where all is told to MLflow."""
+    journal, uploader = run.journal, run.uploader
+    lines = []
+    if journal.lost_files:
+        lines.append(f"{journal.lost_files} files were left out, as the disk was full")
+    if uploader is None:
+        lines.append(f"Recorded offline in {journal.folder}")
+    elif not uploaded:
+        lines.append(
+            f"MLflow does not take the run ({str(uploader.problem)[:150]}); the rest of it lies in "
+            f"{journal.folder}"
+        )
+    if uploader is None or not uploaded:
+        lines.append(f"Upload it with: imbalance-study sync {journal.id}")
+    elif uploader.refused:
+        lines.append(f"MLflow refused {len(uploader.refused)} records: {uploader.refused[0]}")
+    return [" ".join(line.split())[:500] for line in lines]
+
+
+def server(uri: str) -> str:
+    """The address of the UI: the server's own, or that of a local one."""
+    return uri.rstrip("/") if uri.startswith("http") else _LOCAL
+
+
+def how_to_open(uri: str) -> list[str]:
+    """The command that starts the UI of a local store; nothing for a server."""
+    if uri.startswith("http"):
+        return []
+    return ["Open the UI:", f"  mlflow ui --backend-store-uri {shlex.quote(uri)}"]

@@ -1,0 +1,153 @@
+"""Finding in the store what a run left."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+from mlflow.exceptions import MlflowException
+
+from imbalance_study.models import pretrained
+from imbalance_study.tracking import store
+
+CHECKPOINT = "checkpoints/best.pt"
+
+
+@contextlib.contextmanager
+def local_weights(weights: str, tracking_uri: str = "auto") -> Iterator[None]:
+    """Inside, weights that are ``runs:/ID`` have a local file; see `pretrained.FETCHED`.
+
+    Raises:
+        ValueError: The run is not there, did not finish, or has no checkpoint.
+    """
+    if not weights.startswith("runs:/") or weights in pretrained.FETCHED:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="imbalance_study_weights_") as name:
+        path = checkpoint_of(weights, Path(name), tracking_uri, finished=True)
+        pretrained.FETCHED[weights] = path
+        try:
+            yield
+        finally:
+            del pretrained.FETCHED[weights]
+
+
+def checkpoint_of(
+    run_id: str, folder: Path, tracking_uri: str = "auto", *, finished: bool = False
+) -> Path:
+    """Bring the kept checkpoint of a run to a local folder.
+
+    Args:
+        run_id: The run: its id, ``runs:/<id>``, or a model of it in the registry,
+            ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
+        folder: Where to put the file.
+        tracking_uri: The store; see `store.connect`.
+        finished: Refuse a run that has not finished.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: There is no such store, run, model, or checkpoint.
+    """
+    client = connect(tracking_uri)
+    run = run_of(client, run_id)
+    if finished and run.info.status != "FINISHED":
+        raise ValueError(
+            f"run {run.info.run_id} has not finished: its status is {run.info.status}, so that its "
+            "weights are not to be trusted; choose a finished run, or give its checkpoint as a file"
+        )
+    parent, _, _ = CHECKPOINT.rpartition("/")
+    there = [file.path for file in client.list_artifacts(run.info.run_id, parent)]
+    if CHECKPOINT not in there:
+        raise ValueError(
+            f"run {run.info.run_id} has no checkpoint {CHECKPOINT}: its status is "
+            f"{run.info.status}, and it holds {', '.join(there) or 'none'}"
+        )
+    return fetch(client, run, CHECKPOINT, folder)
+
+
+def connect(tracking_uri: str = "auto") -> mlflow.MlflowClient:
+    """A client of a store that must be there already.
+
+    Raises:
+        ValueError: There is no such store, or it does not answer.
+    """
+    store.find(tracking_uri)
+    store.connect(tracking_uri)
+    return mlflow.MlflowClient()
+
+
+def run_of(client: mlflow.MlflowClient, address: str) -> Run:
+    """The run that an id, a ``runs:/`` or a ``models:/`` address leads to.
+
+    Raises:
+        ValueError: There is no such run, model, version or alias, or the model is of no run.
+    """
+    run_id = address.strip()
+    if run_id.startswith("models:/"):
+        run_id = _run_behind(client, run_id)
+    else:
+        run_id = run_id.removeprefix("runs:/").strip("/").removesuffix("/model")
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        place = store.without_password(mlflow.get_tracking_uri())
+        raise ValueError(f"unknown run {run_id!r} in {place}") from error
+
+
+def fetch(client: mlflow.MlflowClient, run: Run, name: str, folder: Path) -> Path:
+    """Bring an artifact of a run to a local folder.
+
+    Raises:
+        ValueError: It cannot be had.
+    """
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
+    try:
+        return Path(client.download_artifacts(run.info.run_id, name, str(folder)))
+    except (MlflowException, OSError) as error:
+        why = str(error).strip().splitlines()[0]
+        raise ValueError(f"{name} of run {run.info.run_id} cannot be fetched: {why}") from error
+
+
+def _run_behind(client: mlflow.MlflowClient, address: str) -> str:
+    """The id of the run that made a registered or a logged model."""
+    path = address.removeprefix("models:/").strip("/")
+    name, at, alias = path.partition("@")
+    name, _, version = name.partition("/")
+    if not name or bool(at) + bool(version) > 1 or (at and not alias):
+        raise ValueError(_FORMS.format(address))
+    try:
+        if at:
+            found = client.get_model_version_by_alias(name, alias).run_id
+        elif version:
+            found = client.get_model_version(name, version).run_id
+        elif name.startswith("m-"):
+            found = client.get_logged_model(name).source_run_id
+        else:
+            raise ValueError(_FORMS.format(address))
+    except MlflowException as error:
+        raise ValueError(_unknown_model(client, name, alias or version)) from error
+    if not found:
+        raise ValueError(f"{address} was not made by a run, so it has no checkpoint to load")
+    return str(found)
+
+
+_FORMS = "a model is written models:/NAME@ALIAS or models:/NAME/VERSION, got {!r}"
+
+
+def _unknown_model(client: mlflow.MlflowClient, name: str, which: str) -> str:
+    """What there is instead of a model that there is not."""
+    place = store.without_password(mlflow.get_tracking_uri())
+    known = {model.name: model for model in client.search_registered_models(max_results=100)}
+    if name not in known:
+        return f"unknown model {name!r} in {place}; known: {', '.join(known) or 'none'}"
+    versions = client.search_model_versions(f"name = '{name}'", max_results=20)
+    numbers = ", ".join(map(str, sorted(int(one.version) for one in versions))) or "none"
+    aliases = ", ".join(f"@{alias}" for alias in sorted(known[name].aliases)) or "none"
+    return f"model {name} has no {which!r}; its aliases: {aliases}; its versions: {numbers}"

@@ -1,0 +1,180 @@
+"""The model card: what a promoted model was made of, how good it is, and where it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imbalance_study.evaluation.figures.run import wilson_interval
+from imbalance_study.models import serving
+from imbalance_study.tracking.description import HEADLINES
+
+FEW_TRAINING, FEW_TEST = 100, 30  # images of a class
+_UNSURE = 0.5  # a class whose recall may be below this is named
+
+
+class Evidence(NamedTuple):
+    """What a run left, as far as a card tells of it."""
+
+    run_id: str
+    config: dict[str, Any]  # every knob
+    resolved: dict[str, Any]  # RunResult.facts
+    metrics: dict[str, float]  # metrics.json
+    per_class: dict[str, list[Any]]  # columns of per_class.json; empty where there is none
+    environment: dict[str, str]
+    command: str
+
+
+def write(evidence: Evidence, longest: int = 0) -> str:
+    """The card in Markdown.
+
+    Args:
+        evidence: Of the run.
+        longest: Letters at most; classes are left out of the tables, those of low recall last,
+            until the card is that short. 0 for no limit.
+    """
+    classes = len(evidence.resolved["class_names"])
+    for shown in (classes, 30, 20, 10, 5, 0):
+        text = _card(evidence, min(shown, classes))
+        if not longest or len(text) <= longest:
+            return text
+    return text[: longest - 1] + "…"
+
+
+def _card(evidence: Evidence, shown: int) -> str:
+    config, facts = evidence.config, evidence.resolved
+    names = facts["class_names"]
+    side = facts["image_size"]
+    images = facts["images"]
+    counts = facts["train_counts"]
+    lines = [
+        f"# {config['model']} on {config['dataset']}",
+        "",
+        f"Gives one of {len(names)} classes to an image: {_listed(names, max(shown, 5))}.",
+        "",
+        f"- Takes: {serving.PREPROCESSING.format(side=side)}.",
+        "- Gives: a probability for each class, in the order above; they sum to 1.",
+        "",
+        "## How good",
+        "",
+        *_headlines(evidence),
+        "",
+        _calibration(evidence),
+        "",
+        "## Data",
+        "",
+        f"{config['dataset']}, {config['imbalance']}: {images['train']:,} training images "
+        f"({max(counts):,} to {min(counts):,} a class), {images['val']:,} for choosing, "
+        f"{images['test']:,} test images. Fingerprint `{facts['fingerprint']['fingerprint']}`. "
+        f"{len(facts['skipped_images'])} unreadable files were left out.",
+        "",
+        *_classes(evidence, shown),
+        "## Limits",
+        "",
+        *_limits(evidence, shown),
+        "",
+        "## Made by",
+        "",
+        f"Run `{evidence.run_id}`, imbalance_study {evidence.environment.get('imbalance_study')}, "
+        f"torch {evidence.environment.get('torch')}:",
+        "",
+        f"`{evidence.command}`",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _headlines(evidence: Evidence) -> list[str]:
+    lines = ["| on the test set | | 95 % interval |", "|---|---|---|"]
+    for name, text in HEADLINES.items():
+        if name in evidence.metrics:
+            short = name.removeprefix("test/")
+            ends = [evidence.metrics.get(f"test_ci/{short}_{end}") for end in ("low", "high")]
+            sure = "" if None in ends else f"{ends[0]:.3f} to {ends[1]:.3f}"
+            lines.append(f"| {text} | {evidence.metrics[name]:.3f} | {sure} |")
+    return lines
+
+
+def _calibration(evidence: Evidence) -> str:
+    found = evidence.metrics
+    if "test_calibration/ece" not in found:
+        return "Calibration was not measured."
+    return (
+        f"Calibration: the confidence is off by {found['test_calibration/ece']:.1%} in the mean "
+        f"(ECE); it is {found['test_calibration/confidence_right_mean']:.1%} in the mean where the "
+        f"model is right, {found['test_calibration/confidence_wrong_mean']:.1%} where it is wrong."
+    )
+
+
+def _classes(evidence: Evidence, shown: int) -> list[str]:
+    table = evidence.per_class
+    if not table:
+        return ["The run did not record the recall of each class (analyses=none).", ""]
+    if not shown:
+        return ["Each class: see model_card.md of the run.", ""]
+    recall, low, high = _recall(table)
+    order = np.argsort(np.nan_to_num(recall, nan=-1), kind="stable")[:shown]
+    rows = range(len(recall)) if shown == len(recall) else sorted(order.tolist())
+    lines = ["| class | training images | test images | recall | 95 % |", "|---|---|---|---|---|"]
+    for row in rows:
+        found = "-" if np.isnan(recall[row]) else f"{recall[row]:.2f}"
+        sure = "-" if np.isnan(recall[row]) else f"{low[row]:.2f} to {high[row]:.2f}"
+        lines.append(
+            f"| {_cell(table['class'][row])} | {table['train_count'][row]:,} | "
+            f"{table['test_count'][row]:,} | {found} | {sure} |"
+        )
+    left = len(recall) - len(lines) + 2
+    if left:
+        lines += ["", f"{left} classes of higher recall: see model_card.md of the run."]
+    return [*lines, ""]
+
+
+def _recall(table: dict[str, list[Any]]) -> tuple[Any, Any, Any]:
+    recall = np.array([np.nan if value is None else value for value in table["recall"]], float)
+    low, high = wilson_interval(recall, np.array(table["test_count"]))
+    return recall, low, high
+
+
+def _limits(evidence: Evidence, shown: int) -> list[str]:
+    facts, table = evidence.resolved, evidence.per_class
+    names, counts = facts["class_names"], facts["train_counts"]
+    room = max(shown, 5)
+    few = [f"{_cell(n)} ({c})" for n, c in zip(names, counts, strict=True) if c < FEW_TRAINING]
+    lines = []
+    if few:
+        lines.append(f"- Fewer than {FEW_TRAINING} training images: {_listed(few, room)}.")
+    if table:
+        _, low, _ = _recall(table)
+        weak = [_cell(n) for n, edge in zip(table["class"], low, strict=True) if edge < _UNSURE]
+        if weak:
+            lines.append(f"- May miss half of the images or more of: {_listed(weak, room)}.")
+        rare = [
+            _cell(n)
+            for n, count in zip(table["class"], table["test_count"], strict=True)
+            if count < FEW_TEST
+        ]
+        if rare:
+            lines.append(
+                f"- Hardly tested, with fewer than {FEW_TEST} test images: {_listed(rare, room)}."
+            )
+    return [
+        *lines,
+        f"- Tested on images of {evidence.config['dataset']} alone. Not tested: other cameras, "
+        "places or times, damaged or altered images, other frequencies of the classes (to which "
+        "calibration and accuracy are bound), other groups of people.",
+        "- An image of none of the classes gets one of them nevertheless; whether a low "
+        "probability (`--reject_below`) gives it away was not tested.",
+    ]
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    names = [_cell(name) for name in names]
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+def _cell(name: object) -> str:
+    """A name that breaks no table of Markdown."""
+    return " ".join(str(name).split()).replace("|", "\\|")
