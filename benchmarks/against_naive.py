@@ -39,10 +39,10 @@ def naive_beside(mine: ours.Ours, **options: Any) -> naive.Naive:
 
 def over_naive(bench: Bench, model: str) -> list[float]:
     """P1, P2: images per second of our loop over the naive one's."""
-    knobs = bench.cifar(model=model)
+    settings = bench.cifar(model=model)
     steps = bench.steps_of(6 if model == "resnet18" else 20)
-    with apart(_naive_of, knobs) as other:
-        found = ours.windows(ours.ready(**knobs), bench.windows, steps, other)
+    with apart(_naive_of, settings) as other:
+        found = ours.windows(ours.ready(**settings), bench.windows, steps, other)
     bench.notes.append(
         f"{model} at 32 px: {statistics.median(found.ours):.0f} images/s, the naive loop "
         f"{statistics.median(found.others):.0f}"
@@ -50,8 +50,8 @@ def over_naive(bench: Bench, model: str) -> list[float]:
     return found.each
 
 
-def _naive_of(knobs: dict[str, Any]) -> naive.Naive:
-    return naive_beside(ours.ready(**knobs))
+def _naive_of(settings: dict[str, Any]) -> naive.Naive:
+    return naive_beside(ours.ready(**settings))
 
 
 @contextlib.contextmanager
@@ -91,12 +91,12 @@ def _serve(pipe: Any, make: Callable[..., naive.Naive], given: tuple[Any, ...]) 
 def flowers_over_naive(bench: Bench) -> list[float]:
     """P3: the naive loop opens and resizes the files anew in every epoch."""
     batch = BATCH if bench.device == "cuda" else 16
-    knobs = {
+    settings = {
         "dataset": "flowers", "data_dir": bench.flowers(), "model": "efficientnet_b0",
         "image_size": 224, "augment": "crop+flip", "batch_size": batch,
     }  # fmt: skip
-    with apart(_naive_of_files, knobs) as other:
-        mine = ours.ready(**knobs)
+    with apart(_naive_of_files, settings) as other:
+        mine = ours.ready(**settings)
         found = ours.windows(mine, bench.windows, bench.steps_of(6, 24), other)
     bench.notes.append(
         f"P3: batches of {batch}, {statistics.median(found.ours):.1f} images/s, the naive loop "
@@ -105,14 +105,14 @@ def flowers_over_naive(bench: Bench) -> list[float]:
     return found.each
 
 
-def _naive_of_files(knobs: dict[str, Any]) -> naive.Naive:
-    mine = ours.ready(**knobs)
+def _naive_of_files(settings: dict[str, Any]) -> naive.Naive:
+    mine = ours.ready(**settings)
     twin = build.build_model(mine.config, mine.data, mine.where._replace(channels_last=False))
     rows = mine.data.train_rows
-    root = Path(knobs["data_dir"], "flowers")
+    root = Path(settings["data_dir"], "flowers")
     files = [str(root / mine.data.image_set.files[row]) for row in rows]
     if not Path(files[0]).exists():
-        files = [str(Path(knobs["data_dir"]) / mine.data.image_set.files[row]) for row in rows]
+        files = [str(Path(settings["data_dir"]) / mine.data.image_set.files[row]) for row in rows]
     look = naive.transform(224, mine.data.mean.tolist(), mine.data.std.tolist(), resize=True)
     data = naive.Photographs(files, mine.data.train_labels[rows], look)
     optimizer = torch.optim.AdamW(twin.parameters(), lr=0.002)
@@ -140,11 +140,11 @@ def memory(bench: Bench) -> list[float]:
     return [found["ours"]]
 
 
-def _peak(kind: str, knobs: dict[str, Any], steps: int, send: Any) -> None:
+def _peak(kind: str, settings: dict[str, Any], steps: int, send: Any) -> None:
     """GB beyond imports and data of a training of efficientnet_b0."""
     before = _resident_bytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
-    mine = ours.ready(**knobs, model="efficientnet_b0")
+    mine = ours.ready(**settings, model="efficientnet_b0")
     data = len(mine.data.train_rows) * mine.data.image_size**2 * 3
     if kind == "naive":
         naive_beside(mine).window(steps)
@@ -167,11 +167,11 @@ def _resident_bytes(name: str) -> int:
 
 def first_losses(bench: Bench, updates: int = 50) -> list[float]:
     """P11: losses of the same updates on the same images, without augmentation."""
-    knobs = bench.cifar(
+    settings = bench.cifar(
         model="resnet20", augment="none", optimizer="sgd:momentum=0,nesterov=false", lr=5e-4,
         weight_decay=0, schedule="constant:warmup=0", precision="fp32",
     )  # fmt: skip
-    mine = ours.ready(**knobs)
+    mine = ours.ready(**settings)
     drawn: list[torch.Tensor] = []
     draw = mine.procedure.sampler
 
@@ -211,11 +211,11 @@ def parity(bench: Bench, seeds: int = 3) -> list[float]:
     steps = 390 if bench.device == "cuda" else bench.steps_of(60)
     differences = []
     for seed in range(seeds):
-        knobs = bench.cifar(
+        settings = bench.cifar(
             model="resnet20", image_size=32, seed=seed, lr=0.002, weight_decay=0.01,
             schedule="cosine:warmup=0", epochs=epochs, steps_per_epoch=steps,
         )  # fmt: skip
-        mine = ours.ready(**knobs)
+        mine = ours.ready(**settings)
         # To zero, as the accuracy of a last update at a high rate is a matter of luck.
         other = naive_beside(mine, schedule=_cosine(0.002, epochs * steps))
         ours.epochs(mine, epochs, steps, lambda result: None)

@@ -42,8 +42,8 @@ def main(words: list[str]) -> int:
     options = store.parser(__doc__ or "", out="frozen_backbones.jsonl").parse_args(words)
     jobs, missing = [], []
     suite = SUITES["frozen_backbones"]
-    for name, knobs in suite.configurations.items():
-        values = {"dataset": "cifar10"} | suite.shared | knobs | store.given(options)
+    for name, settings in suite.configurations.items():
+        values = {"dataset": "cifar10"} | suite.shared | settings | store.given(options)
         try:
             pretrained.find(str(values["weights"]), name)
         except ValueError as error:

@@ -29,7 +29,7 @@ class Line(NamedTuple):
     """A row of the table."""
 
     reported: float  # macro F1, percent
-    knobs: dict[str, Any]
+    settings: dict[str, Any]
 
 
 _CB_SIGMOID = {"loss": "sigmoid", "class_weights": _EFFECTIVE}
@@ -77,7 +77,7 @@ def jobs_of(seeds: int, values: dict[str, Any], budget: int) -> list[store.Job]:
     if budget:
         common |= {"steps_per_epoch": budget, "epochs": 1, "image_size": 16, "batch_size": 32}
     return [
-        store.Job(name, resolve.resolve(common | line.knobs | values | {"seed": seed}).config)
+        store.Job(name, resolve.resolve(common | line.settings | values | {"seed": seed}).config)
         for name, line in LINES.items()
         for seed in range(seeds)
     ]

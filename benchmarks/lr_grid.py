@@ -61,14 +61,14 @@ def main(words: list[str]) -> int:
     cases = [(model, optimizer) for model in models for optimizer in optimizers]
     jobs = [
         store.Job(
-            title(*case), resolve.resolve(knobs(values, *case) | {"lr": lr, "seed": seed}).config
+            title(*case), resolve.resolve(settings(values, *case) | {"lr": lr, "seed": seed}).config
         )
         for case in cases
         for lr in GRID[case[1]]
         for seed in range(options.seeds)
     ]
     rows = store.rows_for(jobs, options)
-    lines = [line(case, rows, suggestion(knobs(values, *case))) for case in cases]
+    lines = [line(case, rows, suggestion(settings(values, *case))) for case in cases]
     text = tables.markdown(HEADER, lines) + "\n\n" + tables.provenance(rows, "lr_grid.py", words)
     tables.publish(text, options.out)
     return 0
@@ -78,7 +78,7 @@ def title(model: str, optimizer: str) -> str:
     return f"{model}, {optimizer}"
 
 
-def knobs(values: dict[str, Any], model: str, optimizer: str) -> dict[str, Any]:
+def settings(values: dict[str, Any], model: str, optimizer: str) -> dict[str, Any]:
     return SETTINGS | MODELS.get(model, {}) | values | {"model": model, "optimizer": optimizer}
 
 

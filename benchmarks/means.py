@@ -40,9 +40,9 @@ OFF: dict[str, tuple[Any, str, Callable[..., Any]]] = {
 }
 
 
-def _window(steps: int, off: str = "", **knobs: Any) -> Window:
+def _window(steps: int, off: str = "", **settings: Any) -> Window:
     """A training of its own; each call returns the seconds of a step."""
-    mine = ours.ready(**knobs)
+    mine = ours.ready(**settings)
 
     def window() -> float:
         found: list[float] = []
@@ -55,8 +55,8 @@ def _window(steps: int, off: str = "", **knobs: Any) -> Window:
     return window
 
 
-def _compiled(steps: int, seconds: list[float], **knobs: Any) -> Window:
-    window = _window(steps, **knobs, compile=True)
+def _compiled(steps: int, seconds: list[float], **settings: Any) -> Window:
+    window = _window(steps, **settings, compile=True)
     begun = time.perf_counter()
     window()
     seconds.append(time.perf_counter() - begun)
@@ -65,15 +65,15 @@ def _compiled(steps: int, seconds: list[float], **knobs: Any) -> Window:
 
 def measured(bench: speed.Bench, model: str, steps: int, wanted: list[str]) -> dict[str, Any]:
     """Ratios of one model."""
-    knobs = bench.cifar(model=model)
-    plain = _window(steps, **knobs)
+    settings = bench.cifar(model=model)
+    plain = _window(steps, **settings)
     compiling: list[float] = []
     ways: dict[str, tuple[Callable[[], Window], bool]] = {
         # True: the default has it, so that the other one is without.
-        **{name: (functools.partial(_window, steps, name, **knobs), True) for name in OFF},
-        "channels_last": (lambda: _window(steps, **knobs, memory_format="contiguous"), True),
-        "bf16": (lambda: _window(steps, **knobs, precision="bf16"), False),
-        "compile": (lambda: _compiled(steps, compiling, **knobs), False),
+        **{name: (functools.partial(_window, steps, name, **settings), True) for name in OFF},
+        "channels_last": (lambda: _window(steps, **settings, memory_format="contiguous"), True),
+        "bf16": (lambda: _window(steps, **settings, precision="bf16"), False),
+        "compile": (lambda: _compiled(steps, compiling, **settings), False),
     }
     plain()
     found: dict[str, Any] = {}

@@ -47,10 +47,10 @@ class Ratios(NamedTuple):
         return [mine / other for mine, other in zip(self.ours, self.others, strict=True)]
 
 
-def ready(**knobs: Any) -> Ours:
+def ready(**options: Any) -> Ours:
     """Data, model and procedure of a configuration, as an experiment has them."""
     settings = resolve.make(
-        **{"validation": "none", "select_by": "last", "analyses": "none"} | knobs
+        **{"validation": "none", "select_by": "last", "analyses": "none"} | options
     )
     choices = bind(settings)
     where = resolve_device(settings)

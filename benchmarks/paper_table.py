@@ -85,24 +85,24 @@ def jobs_of(
     jobs = []
     for name in sorted(names, key=lambda name: name != "paper_ce"):
         recipe = {"dataset": "cifar10", "model": RECIPES[name].model, "recipe": name}
-        recipe |= shortened(RECIPES[name].knobs, budget)
+        recipe |= shortened(RECIPES[name].options, budget)
         for ratio in RATIOS.get(name, (100,)):
             title = f"{name}, ratio {ratio}" if name in RATIOS else name
-            knobs = recipe | {"imbalance_ratio": ratio} | values
+            settings = recipe | {"imbalance_ratio": ratio} | values
             jobs += [
-                store.Job(title, resolve.resolve(knobs | {"seed": seed}).config)
+                store.Job(title, resolve.resolve(settings | {"seed": seed}).config)
                 for seed in range(seeds)
             ]
     return jobs
 
 
-def shortened(knobs: dict[str, Any], budget: int) -> dict[str, str]:
+def shortened(settings: dict[str, Any], budget: int) -> dict[str, str]:
     """The second stage of a recipe with no more epochs than the budget allows (0: any)."""
-    stage = spec.parse(knobs.get("stage2", "none"))
+    stage = spec.parse(settings.get("stage2", "none"))
     if not budget or stage.name == "none":
         return {}
-    epochs = min(budget, int(stage.knobs["epochs"]))
-    return {"stage2": str(stage._replace(knobs={**stage.knobs, "epochs": str(epochs)}))}
+    epochs = min(budget, int(stage.options["epochs"]))
+    return {"stage2": str(stage._replace(options={**stage.options, "epochs": str(epochs)}))}
 
 
 def table(rows: Sequence[store.Row], names: Sequence[str]) -> str:

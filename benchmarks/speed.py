@@ -48,16 +48,18 @@ class Bench:
         """Updates a window."""
         return self.steps or (on_cuda if self.device == "cuda" else on_cpu)
 
-    def cifar(self, **knobs: Any) -> dict[str, Any]:
-        """Knobs of CIFAR-10 with all its images, or of noise in its place."""
+    def cifar(self, **options: Any) -> dict[str, Any]:
+        """Options of CIFAR-10 with all its images, or of noise in its place."""
         common = {"augment": "crop+flip", "batch_size": BATCH, "imbalance": "none"}
         if self.data_dir and Path(self.data_dir, "cifar10").is_dir():
-            return {"dataset": "cifar10", "data_dir": self.data_dir} | common | knobs
+            return {"dataset": "cifar10", "data_dir": self.data_dir} | common | options
         noise = self.folder / "noise"
         if not noise.exists():
             _write_noise(noise)
             self.notes.append("images of noise in place of CIFAR-10")
-        return {"dataset": "imagefolder", "data_dir": str(noise), "image_size": 32} | common | knobs
+        return (
+            {"dataset": "imagefolder", "data_dir": str(noise), "image_size": 32} | common | options
+        )
 
     def flowers(self) -> str:
         """The folder of Flowers.
@@ -98,12 +100,12 @@ def share_of_feeding(bench: Bench) -> list[float]:
 def tracking(bench: Bench) -> list[float]:
     """P5: from the first step to the end of the last epoch, tracked over not, in turns."""
     epochs, slice_seconds = (3, 1.0) if bench.device == "cpu" else (10, 0.5)
-    knobs = bench.cifar(
+    options = bench.cifar(
         model="mobilenet_v2", imbalance="exponential:ratio=100", analyses="none", epochs=epochs,
         steps_per_epoch=bench.steps, tracking_uri=f"sqlite:///{bench.folder / 'tracked.db'}",
         device=bench.device,
     )  # fmt: skip
-    resolved = resolve.resolve(knobs)
+    resolved = resolve.resolve(options)
     both = ((resolved, bench.folder, True), (resolved, bench.folder, False))
     return [turns.ratio(_train, *both, slice_seconds) for _ in range(bench.windows)]
 
@@ -213,8 +215,8 @@ def three_at_once(bench: Bench) -> list[float]:
 
 def _at_once(context: Any, count: int, bench: Bench) -> float:
     barrier, queue = context.Barrier(count), context.Queue()
-    knobs = bench.cifar(model="efficientnet_b0")
-    arguments = (knobs, bench.steps_of(20, 300), barrier, queue)
+    options = bench.cifar(model="efficientnet_b0")
+    arguments = (options, bench.steps_of(20, 300), barrier, queue)
     processes = [context.Process(target=_one_of_several, args=arguments) for _ in range(count)]
     for process in processes:
         process.start()
@@ -224,12 +226,12 @@ def _at_once(context: Any, count: int, bench: Bench) -> float:
     return sum(speeds)
 
 
-def _one_of_several(knobs: dict[str, Any], steps: int, barrier: Any, queue: Any) -> None:
+def _one_of_several(options: dict[str, Any], steps: int, barrier: Any, queue: Any) -> None:
     speeds = []
 
     def meet(result: Any) -> None:
         speeds.append(result.metrics["time/images_per_second"])
         barrier.wait()
 
-    ours.epochs(ours.ready(**knobs), 3, steps, meet)
+    ours.epochs(ours.ready(**options), 3, steps, meet)
     queue.put(statistics.median(speeds[1:]))

@@ -1,6 +1,7 @@
 """Runs that are done once: what the tables of paper_table.py and remedies.py are made of.
 
-A finished run is a line of JSON in a file. It is known by its knobs, by the fingerprint of its data
+A finished run is a line of JSON in a file. It is known by its options, by the fingerprint of its
+data
 and by the machine that it ran on, and is not run again; a line that a crash cut off is run anew.
 """
 
@@ -62,7 +63,7 @@ def parser(text: str, *, out: str) -> argparse.ArgumentParser:
     made.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     made.add_argument("--parallel", type=int, default=1, help="runs at a time, a process each")
     made.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE",
-                      help="any other knob; may be repeated")  # fmt: skip
+                      help="any other option; may be repeated")  # fmt: skip
     made.add_argument("--summary", action="store_true", help="run nothing, print the table")
     return made
 
@@ -72,7 +73,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:
-    """The knobs that the common options set.
+    """The options that the common options set.
 
     Raises:
         ValueError: A ``--set`` without ``=``, or a count below its minimum.
@@ -112,8 +113,8 @@ def rows_for(jobs: Sequence[Job], options: argparse.Namespace) -> list[Row]:
         ValueError: A run failed; the others are done and kept.
     """
     if options.summary:
-        by_knobs = {row["knobs"]: row for row in read(options.out)}
-        finished = [(job, by_knobs.get(knobs_of(job.config))) for job in jobs]
+        by_settings = {row["knobs"]: row for row in read(options.out)}
+        finished = [(job, by_settings.get(options_of(job.config))) for job in jobs]
         return [{**row, "name": job.name} for job, row in finished if row is not None]
     identities = {job: _identity(job.config) for job in jobs}
     failed = _complete(jobs, identities, options)
@@ -149,20 +150,20 @@ def append(path: Path, row: Row) -> None:
         os.fsync(file.fileno())
 
 
-def knobs_of(settings: Config) -> str:
-    """A hash of the knobs that bear on the result."""
-    knobs = {
+def options_of(settings: Config) -> str:
+    """A hash of the options that bear on the result."""
+    options = {
         name: value
         for name, value in dataclasses.asdict(settings).items()
         if name not in _ELSEWHERE
     }
-    return hashlib.sha256(json.dumps(knobs, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _identity(settings: Config) -> tuple[str, str, str]:
     device_setup = resolve_device(settings)
     machine = f"{device_setup.device.type}/{device_setup.precision}"
-    return knobs_of(settings), _fingerprint(settings), machine
+    return options_of(settings), _fingerprint(settings), machine
 
 
 def _known_by(row: Row) -> tuple[str, str, str]:
@@ -202,8 +203,8 @@ def _complete(
             failed += 1
             print(f"{title}: failed: {result}", flush=True)
             continue
-        knobs, data, machine = identities[job]
-        append(options.out, {"knobs": knobs, "data": data, "machine": machine, **result})
+        options, data, machine = identities[job]
+        append(options.out, {"knobs": options, "data": data, "machine": machine, **result})
         accuracy = result["metrics"]["test_last/accuracy"]
         print(f"{title}: {100 * accuracy:.2f} % in {result['seconds']:.0f} s", flush=True)
     return failed

@@ -54,7 +54,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--trials", type=int, default=40, help="trials of the study")
     parser.add_argument("--search", default="loss|sampler|optimizer", help="groups, apart by |")
     options = parser.parse_args(words)
-    knobs = {name: str(value) for name, value in (FIXED | store.given(options)).items()}
+    fixed = {name: str(value) for name, value in (FIXED | store.given(options)).items()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     folder = options.out.parent.absolute()
     settings = Settings(
@@ -66,8 +66,8 @@ def main(words: list[str]) -> int:
         storage=str(folder / f"{options.out.stem}.journal"),
     )
     tracked = {"tracking_uri": f"sqlite:///{folder / options.out.stem}.db"}
-    best, found = searched(settings, knobs | tracked, run=not options.summary)
-    settled = {WINNER: found.fixed | best.knobs}
+    best, found = searched(settings, fixed | tracked, run=not options.summary)
+    settled = {WINNER: found.fixed | best.options}
     untuned = list(space.baselines(found).items())[:UNTUNED]
     settled |= {name: values_of(found, values) for name, values in untuned}
     jobs = [
@@ -80,7 +80,7 @@ def main(words: list[str]) -> int:
         table(rows),
         "",
         f"- The winner is trial {best.number} of {options.trials}: "
-        f"`{' '.join(f'{name}={value}' for name, value in best.knobs.items())}`, "
+        f"`{' '.join(f'{name}={value}' for name, value in best.options.items())}`, "
         f"{100 * best.values[0]:.2f} % on validation.",
         verdict(rows),
         tables.provenance(rows, "tuned.py", words),
@@ -90,7 +90,7 @@ def main(words: list[str]) -> int:
 
 
 def searched(
-    settings: Settings, knobs: dict[str, str], *, run: bool
+    settings: Settings, fixed: dict[str, str], *, run: bool
 ) -> tuple[records.Trial, space.Space]:
     """The winner of the study, after what is missing of it, and its space.
 
@@ -98,8 +98,8 @@ def searched(
         ValueError: No trial is complete.
     """
     if run:
-        searching.run(settings, knobs)
-    ready = job.ready(settings, knobs)
+        searching.run(settings, fixed)
+    ready = job.ready(settings, fixed)
     study = Search(open_storage(ready.place, settings.patience), ready.plan)
     order = records.ranked(study.records(), ready.plan.goals)
     if not order:
@@ -108,8 +108,8 @@ def searched(
 
 
 def values_of(found: space.Space, values: dict[str, Any]) -> dict[str, Any]:
-    """The knobs of a baseline."""
-    resolved = space.knobs_of(found, values)
+    """The options of a baseline."""
+    resolved = space.options_of(found, values)
     return {
         name: getattr(resolved.config, name)
         for name, origin in resolved.origins.items()

@@ -25,7 +25,7 @@ COMMANDS = {
     "predict": "Label any number of image files with a trained model.",
     "promote": "Register the model of a run with its model card, and set its alias.",
     "export": "Write a trained model as ONNX, in fp32 or with int8 weights, checked.",
-    "recipes": "List the named sets of knobs, or print the command line of one.",
+    "recipes": "List the named sets of options, or print the command line of one.",
 }
 
 
@@ -57,7 +57,7 @@ class _Commands(click.Group):
 def cli() -> None:
     """Which remedy for class imbalance helps this image model on this data, and how sure is that?
 
-    Every command explains its knobs: imbalance-study train --help
+    Every command explains its options: imbalance-study train --help
     """
 
 

@@ -23,7 +23,7 @@ def command(dry_run: str, debug: str, **values: Any) -> None:
     """Compare configurations over seeds, with statistics.
 
     What is compared is a ready --suite, the combinations that --vary spans, or --recipes; every
-    other knob is shared by all runs. Finished runs are not run again: the same command goes on
+    other option is shared by all runs. Finished runs are not run again: the same command goes on
     where it was stopped.
     """
     typed = given(values)

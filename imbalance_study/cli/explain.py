@@ -10,14 +10,14 @@ import click
 
 from imbalance_study.cli import loading
 from imbalance_study.cli.options import (
+    ConfigOption,
     GroupedCommand,
-    KnobOption,
     flag,
     given,
     options,
 )
 from imbalance_study.config import fields
-from imbalance_study.config.fields import knob
+from imbalance_study.config.fields import option
 from imbalance_study.experiment.setup.device import resolve_device
 
 if TYPE_CHECKING:
@@ -39,38 +39,40 @@ class Settings:
         ValueError: A value is outside its range or choices.
     """
 
-    run: str = knob("none", "Model", "A finished run, by its id, whose kept weights are taken.")
-    model: str = knob(
+    run: str = option("none", "Model", "A finished run, by its id, whose kept weights are taken.")
+    model: str = option(
         "none", "Model", "A model by its name, with weights; or models:/NAME@champion, runs:/ID."
     )
-    weights: str = knob(
+    weights: str = option(
         "none",
         "Model",
         "imagenet (torchvision's), or a file: a checkpoint of a run, or a state_dict.",
     )
-    tracking_uri: str = knob(
+    tracking_uri: str = option(
         "auto", "Model", "Where the run is; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
     )
-    images: str = knob("none", "Images", "An image or a folder; more may follow behind it.")
-    limit: int = knob(24, "Images", "Images at most.", minimum=1, maximum=200)
-    methods: str = knob(
+    images: str = option("none", "Images", "An image or a folder; more may follow behind it.")
+    limit: int = option(24, "Images", "Images at most.", minimum=1, maximum=200)
+    methods: str = option(
         "gradcam+occlusion+feature_maps+deletion",
         "Explanation",
         "What to draw, joined by +.",
         choices=_METHODS,
         chain=True,
     )
-    gradcam_layers: str = knob(
+    gradcam_layers: str = option(
         "auto",
         "Explanation",
         "Layers of Grad-CAM and feature maps, joined by +; auto: the last one with a map of 4x4 "
         "or more, all: the last one of each resolution.",
     )
-    colormap: Literal["inferno", "viridis", "magma", "plasma", "cividis", "turbo", "jet"] = knob(
+    colormap: Literal["inferno", "viridis", "magma", "plasma", "cividis", "turbo", "jet"] = option(
         "inferno", "Explanation", "Colours of the maps."
     )
-    out: str = knob("explanations", "Explanation", "Folder that gets the PNG files.")
-    device: Literal["auto", "cpu", "cuda", "mps"] = knob("auto", "DeviceSetup", "Where to compute.")
+    out: str = option("explanations", "Explanation", "Folder that gets the PNG files.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "auto", "DeviceSetup", "Where to compute."
+    )
 
     def __post_init__(self) -> None:
         fields.check(self)
@@ -142,7 +144,7 @@ def _trained(settings: Settings) -> Ready:
 
 
 options(Settings)(command)
-_class = KnobOption(
+_class = ConfigOption(
     ["--class", "class_name"],
     metavar="NAME",
     help="The class to explain beside the predicted one. [default: the runner-up]",

@@ -11,7 +11,7 @@ import click
 from imbalance_study.cli import loading
 from imbalance_study.cli.options import GroupedCommand, flag, given, options
 from imbalance_study.config import fields
-from imbalance_study.config.fields import knob
+from imbalance_study.config.fields import option
 from imbalance_study.experiment.setup.components import bind
 from imbalance_study.experiment.setup.data import load_data
 
@@ -31,24 +31,24 @@ class Settings:
         ValueError: A value is outside its range or choices.
     """
 
-    model: str = knob("none", "Model", loading.MODEL_HELP[0].upper() + loading.MODEL_HELP[1:])
-    tracking_uri: str = knob(
+    model: str = option("none", "Model", loading.MODEL_HELP[0].upper() + loading.MODEL_HELP[1:])
+    tracking_uri: str = option(
         "auto", "Model", "Where it is; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
     )
-    format: Literal["onnx", "int8"] = knob(
+    format: Literal["onnx", "int8"] = option(
         "onnx",
         "Output",
         "onnx: fp32. int8: weights of 8 bits in a file of about a quarter, often slower.",
     )
-    out: str = knob("model.onnx", "Output", "The file, .onnx.")
-    images: str = knob(
+    out: str = option("model.onnx", "Output", "The file, .onnx.")
+    images: str = option(
         "none",
         "Check",
         "Images, or a folder, to compare on; none: the test images of the model's own data set, "
         "which tell the accuracy as well.",
     )
-    limit: int = knob(1_000, "Check", "Images at most.", minimum=1)
-    min_agreement: float = knob(
+    limit: int = option(1_000, "Check", "Images at most.", minimum=1)
+    min_agreement: float = option(
         0.95,
         "Check",
         "Least share of images for which int8 gives the same class; below, nothing is written.",

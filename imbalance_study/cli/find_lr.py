@@ -26,7 +26,7 @@ from imbalance_study.config.schema import Config
 def command(figure: str, debug: str, **values: Any) -> None:
     """Find a learning rate for a configuration, by a short training at rates that rise.
 
-    Takes the knobs of imbalance-study train, and records nothing. --lr auto does the same at the
+    Takes the options of imbalance-study train, and records nothing. --lr auto does the same at the
     start of a training.
     """
     config = resolve(given(values) | {"lr": "auto"}).config

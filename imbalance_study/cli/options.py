@@ -1,4 +1,4 @@
-"""Options of a command, derived from a dataclass of knobs."""
+"""Options of a command, derived from a dataclass of options."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class GroupedCommand(click.Command):
             options = [p for p in self.params if isinstance(p, click.Option)]
             known = [p.opts[0].lstrip("-") for p in options]
             hint = f"; see imbalance-study {ctx.info_name} --help"
-            raise click.UsageError(fields.unknown(name, known, "knob") + hint) from None
+            raise click.UsageError(fields.unknown(name, known, "option") + hint) from None
 
 
-class KnobOption(click.Option):
-    """An option for one knob; its value stays text until `knobs.parse_values`."""
+class ConfigOption(click.Option):
+    """An option for one option; its value stays text until `options.parse_values`."""
 
     group = "Other"
 
 
 def flag(name: str, text: str) -> Callable[[Any], Any]:
-    """A switch of a command itself, no knob: ``--name`` or ``--name true``; its value is text."""
+    """A switch of a command itself, no option: ``--name`` or ``--name true``; its value is text."""
     return click.option(
         f"--{name}",
         default="false",
@@ -58,7 +58,7 @@ def flag(name: str, text: str) -> Callable[[Any], Any]:
 
 
 def options(settings: type) -> Callable[[click.Command], click.Command]:
-    """Add an option for each knob of the dataclass to a command.
+    """Add an option for each option of the dataclass to a command.
 
     An option that is not given stays out of the values that the command receives as ``given``.
     """
@@ -77,9 +77,9 @@ def given(values: dict[str, Any]) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _option(field: dataclasses.Field[Any], annotation: Any) -> KnobOption:
+def _option(field: dataclasses.Field[Any], annotation: Any) -> ConfigOption:
     optional_value: dict[str, Any] = {"flag_value": "true"} if annotation is bool else {}
-    option = KnobOption(
+    option = ConfigOption(
         [f"--{field.name}"],
         type=str,
         default=None,

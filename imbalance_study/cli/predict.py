@@ -16,7 +16,7 @@ import click
 from imbalance_study.cli import loading
 from imbalance_study.cli.options import GroupedCommand, flag, given, options
 from imbalance_study.config import fields
-from imbalance_study.config.fields import knob
+from imbalance_study.config.fields import option
 from imbalance_study.experiment.setup.device import resolve_device
 
 if TYPE_CHECKING:
@@ -35,20 +35,20 @@ class Settings:
         ValueError: A value is outside its range or choices.
     """
 
-    model: str = knob("none", "Model", loading.MODEL_HELP[0].upper() + loading.MODEL_HELP[1:])
-    tracking_uri: str = knob(
+    model: str = option("none", "Model", loading.MODEL_HELP[0].upper() + loading.MODEL_HELP[1:])
+    tracking_uri: str = option(
         "auto", "Model", "Where it is; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
     )
-    images: str = knob(
+    images: str = option(
         "none", "Images", "An image or a folder, searched in depth; more may follow behind it."
     )
-    out: str = knob(
+    out: str = option(
         "predictions.parquet",
         "Output",
         "The table, .parquet or .csv: a row for each file, in order, with label, probability, the "
         "five most probable classes, and why a file could not be read.",
     )
-    reject_below: float = knob(
+    reject_below: float = option(
         0.0,
         "Output",
         "Leave the label empty, and say so in the column rejected, where the most probable class "
@@ -56,12 +56,14 @@ class Settings:
         minimum=0,
         maximum=1,
     )
-    contact_sheet: str = knob(
+    contact_sheet: str = option(
         "none", "Output", f"A PNG file that shows {_SHEET} of the images, at random, with labels."
     )
-    batch_size: int = knob(256, "DeviceSetup", "Images that the model takes at once.", minimum=1)
-    workers: int = knob(0, "DeviceSetup", "Cores that decode; 0 for all.", minimum=0)
-    device: Literal["auto", "cpu", "cuda", "mps"] = knob("auto", "DeviceSetup", "Where to compute.")
+    batch_size: int = option(256, "DeviceSetup", "Images that the model takes at once.", minimum=1)
+    workers: int = option(0, "DeviceSetup", "Cores that decode; 0 for all.", minimum=0)
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "auto", "DeviceSetup", "Where to compute."
+    )
 
     def __post_init__(self) -> None:
         fields.check(self)

@@ -9,7 +9,7 @@ import click
 
 from imbalance_study.cli.options import GroupedCommand, flag, given, options
 from imbalance_study.config import fields
-from imbalance_study.config.fields import knob
+from imbalance_study.config.fields import option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Settings:
         ValueError: A value is outside its range or choices.
     """
 
-    name: str = knob(
+    name: str = option(
         "auto", "Registry", "Name of the model in the registry; auto: <dataset>_classifier."
     )
-    alias: str = knob(
+    alias: str = option(
         "champion", "Registry", "Alias that is set to the new version, as in models:/NAME@champion."
     )
-    tracking_uri: str = knob(
+    tracking_uri: str = option(
         "auto", "Registry", "Where the run is; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
     )
 

@@ -9,7 +9,7 @@ import click
 
 from imbalance_study.cli.options import GroupedCommand, given, options
 from imbalance_study.config import fields
-from imbalance_study.config.fields import knob
+from imbalance_study.config.fields import option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,19 +20,19 @@ class Settings:
         ValueError: A value is outside its range.
     """
 
-    tracking_uri: str = knob(
+    tracking_uri: str = option(
         "auto",
         "Tracking",
         "MLflow store or server; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
     )
-    silence: float = knob(
+    silence: float = option(
         300.0,
         "Tracking",
         "Seconds without a sign of life (there is one every 30) after which a process that cannot "
         "be looked for from here counts as gone.",
         minimum=60,
     )
-    dry_run: bool = knob(False, "Tracking", "List them, change nothing.")
+    dry_run: bool = option(False, "Tracking", "List them, change nothing.")
 
     def __post_init__(self) -> None:
         fields.check(self)

@@ -1,4 +1,4 @@
-"""``imbalance-study recipes``: the named sets of knobs."""
+"""``imbalance-study recipes``: the named sets of options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def command(name: str | None) -> None:
         return
     for name, recipe in RECIPES.items():
         click.secho(f"{name}: {recipe.about}", bold=True)
-        settings = " ".join(f"{key}={value}" for key, value in recipe.knobs.items())
+        settings = " ".join(f"{key}={value}" for key, value in recipe.options.items())
         click.echo(f"  sets: {settings}")
         if recipe.model:
             click.echo(f"  model of the paper: {recipe.model}")

@@ -9,7 +9,7 @@ import click
 
 from imbalance_study.cli.options import GroupedCommand, given, options
 from imbalance_study.config import fields
-from imbalance_study.config.fields import knob
+from imbalance_study.config.fields import option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Settings:
         ValueError: A value is of the wrong type.
     """
 
-    tracking_uri: str = knob(
+    tracking_uri: str = option(
         "auto", "Tracking", "MLflow store or server; auto: the one that the run began with."
     )
-    tracking: Literal["auto", "online", "offline"] = knob(
+    tracking: Literal["auto", "online", "offline"] = option(
         "auto", "Tracking", "offline: record on this machine alone; auto: as the run began."
     )
-    cache_dir: str = knob(
+    cache_dir: str = option(
         "auto", "Tracking", "The cache_dir of the run: its checkpoints are in runs/<id> there."
     )
 

@@ -19,7 +19,7 @@ from imbalance_study.studies.search.settings import Settings
 )
 @flag("debug", "Show the traceback of an error.")
 def command(debug: str, **values: Any) -> None:
-    """Search for the best loss, sampler, optimizer and their knobs, and record it in MLflow.
+    """Search for the best loss, sampler, optimizer and their options, and record it in MLflow.
 
     Every trial is a run; the test set is shown to the winner alone. What is given is fixed, the
     rest of each searched group is tried. Stopped at any moment, the same command goes on, and

@@ -10,7 +10,7 @@ import click
 
 from imbalance_study.cli.options import GroupedCommand, given, options
 from imbalance_study.config import fields
-from imbalance_study.config.fields import knob
+from imbalance_study.config.fields import option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Settings:
         ValueError: A value is of the wrong type.
     """
 
-    tracking_uri: str = knob(
+    tracking_uri: str = option(
         "auto",
         "Tracking",
         "MLflow store or server; auto: the one that a run was meant for, else as for train.",
     )
-    cache_dir: str = knob(
+    cache_dir: str = option(
         "auto", "Tracking", "Folder where the runs were trained with this cache_dir."
     )
 

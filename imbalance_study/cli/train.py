@@ -20,7 +20,7 @@ from imbalance_study.config.schema import Config
 def command(dry_run: str, debug: str, **values: Any) -> None:
     """Train and evaluate one configuration, and record it in MLflow.
 
-    A SPEC is a name with its knobs, as in focal:gamma=2 or sgd:momentum=0.9. What is not given is
+    A SPEC is a name with its options, as in focal:gamma=2 or sgd:momentum=0.9. What is not given is
     decided by the recipe, then by the data set, then by the default shown here. --dry_run true
     prints who decided what.
     """

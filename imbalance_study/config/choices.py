@@ -16,15 +16,15 @@ DATASETS = {
 
 IMBALANCES = {
     "none": "keep what there is",
-    "exponential": "n_c = n_max * ratio^(-c/(C-1)); knob ratio",
-    "step": "the last part of the classes has n_max/ratio images; knobs ratio, fraction",
+    "exponential": "n_c = n_max * ratio^(-c/(C-1)); option ratio",
+    "step": "the last part of the classes has n_max/ratio images; options ratio, fraction",
     "explicit": "the counts themselves, as in explicit:counts=4900/4900/2450",
 }
 
 VALIDATIONS = {
     "none": "none, as the papers do: the last epoch counts",
-    "stratified": "a share of every class of the long-tailed training set; knob fraction",
-    "balanced": "the same number of every class, cut before the tail is; knob per_class",
+    "stratified": "a share of every class of the long-tailed training set; option fraction",
+    "balanced": "the same number of every class, cut before the tail is; option per_class",
 }
 
 MODELS = {
@@ -37,8 +37,8 @@ MODELS = {
     "mobilenet_v2": "MobileNetV2",
     "mobilenet_v3_large": "MobileNetV3-Large",
     "vgg16": "VGG-16",
-    "custom_cnn": "four blocks of two 3x3 convolutions; knobs dropout, se",
-    "unet": "U-Net encoder with a dense classifier, decoder by autoencoder; knob width",
+    "custom_cnn": "four blocks of two 3x3 convolutions; options dropout, se",
+    "unet": "U-Net encoder with a dense classifier, decoder by autoencoder; option width",
     "mobilenet_v2_autoencoder": "MobileNetV2, decoder of transposed convolutions by autoencoder",
 }
 
@@ -46,46 +46,46 @@ HEADS = {
     "auto": "cosine for ldam, else last",
     "last": "only the last Linear is new, the model's layers before it stay",
     "linear": "one Linear on the pooled maps",
-    "mlp": "a hidden layer on the pooled maps; knobs hidden, dropout",
-    "cosine": "cosines of normalised features and weights, for ldam; knob scale",
+    "mlp": "a hidden layer on the pooled maps; options hidden, dropout",
+    "cosine": "cosines of normalised features and weights, for ldam; option scale",
 }
 
 FREEZES = {
     "none": "everything trains",
     "head_only": "the head alone trains",
-    "partial": "the head and the last blocks; knob blocks",
-    "gradual": "from the head downwards over the training; knobs start, end (fractions of it)",
+    "partial": "the head and the last blocks; option blocks",
+    "gradual": "from the head downwards over the training; options start, end (fractions of it)",
 }
 
 AUTOENCODERS = {
     "off": "the classifier alone",
-    "joint": "one loss: classification + weight * squared error of the decoder; knob weight",
+    "joint": "one loss: classification + weight * squared error of the decoder; option weight",
     "separate": "the autoencoder first, then the classifier on the frozen encoder, `epochs` each",
 }
 
 LOSSES = {
     "cross_entropy": "softmax cross-entropy, with label_smoothing by choice",
-    "focal": "down-weights what is already easy; knob gamma",
+    "focal": "down-weights what is already easy; option gamma",
     "sigmoid": "one binary cross-entropy for each class",
-    "sigmoid_focal": "focal on sigmoids; knob gamma",
-    "ldam": "larger margins for rarer classes on a cosine head; knobs max_m, s",
+    "sigmoid_focal": "focal on sigmoids; option gamma",
+    "ldam": "larger margins for rarer classes on a cosine head; options max_m, s",
     "balanced_softmax": "softmax with the class counts in it",
-    "logit_adjusted": "logits shifted by tau * log prior while training; knob tau",
-    "vs": "vector scaling: logits shifted and scaled for each class; knobs gamma, tau",
+    "logit_adjusted": "logits shifted by tau * log prior while training; option tau",
+    "vs": "vector scaling: logits shifted and scaled for each class; options gamma, tau",
     "label_aware_smoothing": "more smoothing for frequent classes, made for stage 2",
 }
 
 CLASS_WEIGHTS = {
     "none": "every class weighs the same",
     "balanced": "1 / n_c",
-    "effective": "1 / effective number of samples; knob beta",
+    "effective": "1 / effective number of samples; option beta",
     "inverse_sqrt": "1 / sqrt(n_c)",
 }
 
 SAMPLERS = {
     "shuffle": "every image once an epoch",
     "class_balanced": "every class equally often, with replacement",
-    "power": "class frequency ~ n_c^q; 0.5 is square-root sampling; knob q",
+    "power": "class frequency ~ n_c^q; 0.5 is square-root sampling; option q",
     "progressive": "from the data's frequencies to equal ones over the training",
     "random_over": "rare classes repeated up to the largest",
     "random_under": "frequent classes cut down to the smallest, drawn anew each epoch",
@@ -94,10 +94,10 @@ SAMPLERS = {
 
 AUGMENTATIONS = {
     "flip": "left-right, every second image",
-    "crop": "shift by up to `padding` pixels over a black border; knob padding",
-    "cutout": "hide one square; knobs size, fill",
+    "crop": "shift by up to `padding` pixels over a black border; option padding",
+    "cutout": "hide one square; options size, fill",
     "rotate90": "a multiple of 90 degrees",
-    "rotation": "by up to `degrees`; knob degrees",
+    "rotation": "by up to `degrees`; option degrees",
     "rand_augment": "n random operations of strength m",
     "trivial_augment": "one random operation of random strength",
     "auto_augment": "the CIFAR-10 policy (learnt on the balanced set)",
@@ -105,30 +105,30 @@ AUGMENTATIONS = {
 
 MIXES = {
     "none": "no mixing",
-    "mixup": "convex mixtures of two images and their labels; knob alpha",
-    "cutmix": "a box of one image in another; knob alpha",
-    "remix": "mixup whose label favours the rarer class; knobs alpha, kappa, tau",
+    "mixup": "convex mixtures of two images and their labels; option alpha",
+    "cutmix": "a box of one image in another; option alpha",
+    "remix": "mixup whose label favours the rarer class; options alpha, kappa, tau",
 }
 
 RESAMPLES = {
     "none": "the images as they are",
-    "smote": "new minority images between neighbours, on pixels; knob k",
+    "smote": "new minority images between neighbours, on pixels; option k",
 }
 
 TAIL_AUGMENTS = {
     "none": "all classes augmented alike",
-    "trivial": "a further random operation, the more often the rarer the class; knob p",
+    "trivial": "a further random operation, the more often the rarer the class; option p",
 }
 
 STAGES = {
     "none": "one stage",
-    "crt": "classifier re-training: a new head on frozen features; knobs epochs, lr",
-    "lws": "learnable weight scaling: one factor a class on the frozen head; knobs epochs, lr",
-    "las": "label-aware smoothing, the second stage of MiSLAS; knobs epochs, smooth_head, shift_bn",
+    "crt": "classifier re-training: a new head on frozen features; options epochs, lr",
+    "lws": "learnable weight scaling: one factor a class on the frozen head; options epochs, lr",
+    "las": "label-aware smoothing, stage 2 of MiSLAS; options epochs, smooth_head, shift_bn",
 }
 
 OPTIMIZERS = {
-    "sgd": "SGD with Nesterov momentum; knobs momentum, nesterov",
+    "sgd": "SGD with Nesterov momentum; options momentum, nesterov",
     "adam": "Adam",
     "adamw": "Adam with decoupled weight decay",
     "rmsprop": "RMSprop",

@@ -1,4 +1,5 @@
-"""Which knobs go together: double correction and knobs without effect are refused, with the reason.
+"""Which options go together: double correction and options without effect are refused, with the
+reason.
 
 The rules look at names alone and import nothing heavy. `Config` applies them to itself.
 """
@@ -21,7 +22,7 @@ AUTOENCODERS = frozenset({"unet", "mobilenet_v2_autoencoder"})
 
 
 def corrections(config: Config) -> list[str]:
-    """The knobs of a configuration that correct for the class frequencies.
+    """The options of a configuration that correct for the class frequencies.
 
     Margins, focusing, mixing and smoothing count as none, and so does the second stage.
     """
@@ -38,7 +39,7 @@ def corrections(config: Config) -> list[str]:
 
 
 def check(config: Config) -> None:
-    """Refuse combinations that correct twice, contradict each other or leave a knob idle.
+    """Refuse combinations that correct twice, contradict each other or leave an option idle.
 
     Raises:
         ValueError: With the reason and the way out.
@@ -111,7 +112,7 @@ def _compiling(config: Config) -> Iterator[str]:
 
 def _heads(config: Config, loss: str) -> Iterator[str]:
     head = spec.parse(config.head)
-    scaled = float(head.knobs.get("scale", "1")) != 1
+    scaled = float(head.options.get("scale", "1")) != 1
     if loss in COSINE_LOSSES and head.name not in ("auto", "cosine"):
         yield f"loss={config.loss} needs head=cosine: its margins are between cosines"
     if head.name == "cosine" and loss in COSINE_LOSSES and scaled:
@@ -165,7 +166,7 @@ def _looks(config: Config) -> Iterator[str]:
     if "none" in parts and len(parts) > 1:
         yield f"analyses=none goes with nothing else, got {config.analyses}"
     if ":" in config.analyses:
-        yield f"an analysis has no knobs, got analyses={config.analyses}"
+        yield f"an analysis has no options, got analyses={config.analyses}"
     explain = {"standard", "all", "gradcam", "feature_maps", "deletion"}
     if config.figure_every == 0 and not explain & set(parts):
         if config.gradcam_layers != type(config).gradcam_layers:

@@ -1,6 +1,6 @@
-"""Dataclasses of knobs: one declaration gives the check, the help and the command-line option.
+"""Dataclasses of options: one declaration gives the check, the help and the command-line option.
 
-A knob is a dataclass field made by `knob`: a scalar with a default, a group, a help line and,
+An option is a dataclass field made by `option`: a scalar with a default, a group, a help line and,
 where there are any, its choices and its bounds. `Config` and the settings of the other commands are
 built from it; `imbalance_study.cli.options` derives the options.
 """
@@ -19,7 +19,7 @@ from imbalance_study.config import spec
 _MANY = 25
 
 
-def knob(
+def option(
     default: Any,
     group: str,
     help: str,
@@ -65,7 +65,7 @@ _HINTS: dict[type, dict[str, Any]] = {}  # resolved once: it is slow
 
 
 def types_of(settings: type) -> dict[str, Any]:
-    """The annotated type of each knob."""
+    """The annotated type of each option."""
     if settings not in _HINTS:
         _HINTS[settings] = typing.get_type_hints(settings)
     return _HINTS[settings]
@@ -82,7 +82,7 @@ def parse_values(settings: type, given: Mapping[str, Any]) -> dict[str, Any]:
     values = {}
     for name, value in given.items():
         if name not in hints:
-            raise ValueError(unknown(name, hints, "knob"))
+            raise ValueError(unknown(name, hints, "option"))
         values[name] = spec.convert(value, hints[name], name)
     return values
 
@@ -99,7 +99,7 @@ def unknown(name: str, known: Iterable[str], kind: str) -> str:
 
 
 def check(settings: Any) -> None:
-    """Check every knob of a settings object against its own bounds and choices.
+    """Check every option of a settings object against its own bounds and choices.
 
     Raises:
         ValueError: With the rule, what came and what is possible.

@@ -14,7 +14,7 @@ from imbalance_study.config.schema import Config
 def identity(config: Config) -> str:
     """16 hexadecimal digits, equal for configurations that differ in nothing that counts.
 
-    What counts is every knob but those declared with ``changes_result=False``. The data are known
+    What counts is every option but those declared with ``changes_result=False``. The data are known
     by their own fingerprint, and the code by its version.
     """
     values = {
@@ -29,4 +29,4 @@ def _canonical(field: dataclasses.Field[Any], value: Any) -> Any:
     if field.metadata["choices"] is None:
         return value
     chain = spec.parse_chain(value) if field.metadata["chain"] else [spec.parse(value)]
-    return "+".join(str(one._replace(knobs=dict(sorted(one.knobs.items())))) for one in chain)
+    return "+".join(str(one._replace(options=dict(sorted(one.options.items())))) for one in chain)

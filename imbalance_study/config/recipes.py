@@ -1,4 +1,4 @@
-"""Recipes: named sets of knobs, each with its source.
+"""Recipes: named sets of options, each with its source.
 
 A recipe sets neither the data set nor the model; it names the model that its paper used, and a run
 with another says so. Where a method's own paper (or its authors' code) trains differently from
@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 
 class Recipe(NamedTuple):
-    """A named set of knobs."""
+    """A named set of options."""
 
     about: str  # one line
     source: str  # where the settings come from, and what differs from there
     model: str  # the model that the paper used; "" where there is none
-    knobs: dict[str, Any]
+    options: dict[str, Any]
 
 
 # Cao et al. 2019, section 4 and the authors' code: long-tailed CIFAR with ResNet-32.

@@ -1,4 +1,4 @@
-"""How every knob is decided: given > recipe > the data set's default > Config's default.
+"""How every option is decided: given > recipe > the data set's default > Config's default.
 
 ``auto`` means undecided and falls to the next level. Nothing here imports torch, as in `config`.
 """
@@ -55,14 +55,14 @@ class Resolved(NamedTuple):
 
 
 def resolve(given: Mapping[str, Any]) -> Resolved:
-    """Decide every knob: given > recipe > the data set's default > Config's default.
+    """Decide every option: given > recipe > the data set's default > Config's default.
 
     Args:
-        given: Knob to text or value, as typed; ``auto`` counts as not given, but for `lr` and
+        given: Option to text or value, as typed; ``auto`` counts as not given, but for `lr` and
             `batch_size`.
 
     Raises:
-        ValueError: An unknown knob, a value of the wrong type or range, a combination that makes
+        ValueError: An unknown option, a value of the wrong type or range, a combination that makes
             no sense.
     """
     typed = fields.parse_values(Config, given)
@@ -74,7 +74,7 @@ def resolve(given: Mapping[str, Any]) -> Resolved:
         raise ValueError(fields.unknown(recipe, RECIPES, "recipe"))
     levels: list[tuple[str, Mapping[str, Any]]] = [("given", decided)]
     if recipe != "none":
-        levels.append(("recipe", RECIPES[recipe].knobs))
+        levels.append(("recipe", RECIPES[recipe].options))
     dataset = decided.get("dataset", Config.dataset)
     levels.append(("data set", DATASET_DEFAULTS.get(dataset, {})))
     values: dict[str, Any] = {}
@@ -97,7 +97,7 @@ def usual_batch_size(config: Config) -> int:
     """The batch size where nobody gives one: the recipe's, the data set's, or the default."""
     levels: list[Mapping[str, Any]] = [DATASET_DEFAULTS.get(config.dataset, {})]
     if config.recipe != "none":
-        levels.insert(0, RECIPES[config.recipe].knobs)
+        levels.insert(0, RECIPES[config.recipe].options)
     return next((int(level["batch_size"]) for level in levels if "batch_size" in level), 128)
 
 
@@ -124,9 +124,9 @@ def _merge_ratio(values: dict[str, Any], origins: dict[str, str]) -> None:
             f"imbalance_ratio={ratio:g} goes with imbalance=exponential or step, "
             f"not with imbalance={profile}"
         )
-    typed = profile.knobs.get("ratio")
+    typed = profile.options.get("ratio")
     both_given = origins["imbalance"] == origins["imbalance_ratio"] == "given"
     if typed is not None and both_given and float(typed) != ratio:
         raise ValueError(f"imbalance={profile} and imbalance_ratio={ratio:g} contradict each other")
-    values["imbalance"] = str(profile._replace(knobs={**profile.knobs, "ratio": f"{ratio:g}"}))
+    values["imbalance"] = str(profile._replace(options={**profile.options, "ratio": f"{ratio:g}"}))
     origins["imbalance"] = origins["imbalance_ratio"]

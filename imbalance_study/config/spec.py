@@ -1,8 +1,8 @@
 """Spec strings: ``focal:gamma=2`` becomes the function with its keyword bound.
 
-A choice that has knobs of its own is written ``name:key=value,key=value``. The name is looked up
+A choice that has options of its own is written ``name:key=value,key=value``. The name is looked up
 in a registry (a literal dict of functions), or imported when it is ``package.module:function``.
-Knobs are the keyword-only parameters of the function; their annotations give the types.
+Options are the keyword-only parameters of the function; their annotations give the types.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ class Spec(NamedTuple):
     """A spec string taken apart, its values still text."""
 
     name: str
-    knobs: dict[str, str]
+    options: dict[str, str]
 
     def __str__(self) -> str:
         """The spec string in canonical form."""
-        knobs = ",".join(f"{key}={value}" for key, value in self.knobs.items())
-        return f"{self.name}:{knobs}" if knobs else self.name
+        options = ",".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.name}:{options}" if options else self.name
 
 
 def parse(text: str) -> Spec:
     """Take ``name:key=value,key=value`` or ``package.module:function:key=value`` apart.
 
     Raises:
-        ValueError: The name is empty, a knob has no ``=``, or a knob comes twice.
+        ValueError: The name is empty, an option has no ``=``, or an option comes twice.
     """
     name, _, rest = text.strip().partition(":")
     if "." in name:
@@ -43,15 +43,15 @@ def parse(text: str) -> Spec:
         name = f"{name}:{function}"
     if not name or name.endswith(":"):
         raise ValueError(f"a spec is 'name' or 'name:key=value,key=value', got {text!r}")
-    knobs: dict[str, str] = {}
+    options: dict[str, str] = {}
     for part in rest.split(",") if rest else ():
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not key or not value:
             raise ValueError(f"a spec is 'name:key=value,key=value', got {part!r} in {text!r}")
-        if key in knobs:
+        if key in options:
             raise ValueError(f"{key} comes twice in {text!r}")
-        knobs[key] = value
-    return Spec(name, knobs)
+        options[key] = value
+    return Spec(name, options)
 
 
 def parse_chain(text: str) -> list[Spec]:
@@ -81,7 +81,7 @@ def find(registry: Registry, name: str, kind: str) -> Callable[..., Any]:
     return registry[name]
 
 
-def knobs_of(
+def options_of(
     function: Callable[..., Any], reserved: frozenset[str] = frozenset()
 ) -> dict[str, Any]:
     """Name and type of each keyword-only parameter, without the `reserved` ones.
@@ -104,26 +104,26 @@ def takes(function: Callable[..., Any], name: str) -> bool:
 def bind(
     registry: Registry, text: str | Spec, kind: str, reserved: frozenset[str] = frozenset()
 ) -> Callable[..., Any]:
-    """The function that a spec string names, with its knobs bound.
+    """The function that a spec string names, with its options bound.
 
     Args:
         registry: Name to function.
         text: The spec string, or a Spec.
         kind: What is being chosen, for messages ("loss").
-        reserved: Keyword-only parameters that are no knobs.
+        reserved: Keyword-only parameters that are no options.
 
     Raises:
-        ValueError: Unknown name, unknown knob (the message names those that the function takes),
+        ValueError: Unknown name, unknown option (the message names those that the function takes),
             or a value of the wrong type.
     """
     spec = text if isinstance(text, Spec) else parse(text)
     function = find(registry, spec.name, kind)
-    known = knobs_of(function, reserved)
+    known = options_of(function, reserved)
     values = {}
-    for key, value in spec.knobs.items():
+    for key, value in spec.options.items():
         if key not in known:
             takes_what = ", ".join(known) if known else "none"
-            raise ValueError(f"{kind} {spec.name} has no knob {key!r}; it takes: {takes_what}")
+            raise ValueError(f"{kind} {spec.name} has no option {key!r}; it takes: {takes_what}")
         values[key] = convert(value, known[key], f"{key} of {kind} {spec.name}")
     return functools.partial(function, **values) if values else function
 

@@ -1,6 +1,6 @@
 """Augmentations on batches of images, each image with its own draw.
 
-An augmentation is a function ``augmentation(images, generator, *, knobs) -> images``: `images`
+An augmentation is a function ``augmentation(images, generator, *, options) -> images``: `images`
 uint8 (N, 3, H, W), channels_last in memory or not, and stays so; `generator` on their device. None
 waits for the device. `compose` chains them, in the order given.
 """

@@ -194,8 +194,8 @@ def make_split(
 
     Args:
         image_set: Images with labels.
-        imbalance: A spec string of IMBALANCES, or a function of it with its knobs bound.
-        validation: A spec string of VALIDATIONS, or a function of it with its knobs bound.
+        imbalance: A spec string of IMBALANCES, or a function of it with its options bound.
+        validation: A spec string of VALIDATIONS, or a function of it with its options bound.
         class_order: Which class is frequent: the first by label, the largest, or one drawn by
             `data_seed`. Counts of "explicit" are in this order.
         test_fraction: Share of each class that is cut for testing where the set has no test images.

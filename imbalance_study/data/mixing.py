@@ -1,6 +1,6 @@
 """Mixing pairs of training images: mixup, CutMix, Remix.
 
-A mix is a function ``mix(images, targets, class_counts, generator, *, knobs) -> Mixed``: `images`
+A mix is a function ``mix(images, targets, class_counts, generator, *, options) -> Mixed``: `images`
 float (N, 3, H, W), already normalised, `targets` (N,), `class_counts` (C,); all and the generator
 on one device. The loss of a mixed example is lam * l(targets_a) + (1 - lam) * l(targets_b). Each
 image has its own partner and its own lam (the papers' code draws one lam per batch), and none of

@@ -1,6 +1,6 @@
 """Samplers: which training images one epoch shows, as one vector of indices.
 
-A sampler is a function ``sampler(targets, generator, *, knobs) -> indices``: `targets` (N,) int64
+A sampler is a function ``sampler(targets, generator, *, options) -> indices``: `targets` (N,) int64
 on the CPU, `generator` a CPU generator, `indices` (M,) int64 in the order of presentation. It is
 called anew for each epoch, and M differs between samplers: N for those that draw, C * n_max for
 random_over, C * n_min for random_under (12,406, 50,000 and 500 for CIFAR-10 at imbalance ratio
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-RESERVED = frozenset({"progress", "class_errors"})  # supplied by the training loop; no knobs
+RESERVED = frozenset({"progress", "class_errors"})  # supplied by the training loop; no options
 
 
 def shuffle(targets: Tensor, generator: torch.Generator) -> Tensor:

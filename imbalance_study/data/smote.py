@@ -1,6 +1,6 @@
 """SMOTE on pixels: new images of the smaller classes, made once, before training.
 
-A resampler is a function ``resample(images, labels, seed, *, knobs) -> (images, labels)`` that is
+A resampler is a function ``resample(images, labels, seed, *, options) -> (images, labels)`` that is
 called once, on the training part after the split.
 """
 

@@ -91,7 +91,7 @@ def _table(resolved: Resolved) -> list[str]:
     values = {name: _text(getattr(config, name)) for name in names}
     wide, middle = max(map(len, names)), max(map(len, values.values()))
     rows = [f"{name:{wide}}  {values[name]:{middle}}  {origins[name]}" for name in names]
-    return [f"{'knob':{wide}}  {'value':{middle}}  decided by", *rows]
+    return [f"{'option':{wide}}  {'value':{middle}}  decided by", *rows]
 
 
 def _text(value: Any) -> str:

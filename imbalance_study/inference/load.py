@@ -87,17 +87,17 @@ def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> R
 
 def _refuse_own_code(config: Config, path: Path, named: str) -> None:
     """A file must not choose what is called; what was typed beside it may."""
-    for knob in ("model", "loss", "head", "stage2"):
-        function = spec.parse(getattr(config, knob)).name
-        if ":" in function and getattr(config, knob) != named:
+    for option in ("model", "loss", "head", "stage2"):
+        function = spec.parse(getattr(config, option)).name
+        if ":" in function and getattr(config, option) != named:
             raise ValueError(
-                f"{path} names the function {function} as its {knob}, and a file does not decide "
+                f"{path} names the function {function} as its {option}, and a file does not decide "
                 "what is called; take the model from its run, with runs:/ID"
             )
 
 
 def _config_of(values: Mapping[str, Any]) -> Config:
-    """The knobs of a checkpoint; those that another version knew are left out."""
+    """The options of a checkpoint; those that another version knew are left out."""
     known = {field.name for field in dataclasses.fields(Config)}
     return Config(**{name: value for name, value in values.items() if name in known})
 

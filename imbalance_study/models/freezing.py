@@ -1,6 +1,7 @@
 """FREEZES: which blocks of a model train, at which point of the training.
 
-A freeze is a function ``freeze(progress, total, *, knobs) -> blocks``: of the `total` blocks of the
+A freeze is a function ``freeze(progress, total, *, options) -> blocks``: of the `total` blocks of
+the
 backbone so many train, counted from the head downwards, when the fraction `progress` of the epochs
 is done. The head always trains. It is pure, so that a resumed training goes on as it would have.
 """

@@ -84,7 +84,7 @@ def make_head(text: str, num_features: int, num_classes: int) -> nn.Module:
     """The head that a spec string names, freshly drawn from torch's default generator.
 
     Raises:
-        ValueError: An unknown head or knob, or fewer than two classes.
+        ValueError: An unknown head or option, or fewer than two classes.
     """
     if num_classes < 2:
         raise ValueError(f"num_classes must be at least 2, got {num_classes}")

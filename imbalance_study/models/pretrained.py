@@ -21,7 +21,7 @@ class Source(NamedTuple):
 
     origin: str  # as a person would name it
     path: Path
-    model: str = ""  # by its name, without knobs
+    model: str = ""  # by its name, without options
     stem: str = "auto"
     image_size: int = 0
     mean: tuple[float, ...] = ()  # (3,) in 0..1

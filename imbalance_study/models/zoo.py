@@ -40,7 +40,7 @@ def create(
 
     Args:
         text: A name in MODELS, of a torchvision classifier, or ``package.module:function`` for a
-            function of the number of classes; knobs behind it, ``efficientnet_b0:dropout=0.3``.
+            function of the number of classes; options behind it, ``efficientnet_b0:dropout=0.3``.
         num_classes: C, at least 2.
         image_size: Side of the square images in pixels.
         stem: "small" keeps the resolution of small images, "imagenet" is torchvision's own;
@@ -49,7 +49,7 @@ def create(
             `Classifier.drop_hidden_layers`.
 
     Raises:
-        ValueError: The name, a knob, stem or head is unknown; the model has no such stem; or it
+        ValueError: The name, an option, stem or head is unknown; the model has no such stem; or it
             cannot take images of this size (the message names a size that it can take).
     """
     if num_classes < 2:
@@ -92,8 +92,8 @@ def efficientnet_b0(
     stochastic_depth_prob: float = 0.2,
 ) -> nn.Module:
     """Mobile inverted bottlenecks with squeeze-and-excitation, 4 million (Tan and Le 2019)."""
-    knobs = {"dropout": dropout, "stochastic_depth_prob": stochastic_depth_prob}
-    return _torchvision("efficientnet_b0", num_classes, image_size, stem, **knobs)
+    options = {"dropout": dropout, "stochastic_depth_prob": stochastic_depth_prob}
+    return _torchvision("efficientnet_b0", num_classes, image_size, stem, **options)
 
 
 def mobilenet_v2(
@@ -133,21 +133,21 @@ def _find(name: str) -> Callable[..., Any]:
 
 
 def _torchvision_function(name: str) -> Callable[..., nn.Module]:
-    """A model function whose signature tells `spec.bind` the knobs of torchvision's builder."""
+    """A model function whose signature tells `spec.bind` the options of torchvision's builder."""
     from torchvision.models import get_model_builder
 
     network = get_type_hints(get_model_builder(name))["return"]
     parameters = inspect.signature(network).parameters
     known: dict[str, type] = {
-        knob: float
-        for knob in ("dropout", "attention_dropout", "drop_rate", "stochastic_depth_prob")
-        if knob in parameters
+        option: float
+        for option in ("dropout", "attention_dropout", "drop_rate", "stochastic_depth_prob")
+        if option in parameters
     }
     if name.startswith(("swin", "maxvit")):
         known.pop("stochastic_depth_prob")  # torchvision's builders set it themselves
 
-    def build(num_classes: int, *, image_size: int, stem: str, **knobs: float) -> nn.Module:
-        return _torchvision(name, num_classes, image_size, stem, **knobs)
+    def build(num_classes: int, *, image_size: int, stem: str, **options: float) -> nn.Module:
+        return _torchvision(name, num_classes, image_size, stem, **options)
 
     keywords = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY) for k in (*known, *RESERVED)]
     first = inspect.Parameter("num_classes", inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -157,13 +157,13 @@ def _torchvision_function(name: str) -> Callable[..., nn.Module]:
 
 
 def _torchvision(
-    name: str, num_classes: int, image_size: int, stem: str, **knobs: float
+    name: str, num_classes: int, image_size: int, stem: str, **options: float
 ) -> nn.Module:
     from torchvision.models import get_model
 
-    for knob, value in knobs.items():
+    for option, value in options.items():
         if not 0 <= value < 1:
-            raise ValueError(f"{knob} of model {name} must be in [0, 1), got {value}")
+            raise ValueError(f"{option} of model {name} must be in [0, 1), got {value}")
     fixed: dict[str, Any] = {}
     if name.startswith("vit"):
         patch = int(name.rpartition("_")[2])
@@ -180,7 +180,7 @@ def _torchvision(
         fixed["input_size"] = (image_size, image_size)
     elif name in ("googlenet", "inception_v3"):
         fixed = {"aux_logits": False, "init_weights": False}
-    model: nn.Module = get_model(name, weights=None, num_classes=num_classes, **fixed, **knobs)
+    model: nn.Module = get_model(name, weights=None, num_classes=num_classes, **fixed, **options)
     if name.startswith("squeezenet"):
         _give_linear_head(model, num_classes)
     if stem == "small":

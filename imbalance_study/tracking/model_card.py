@@ -19,7 +19,7 @@ class Evidence(NamedTuple):
     """What a run left, as far as a card tells of it."""
 
     run_id: str
-    config: dict[str, Any]  # every knob
+    config: dict[str, Any]  # every option
     resolved: dict[str, Any]  # RunResult.facts
     metrics: dict[str, float]  # metrics.json
     per_class: dict[str, list[Any]]  # columns of per_class.json; empty where there is none

@@ -110,7 +110,7 @@ def _evidence(client: mlflow.MlflowClient, run: Run) -> model_card.Evidence:
 
 def _tags(run: Run, evidence: model_card.Evidence) -> dict[str, str]:
     """What the list of versions shows and can be searched by."""
-    knobs = ("dataset", "model", "loss", "class_weights", "sampler", "seed")
+    options = ("dataset", "model", "loss", "class_weights", "sampler", "seed")
     metrics = {
         name.removeprefix("test/"): f"{evidence.metrics[name]:.4f}"
         for name in HEADLINES
@@ -118,7 +118,7 @@ def _tags(run: Run, evidence: model_card.Evidence) -> dict[str, str]:
     }
     copied = ("data_fingerprint", "git_commit", "imbalance_study.version")
     tags = {name: run.data.tags[name] for name in copied if name in run.data.tags}
-    return {name: str(evidence.config[name]) for name in knobs} | metrics | tags
+    return {name: str(evidence.config[name]) for name in options} | metrics | tags
 
 
 def _holder(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVersion | None:

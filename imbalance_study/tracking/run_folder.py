@@ -26,7 +26,7 @@ def folder_of(run_id: str, cache_dir: str = "auto") -> Path:
 
     Args:
         run_id: MLflow's id of the run; of a run that began offline, the id that was printed.
-        cache_dir: As the knob `cache_dir`; ``auto``: ``$IMBALANCE_STUDY_CACHE``, else
+        cache_dir: As the option `cache_dir`; ``auto``: ``$IMBALANCE_STUDY_CACHE``, else
             ``~/.cache/imbalance_study``.
 
     Raises:

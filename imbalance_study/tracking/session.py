@@ -58,7 +58,7 @@ def session(
     waits for that, so that no run is left without its end; a second one does not wait.
 
     Args:
-        config: Its knobs of tracking count; the store is connected to.
+        config: Its options of tracking count; the store is connected to.
         tags: Of the run, there from its start on.
         parent: Id of the run that it becomes a child of, where none is active in this process.
         run_id: A run of before that goes on, instead of a new one.

@@ -1,6 +1,7 @@
 """A second stage of training: a head that favours no class, on the features of the first stage.
 
-A stage is a function ``stage(model, *, epochs, knobs) -> Stage``: it freezes the model's backbone,
+A stage is a function ``stage(model, *, epochs, options) -> Stage``: it freezes the model's
+backbone,
 puts the head into the state that the training starts from, and says how to train. All of them draw
 the classes equally often (`samplers.class_balanced`) and have a loss on the softmax.
 """

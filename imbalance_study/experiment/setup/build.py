@@ -86,5 +86,5 @@ def _check_frozen(config: Config, model: Classifier, loaded: transfer.Loaded) ->
 
 
 def as_dict(config: Config) -> dict[str, Any]:
-    """All knobs, for checkpoints; where the run is recorded may hold a password."""
+    """All options, for checkpoints; where the run is recorded may hold a password."""
     return dataclasses.asdict(config) | {"tracking_uri": "auto"}

@@ -25,7 +25,7 @@ from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import losses, optim, schedules, second_stage
 from imbalance_study.training.loop import sampler_context
 
-# Keyword-only parameters that the caller supplies: they are no knobs.
+# Keyword-only parameters that the caller supplies: they are no options.
 _LOOP = frozenset({"progress", "class_errors"})
 
 
@@ -33,7 +33,7 @@ _OPTIMIZER = frozenset({"lr", "weight_decay"})
 
 
 class Choices(NamedTuple):
-    """The functions that the spec strings of a Config name, with their knobs bound."""
+    """The functions that the spec strings of a Config name, with their options bound."""
 
     imbalance: Callable[..., Any]
     validation: Callable[..., Any]
@@ -57,7 +57,7 @@ def bind(config: Config) -> Choices:
     """Bind every spec string; a typing mistake comes out here, before anything is loaded.
 
     Raises:
-        ValueError: An unknown knob or a value of the wrong type or range.
+        ValueError: An unknown option or a value of the wrong type or range.
     """
 
     def optional(registry: spec.Registry, text: str, kind: str) -> Any:
@@ -96,7 +96,7 @@ def bind(config: Config) -> Choices:
 
 
 def _try(choices: Choices) -> None:
-    """Call what checks its knobs when it is called, so that nothing is loaded in vain."""
+    """Call what checks its options when it is called, so that nothing is loaded in vain."""
     counts = torch.tensor([3.0, 2.0])
     targets = torch.tensor([0, 0, 0, 1, 1])
     choices.loss(torch.zeros(5, 2), targets, counts)

@@ -130,7 +130,7 @@ def _classifier_alone(
     model: Classifier,
     max_seconds: float,
 ) -> Procedure:
-    """The second stage of ``autoencoder=separate``: the first one's knobs, on a frozen encoder."""
+    """The second stage of ``autoencoder=separate``: the first one's options, a frozen encoder."""
     model.decoder = None
     freezing.set_trainable(model, 0)
     return dataclasses.replace(

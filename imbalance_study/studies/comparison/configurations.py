@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from imbalance_study.config import fields as config_fields
 from imbalance_study.config import spec
-from imbalance_study.config.fields import knob
+from imbalance_study.config.fields import option
 from imbalance_study.config.identity import identity
 from imbalance_study.config.resolve import Resolved, resolve
 from imbalance_study.config.schema import Auto, Config
@@ -24,43 +24,43 @@ class Comparing:
         ValueError: A value is outside its range or choices.
     """
 
-    suite: str = knob(
+    suite: str = option(
         "none",
         "Comparison",
         "A ready set of configurations; it validates on balanced:per_class=50 where the data "
         "allow, unless validation is given.",
         choices={"none": "no suite"} | {name: suite.about for name, suite in SUITES.items()},
     )
-    vary: str = knob(
+    vary: str = option(
         "none",
         "Comparison",
-        "Knobs apart by ;, values by |, all combinations: "
+        "Options apart by ;, values by |, all combinations: "
         '"model=resnet18|vgg16; loss=cross_entropy|focal:gamma=1".',
     )
-    recipes: str = knob(
+    recipes: str = option(
         "none", "Comparison", 'Names of recipes apart by |: "paper_ce|paper_ldam_drw".'
     )
-    seeds: int = knob(
+    seeds: int = option(
         3,
         "Comparison",
         "Runs of each configuration: seed, seed + 1, ...; below 3 nothing is tested.",
         minimum=1,
     )
-    baseline: str = knob(
+    baseline: str = option(
         "auto", "Comparison", "What the others are tested against; auto: the first configuration."
     )
-    metric: str = knob("test/balanced_accuracy", "Comparison", "The metric that is tested.")
-    vary_data: bool = knob(
+    metric: str = option("test/balanced_accuracy", "Comparison", "The metric that is tested.")
+    vary_data: bool = option(
         False, "Comparison", "Vary data_seed with seed: other images and parts for each."
     )
-    parallel: int | Auto = knob(
+    parallel: int | Auto = option(
         "auto",
         "Comparison",
         "Runs at once, each in a process of its own; auto: as many as the GPU's memory holds, at "
         "most 4; 1 without a GPU.",
         minimum=1,
     )
-    again: bool = knob(
+    again: bool = option(
         False, "Comparison", "Run what is finished once more, instead of taking it over."
     )
 
@@ -69,10 +69,10 @@ class Comparing:
 
 
 class Configuration(NamedTuple):
-    """What is compared: a label, and the knobs that set it apart, as typed."""
+    """What is compared: a label, and the options that set it apart, as typed."""
 
     label: str
-    knobs: dict[str, Any]
+    options: dict[str, Any]
 
 
 def configurations(comparing: Comparing) -> list[Configuration]:
@@ -88,7 +88,8 @@ def configurations(comparing: Comparing) -> list[Configuration]:
         came = " and ".join(chosen) if chosen else "none"
         raise ValueError(
             f"a comparison takes one of suite, vary and recipes, got {came}; "
-            "recipes can be varied beside other knobs: vary='recipe=paper_ce|paper_drw; model=...'"
+            "recipes can be varied beside other options: "
+            "vary='recipe=paper_ce|paper_drw; model=...'"
         )
     if comparing.suite != "none":
         pairs = SUITES[comparing.suite].configurations.items()
@@ -109,19 +110,21 @@ def configurations(comparing: Comparing) -> list[Configuration]:
 
 
 def parse_vary(text: str) -> dict[str, list[str]]:
-    """Take ``knob=value|value; knob=value|value`` apart.
+    """Take ``option=value|value; option=value|value`` apart.
 
     Raises:
-        ValueError: An unknown knob, one that comes twice or cannot be compared, an empty value.
+        ValueError: An unknown option, one that comes twice or cannot be compared, an empty value.
     """
     fields = {field.name: field for field in dataclasses.fields(Config)}
     axes: dict[str, list[str]] = {}
     for part in text.split(";"):
         name, equals, values = (piece.strip() for piece in part.partition("="))
         if not equals or not name:
-            raise ValueError(f"vary is 'knob=value|value; knob=value|value', got {part.strip()!r}")
+            raise ValueError(
+                f"vary is 'option=value|value; option=value|value', got {part.strip()!r}"
+            )
         if name not in fields:
-            raise ValueError(f"vary: {config_fields.unknown(name, fields, 'knob')}")
+            raise ValueError(f"vary: {config_fields.unknown(name, fields, 'option')}")
         if name in axes:
             raise ValueError(f"vary names {name} twice; its values go apart by |")
         if name == "seed":
@@ -143,19 +146,19 @@ def _values(name: str, text: str) -> list[str]:
 
 
 def label(combination: Mapping[str, str]) -> str:
-    """What a configuration is called: values, with the knob's name where they do not speak."""
+    """What a configuration is called: values, with the option's name where they do not speak."""
     return ", ".join(
         value if _speaks(name, value) else f"{name}={value}" for name, value in combination.items()
     )
 
 
 def _speaks(name: str, value: str) -> bool:
-    choices = knobs_of_config()[name].metadata["choices"]
+    choices = options_of_config()[name].metadata["choices"]
     return choices is not None and value != "none" and spec.parse(value).name != "auto"
 
 
-def knobs_of_config() -> dict[str, dataclasses.Field[Any]]:
-    """Every knob of a run by its name."""
+def options_of_config() -> dict[str, dataclasses.Field[Any]]:
+    """Every option of a run by its name."""
     return {field.name: field for field in dataclasses.fields(Config)}
 
 
@@ -167,10 +170,10 @@ def resolve_all(
     Args:
         found: The configurations.
         comparing: Tells how many seeds, and whether the data vary with them.
-        common: Knobs that all share, as typed.
+        common: Options that all share, as typed.
 
     Raises:
-        ValueError: A configuration cannot be (the message names it), two are the same, a knob is
+        ValueError: A configuration cannot be (the message names it), two are the same, an option is
             given and varied.
     """
     if comparing.suite != "none":
@@ -202,11 +205,11 @@ def _seeds(comparing: Comparing, typed: Mapping[str, Any], number: int) -> dict[
 
 
 def _refuse_given_and_varied(found: list[Configuration], typed: Mapping[str, Any]) -> None:
-    """A given default passes: ``mlflow run`` passes the declared knobs in any case.
+    """A given default passes: ``mlflow run`` passes the declared options in any case.
 
     So does a configuration that goes back to the default: without the weights that all others have.
     """
-    fields = knobs_of_config()
+    fields = options_of_config()
     for label, values in found:
         for name in values:
             given, default = typed.get(name, "auto"), fields[name].default

@@ -38,7 +38,7 @@ _IMAGES_OF_RUNS = ("confusion_matrix", "features")
 _GRID = ("headline", "confusion_matrices", "feature_clusters", "recall_by_frequency")
 
 
-# Knobs that say where a comparison is recorded, not what it is; an address may hold a password.
+# Options that say where a comparison is recorded, not what it is; an address may hold a password.
 _PLACES = ("tracking_uri", "experiment", "run_name", "output_dir")
 
 
@@ -95,7 +95,7 @@ class Parent:
 
     @property
     def _common(self) -> dict[str, Any]:
-        """Knobs that all runs share."""
+        """Options that all runs share."""
         return {name: text for name, text in self.plan.common.items() if name not in _PLACES}
 
     @property
@@ -151,7 +151,7 @@ class Parent:
             "comparing": dataclasses.asdict(self.plan.comparing),
             "common": self._common,
             "baseline": self.plan.baseline,
-            "configurations": {one.label: one.knobs for one in self.plan.configurations},
+            "configurations": {one.label: one.options for one in self.plan.configurations},
             "runs": [
                 {"configuration": c.label, "seed": c.seed, "identity": c.identity}
                 | {"data_fingerprint": c.fingerprint}

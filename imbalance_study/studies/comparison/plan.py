@@ -63,7 +63,7 @@ class Plan:
     configurations: list[Configuration]
     children: list[Child]
     baseline: str
-    given: dict[str, Any]  # knobs that all share, as typed
+    given: dict[str, Any]  # options that all share, as typed
     common: dict[str, Any]  # those, and what the suite added
     notes: list[str]
 
@@ -75,8 +75,8 @@ class Plan:
 
     @property
     def varied(self) -> list[str]:
-        """The knobs that set the configurations apart."""
-        return list(dict.fromkeys(name for one in self.configurations for name in one.knobs))
+        """The options that set the configurations apart."""
+        return list(dict.fromkeys(name for one in self.configurations for name in one.options))
 
 
 def make(comparing: Comparing, common: Mapping[str, Any]) -> Plan:
@@ -84,7 +84,7 @@ def make(comparing: Comparing, common: Mapping[str, Any]) -> Plan:
 
     Args:
         comparing: What is compared.
-        common: Knobs that all share, as typed.
+        common: Options that all share, as typed.
 
     Raises:
         ValueError: A configuration that cannot be run; the message names it.

@@ -34,7 +34,7 @@ def compare(
 
     Args:
         comparing: What is compared.
-        common: Knobs that all runs share, as typed.
+        common: Options that all runs share, as typed.
         dry_run: Check everything and tell the plan; run nothing.
         brief: Draw no figures and keep no model to serve, which saves seconds for each run.
         say: Where a person follows.
@@ -67,9 +67,9 @@ def compare(
 @contextlib.contextmanager
 def _weights_here(comparing: Comparing, common: Mapping[str, Any]) -> Iterator[None]:
     """Inside, the weights of runs that the configurations start from have a local file."""
-    every = [common, *(one.knobs for one in configurations.configurations(comparing))]
+    every = [common, *(one.options for one in configurations.configurations(comparing))]
     with contextlib.ExitStack() as stack:
-        for weights in {str(knobs.get("weights", "none")) for knobs in every}:
+        for weights in {str(options.get("weights", "none")) for options in every}:
             address = str(common.get("tracking_uri", "auto"))
             stack.enter_context(fetch.local_weights(weights, address))
         yield

@@ -9,9 +9,9 @@ class Suite(NamedTuple):
     """A ready set of configurations; the first one is the baseline."""
 
     about: str  # one line
-    configurations: dict[str, dict[str, Any]]  # label -> knobs
+    configurations: dict[str, dict[str, Any]]  # label -> options
     same_updates: bool = False  # as many updates an epoch for all as the baseline makes
-    shared: dict[str, Any] = {}  # knobs of all, where they are not given  # noqa: RUF012
+    shared: dict[str, Any] = {}  # options of all, where they are not given  # noqa: RUF012
 
 
 _EFFECTIVE = "effective:beta=0.9999"

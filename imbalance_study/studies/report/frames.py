@@ -137,59 +137,59 @@ def runs_of(client: MlflowClient, experiment: Experiment) -> list[Run]:
     return found[::-1]
 
 
-def labels(knobs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What sets each configuration apart: the fewest knobs whose values tell all of them apart.
+def labels(options: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What sets each configuration apart: the fewest options whose values tell all of them apart.
 
     Args:
-        knobs: Name to value, of each run.
+        options: Name to value, of each run.
 
     Returns:
         One label a run, equal for runs that differ in the seed alone; the loss where all are equal.
     """
-    varied = _varied(knobs)
-    keys = [tuple(str(one.get(name, "")) for name in varied) for one in knobs]
+    varied = _varied(options)
+    keys = [tuple(str(one.get(name, "")) for name in varied) for one in options]
     chosen: list[str] = []
-    for name in [*_speaking(knobs, keys), *varied]:
-        if _classes(knobs, [*chosen, name]) > _classes(knobs, chosen):
+    for name in [*_speaking(options, keys), *varied]:
+        if _classes(options, [*chosen, name]) > _classes(options, chosen):
             chosen.append(name)
     for name in chosen[::-1]:
         fewer = [one for one in chosen if one != name]
-        if _classes(knobs, fewer) == _classes(knobs, chosen):
+        if _classes(options, fewer) == _classes(options, chosen):
             chosen = fewer
-    return [_label(one, chosen or ["loss"]) for one in knobs]
+    return [_label(one, chosen or ["loss"]) for one in options]
 
 
-def _varied(knobs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Knobs that count and differ, first those that people vary; no seed."""
-    fields = configurations.knobs_of_config()
+def _varied(options: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Options that count and differ, first those that people vary; no seed."""
+    fields = configurations.options_of_config()
     counted = dict.fromkeys(
         name
         for name in (*AXES, *fields)
         if fields[name].metadata["changes_result"] and name not in _NOT_VARIED
     )
-    found = [name for name in counted if len({str(one.get(name, "")) for one in knobs}) > 1]
+    found = [name for name in counted if len({str(one.get(name, "")) for one in options}) > 1]
     if "data_seed" in found:
-        pairs = {(str(one.get("seed")), str(one.get("data_seed", ""))) for one in knobs}
+        pairs = {(str(one.get("seed")), str(one.get("data_seed", ""))) for one in options}
         if len({seed for seed, _ in pairs}) == len(pairs):
             found.remove("data_seed")
     return found
 
 
-def _speaking(knobs: Sequence[Mapping[str, Any]], keys: Sequence[tuple[str, ...]]) -> list[str]:
-    """The recipe, which names many knobs in a word, where each configuration has one."""
+def _speaking(options: Sequence[Mapping[str, Any]], keys: Sequence[tuple[str, ...]]) -> list[str]:
+    """The recipe, which names many options in a word, where each configuration has one."""
     recipes: dict[tuple[str, ...], set[str]] = {}
-    for one, key in zip(knobs, keys, strict=True):
+    for one, key in zip(options, keys, strict=True):
         recipes.setdefault(key, set()).add(str(one.get("recipe", "none")))
     return ["recipe"] if all(len(names) == 1 for names in recipes.values()) else []
 
 
-def _classes(knobs: Sequence[Mapping[str, Any]], names: Iterable[str]) -> int:
+def _classes(options: Sequence[Mapping[str, Any]], names: Iterable[str]) -> int:
     names = list(names)
-    return len({tuple(str(one.get(name, "")) for name in names) for one in knobs})
+    return len({tuple(str(one.get(name, "")) for name in names) for one in options})
 
 
-def _label(knobs: Mapping[str, Any], names: Sequence[str]) -> str:
-    told = {name: str(knobs[name]) for name in names if knobs.get(name, "") != ""}
+def _label(options: Mapping[str, Any], names: Sequence[str]) -> str:
+    told = {name: str(options[name]) for name in names if options.get(name, "") != ""}
     if len(told) > 1 and told.get("recipe") == "none":
         del told["recipe"]
     return configurations.label(told) or "default"

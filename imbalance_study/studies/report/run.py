@@ -132,13 +132,13 @@ def _configuration(content: Mapping[str, Any]) -> list[Block]:
     config, origins = content["config"], content["origins"]
     chosen = [name for name in origins if name in (*AXES, "seed") or origins[name] != "default"]
     columns = {
-        "knob": chosen,
+        "option": chosen,
         "value": [_typed(config[name]) for name in chosen],
         "decided by": [origins[name] for name in chosen],
     }
     rest = [f"{name}={_typed(config[name])}" for name in origins if name not in chosen]
     return [
-        *document.table("configuration", "The knobs, and who decided each.", columns),
+        *document.table("configuration", "The options, and who decided each.", columns),
         Paragraph("All others are at their defaults:"),
         Code(" ".join(rest)),
     ]

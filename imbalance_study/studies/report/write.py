@@ -27,7 +27,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from imbalance_study.config import fields
-from imbalance_study.config.fields import knob
+from imbalance_study.config.fields import option
 from imbalance_study.studies.comparison import child_runs
 from imbalance_study.studies.report import (
     docx as docx_report,
@@ -56,19 +56,19 @@ _FOLDERS = (markdown_report.FIGURES, "tables")
 class Asked:
     """What to report, and where to."""
 
-    experiment: str = knob("none", "Report", "Name or id of an experiment.")
-    run: str = knob("none", "Report", "Id of a run; that of a comparison stands for its runs.")
-    out: str = knob(
+    experiment: str = option("none", "Report", "Name or id of an experiment.")
+    run: str = option("none", "Report", "Id of a run; that of a comparison stands for its runs.")
+    out: str = option(
         "auto", "Report", "Folder for the files; auto: report_ and the name or the id, here."
     )
-    baseline: str = knob(
+    baseline: str = option(
         "auto", "Report", "Configuration to compare with; auto: plain cross-entropy."
     )
-    metric: str = knob("test/balanced_accuracy", "Report", "What the claim is made on.")
-    tracking_uri: str = knob(
+    metric: str = option("test/balanced_accuracy", "Report", "What the claim is made on.")
+    tracking_uri: str = option(
         "auto", "Report", "The store; auto: MLFLOW_TRACKING_URI, else ./mlflow.db."
     )
-    log: bool = knob(True, "Report", "Keep the report in MLflow, too.")
+    log: bool = option(True, "Report", "Keep the report in MLflow, too.")
 
     def __post_init__(self) -> None:
         fields.check(self)

@@ -51,7 +51,7 @@ def of_study(
             values,
             np.array([trial.values[1] for trial in done]),
             np.array([trial.number in front for trial in done]),
-            [f"{trial.knobs.get('model', '')} (trial {trial.number})".strip() for trial in done],
+            [f"{trial.options.get('model', '')} (trial {trial.number})".strip() for trial in done],
             (goal.name, goals[1].name),
         )
     return found
@@ -64,16 +64,16 @@ def labelled(importances: Mapping[str, float], searched: space.Space) -> dict[st
 
 
 def _label(axis: space.Axis) -> str:
-    knob, _, key = axis.writes.partition(":")
+    option, _, key = axis.writes.partition(":")
     if axis.form == "factor":
-        return f"{knob} / default"
+        return f"{option} / default"
     if axis.form == "one minus power":
         return f"1 - {key}"
-    return knob if axis.form == "power of two" else axis.name
+    return option if axis.form == "power of two" else axis.name
 
 
 def _plain(axis: space.Axis, value: Any) -> Any:
-    """A value as the knob has it: 32, where the search has the exponent 5."""
+    """A value as the option has it: 32, where the search has the exponent 5."""
     if value is None or axis.form not in _BASES:
         return value
     return float(_BASES[axis.form] ** value)

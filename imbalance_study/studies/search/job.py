@@ -1,4 +1,4 @@
-"""From settings and knobs to a study that is ready to go, and whether an old one is the same."""
+"""From settings and options to a study that is ready to go, and whether an old one is the same."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def ready(settings: Settings, given: Mapping[str, str]) -> Job:
 
 
 def _validation(settings: Settings, fixed: dict[str, str]) -> tuple[dict[str, str], str]:
-    """The knobs with a validation part, balanced where nobody chose, and the data's fingerprint."""
+    """The options with a validation part, balanced where nobody chose, and the data's
+    fingerprint."""
     options = [fixed] if "validation" in fixed else [fixed | {"validation": _BALANCED}, fixed]
     for option in options:
         config = _first(space.build(settings.search, option)).config
@@ -92,7 +93,7 @@ def _validation(settings: Settings, fixed: dict[str, str]) -> tuple[dict[str, st
 
 
 def _first(found: space.Space) -> Resolved:
-    return space.knobs_of(found, next(iter(space.baselines(found).values())))
+    return space.options_of(found, next(iter(space.baselines(found).values())))
 
 
 def _beside(uri: str) -> str:

@@ -152,7 +152,7 @@ def report(
 ) -> None:
     """Write what came out into the active run, and prepare the view of its trials.
 
-    The view has the knobs in which the trials differ, and the winner's result on the test set.
+    The view has the options in which the trials differ, and the winner's result on the test set.
     """
     book = journal.current()
     book.strict = True

@@ -21,7 +21,7 @@ class Trial(NamedTuple):
     values: tuple[float, ...]  # of the objectives, where it is complete
     dimensions: dict[str, Any]  # its point in the space
     reports: dict[int, float]  # epoch to the first objective
-    knobs: dict[str, str]  # what it was trained with
+    options: dict[str, str]  # what it was trained with
     error: float  # standard error of the first objective; NaN where unknown
     seconds: float
     baseline: str  # its name, where it is one
@@ -88,16 +88,16 @@ def table(trials: Sequence[Trial], goals: Sequence[Objective]) -> Columns:
     columns["epochs"] = [max(t.reports, default=0) for t in rows]
     columns["seconds"] = [round(t.seconds, 1) for t in rows]
     columns["baseline"] = [t.baseline for t in rows]
-    names = dict.fromkeys(name for t in rows for name in t.knobs)
+    names = dict.fromkeys(name for t in rows for name in t.options)
     for name in names:
-        columns[name] = [t.knobs.get(name, "") for t in rows]
+        columns[name] = [t.options.get(name, "") for t in rows]
     return columns
 
 
 def command(fixed: Mapping[str, str], best: Trial) -> str:
     """The command that trains the winner."""
     words = ["imbalance-study", "train"]
-    for name, value in (dict(fixed) | best.knobs).items():
+    for name, value in (dict(fixed) | best.options).items():
         if name in _PLACES:
             continue
         words += [f"--{name}", value]

@@ -34,10 +34,11 @@ def run(settings: Settings, given: Mapping[str, str]) -> None:
 
     Args:
         settings: Of the study.
-        given: Knobs of its runs, as typed; `model` may name several apart by ``|``.
+        given: Options of its runs, as typed; `model` may name several apart by ``|``.
 
     Raises:
-        ValueError: Something in the settings or the knobs is wrong, the storage cannot be reached,
+        ValueError: Something in the settings or the options is wrong, the storage cannot be
+        reached,
             or the study exists with another search space, objective or data.
     """
     with shared_data():

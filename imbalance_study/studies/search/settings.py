@@ -1,4 +1,4 @@
-"""What a study is told beside the knobs of its runs, and what it is judged by."""
+"""What a study is told beside the options of its runs, and what it is judged by."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from typing import Literal, NamedTuple
 
 from imbalance_study.config import fields
-from imbalance_study.config.fields import knob
+from imbalance_study.config.fields import option
 from imbalance_study.studies.search import space
 
 SEARCH = "loss|sampler|optimizer"
@@ -20,45 +20,47 @@ class Settings:
         ValueError: A value is outside its range or choices.
     """
 
-    study: str = knob(
+    study: str = option(
         "auto", "Study", "Name; the same name goes on. auto: made of search, data set and model."
     )
-    trials: int = knob(
+    trials: int = option(
         50, "Study", "Trials that come to an end (complete or pruned), of all workers.", minimum=1
     )
-    search: str = knob(SEARCH, "Study", f"What is searched, apart by |: {', '.join(space.GROUPS)}.")
-    objective: str = knob(
+    search: str = option(
+        SEARCH, "Study", f"What is searched, apart by |: {', '.join(space.GROUPS)}."
+    )
+    objective: str = option(
         "val/balanced_accuracy",
         "Study",
         "A validation metric, or two objectives apart by |, the second latency_ms or macs.",
     )
-    pruner: Literal["auto", "hyperband", "successive_halving", "median", "none"] = knob(
+    pruner: Literal["auto", "hyperband", "successive_halving", "median", "none"] = option(
         "auto",
         "Study",
         "Which trials stop early, by epoch; auto: hyperband, with two objectives none.",
     )
-    branches: Literal["group", "separate"] = knob(
+    branches: Literal["group", "separate"] = option(
         "group",
         "Study",
         "How dimensions are learnt that only some losses have: in groups, or each loss by itself.",
     )
-    winner_seeds: int = knob(
+    winner_seeds: int = option(
         3, "Study", "Runs of the winner with the test set, a seed each; 0: none.", minimum=0
     )
-    workers: int = knob(1, "Study", "Processes that run trials, on this machine.", minimum=1)
-    storage: str = knob(
+    workers: int = option(1, "Study", "Processes that run trials, on this machine.", minimum=1)
+    storage: str = option(
         "auto",
         "Study",
         "A journal file, or a database URL for several machines; auto: studies.journal beside "
         "MLflow's store.",
     )
-    patience: float = knob(
+    patience: float = option(
         60.0,
         "Study",
         "Seconds without a sign of life after which a worker elsewhere counts as dead.",
         above=0,
     )
-    study_seed: int = knob(0, "Study", "Seed of the search itself.", minimum=0)
+    study_seed: int = option(0, "Study", "Seed of the search itself.", minimum=0)
 
     def __post_init__(self) -> None:
         fields.check(self)

@@ -1,6 +1,7 @@
-"""SPACE: what a study searches, one row a dimension; and from a draw of it to knobs.
+"""SPACE: what a study searches, one row a dimension; and from a draw of it to options.
 
-A dimension exists under conditions (`when`), its value is written into a knob or into a knob of a
+A dimension exists under conditions (`when`), its value is written into an option or into an option
+of a
 spec (`writes`). What the user gives is fixed and leaves the search. Of the choices those stay that
 `guards` lets through together with what is fixed, so that no proposal is ever refused.
 """
@@ -24,7 +25,7 @@ class Axis(NamedTuple):
     Attributes:
         name: Of the parameter.
         groups: Of `search`; one that is asked for is enough.
-        writes: ``knob``, or ``knob:key`` for a knob of a spec.
+        writes: ``option``, or ``option:key`` for an option of a spec.
         default: Of the baselines; ``""``: the configuration's own.
         choices: Of a categorical dimension; empty for a number.
         low: Smallest number.
@@ -51,8 +52,8 @@ class Axis(NamedTuple):
 Draw = Callable[[Axis], Any]
 
 GROUPS = {
-    "loss": "loss, its knobs, class weights, label smoothing, deferral",
-    "sampler": "sampler and its knobs, deferral",
+    "loss": "loss, its options, class weights, label smoothing, deferral",
+    "sampler": "sampler and its options, deferral",
     "optimizer": "optimizer, learning rate, weight decay, batch size",
     "augment": "more augmentation, mixing and its strength",
 }
@@ -123,7 +124,7 @@ class Space(NamedTuple):
     """The dimensions of one study and what stays fixed."""
 
     axes: tuple[Axis, ...]
-    fixed: dict[str, str]  # knobs as given
+    fixed: dict[str, str]  # options as given
     names: dict[str, str]  # of the specs that are fixed: conditions may depend on them
 
 
@@ -137,12 +138,12 @@ class Proposal(NamedTuple):
 def build(search: str, given: Mapping[str, str]) -> Space:
     """The dimensions that a study searches.
 
-    A knob that is given is fixed. A spec that is given by its name alone (``loss=focal``) leaves
-    its own knobs to the search; of several names apart by ``|`` (``model=a|b``) one is chosen.
+    An option that is given is fixed. A spec that is given by its name alone (``loss=focal``) leaves
+    its own options to the search; of several names apart by ``|`` (``model=a|b``) one is chosen.
 
     Args:
         search: Names of GROUPS apart by ``|``.
-        given: Knobs of the runs, as typed.
+        given: Options of the runs, as typed.
 
     Raises:
         ValueError: An unknown group, nothing is left to search, or what is given goes with no
@@ -160,8 +161,8 @@ def build(search: str, given: Mapping[str, str]) -> Space:
     axes = [axis for axis in axes if not _idle(axis, base)]
     searched = {axis.writes for axis in axes}
     names = {
-        knob: spec.parse(getattr(Config if knob in searched else base, knob)).name
-        for knob in _SPECS
+        option: spec.parse(getattr(Config if option in searched else base, option)).name
+        for option in _SPECS
     }
     space = _feasible(Space(tuple(axes), fixed, names))
     if not any(len(axis.choices) != 1 for axis in space.axes):
@@ -190,7 +191,7 @@ _SPECS = ("loss", "class_weights", "sampler", "mix", "optimizer")
 
 
 def _base(fixed: Mapping[str, str]) -> Config:
-    """What is decided without the search, as far as it bears on the space; unguarded knobs only."""
+    """Resolve the options that the space depends on, without the search; unguarded ones only."""
     looked_at = {*_SPECS, "dataset", "recipe", "batch_size", "lr", "weight_decay", "model"}
     alone = {name: value for name, value in fixed.items() if name in looked_at}
     try:
@@ -201,14 +202,14 @@ def _base(fixed: Mapping[str, str]) -> Config:
 
 def _not_given(axis: Axis, fixed: dict[str, str]) -> Axis | None:
     """The dimension without what is given; None where nothing of it is left."""
-    knob, _, key = axis.writes.partition(":")
-    if knob not in fixed:
+    option, _, key = axis.writes.partition(":")
+    if option not in fixed:
         return axis
-    if knob not in _SPECS:
+    if option not in _SPECS:
         return None
-    typed = spec.parse(fixed[knob])
+    typed = spec.parse(fixed[option])
     if key:
-        return None if key in typed.knobs else axis
+        return None if key in typed.options else axis
     return axis._replace(choices=(typed.name,), default=typed.name) if axis.choices else None
 
 
@@ -230,7 +231,7 @@ def _feasible(space: Space) -> Space:
         found = 0
         for values in _combinations(space):
             try:
-                knobs_of(space, values)
+                options_of(space, values)
             except ValueError as error:
                 refused = refused or str(error)
                 continue
@@ -299,10 +300,10 @@ def propose(space: Space, draw: Draw) -> Proposal:
     for axis in space.axes:
         if exists(axis, space.names | values):
             values[axis.name] = draw(axis)
-    return Proposal(values, knobs_of(space, values))
+    return Proposal(values, options_of(space, values))
 
 
-def knobs_of(space: Space, values: Mapping[str, Any]) -> Resolved:
+def options_of(space: Space, values: Mapping[str, Any]) -> Resolved:
     """The configuration of a point.
 
     Raises:
@@ -311,23 +312,23 @@ def knobs_of(space: Space, values: Mapping[str, Any]) -> Resolved:
     given = dict(space.fixed)
     if given.get("recipe", "none") != "none":  # what is searched and not drawn is not the recipe's
         idle = {a.writes: a for a in space.axes if a.writes in OFF and a.name not in values}
-        given |= {knob: str(getattr(Config, knob)) for knob in idle}
+        given |= {option: str(getattr(Config, option)) for option in idle}
     rows = {axis.name: axis for axis in space.axes}
     late = []
     for name, value in values.items():
         axis = rows[name]
-        knob, _, key = axis.writes.partition(":")
+        option, _, key = axis.writes.partition(":")
         if axis.form == "factor" or axis.name == "more_augment":
             late.append((axis, value))
         elif key:
-            whole = spec.parse(given.get(knob) or getattr(Config, knob))
+            whole = spec.parse(given.get(option) or getattr(Config, option))
             text = _FORMS[axis.form](value)
-            given[knob] = str(whole._replace(knobs={**whole.knobs, key: text}))
+            given[option] = str(whole._replace(options={**whole.options, key: text}))
         elif axis.choices:
-            if knob not in given or spec.parse(given[knob]).name != value:
-                given[knob] = value
+            if option not in given or spec.parse(given[option]).name != value:
+                given[option] = value
         else:
-            given[knob] = _FORMS[axis.form](value)
+            given[option] = _FORMS[axis.form](value)
     base = resolve(given).config if late else None
     for axis, value in late:
         usual = getattr(base, axis.writes)

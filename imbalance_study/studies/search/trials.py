@@ -60,8 +60,8 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim, heard: list[f
     """Train and judge one point; `heard` holds when an epoch was last heard of, of any trial."""
     goals, begun = job.plan.goals, time.perf_counter()
     resolved = found.propose(claim).resolved
-    shown = _knobs(resolved, job)
-    claim.note(knobs=shown)
+    shown = _options(resolved, job)
+    claim.note(options=shown)
 
     def look(epoch: EpochResult) -> None:
         now = time.perf_counter()
@@ -116,8 +116,8 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim, heard: list[f
     print(f"trial {claim.number:3}  {outcome:9}  {seconds:5.1f} s  {settings}", flush=True)
 
 
-def _knobs(resolved: Resolved, job: Job) -> dict[str, str]:
-    """The knobs that the search decides, as they were resolved."""
+def _options(resolved: Resolved, job: Job) -> dict[str, str]:
+    """The options that the search decides, as they were resolved."""
     config = resolved.config
     names = dict.fromkeys(axis.writes.partition(":")[0] for axis in job.plan.space.axes)
     values = {name: getattr(config, name) for name in names}

@@ -48,7 +48,7 @@ def over_seeds(job: Job, parent: str, best: records.Trial) -> list[Mapping[str, 
     """The metrics of the winner's runs, a seed each; those that are finished are not run again."""
     seeds = [job.base.config.seed + number for number in range(job.settings.winner_seeds)]
     done = parent_run.winners(parent, best.number)
-    given = job.plan.space.fixed | best.knobs
+    given = job.plan.space.fixed | best.options
     for seed in seeds:
         if seed in done:
             continue

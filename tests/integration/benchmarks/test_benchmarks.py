@@ -127,7 +127,9 @@ def test_rows_survive_a_line_that_was_cut_off(tmp_path):
 
 def test_a_run_is_known_by_what_bears_on_its_result():
     def known_by(**values):
-        return store.knobs_of(resolve.make(**{"dataset": "digits", "recipe": "paper_ce"} | values))
+        return store.options_of(
+            resolve.make(**{"dataset": "digits", "recipe": "paper_ce"} | values)
+        )
 
     assert known_by() == known_by(
         data_dir="elsewhere", device="cpu", run_name="mine", analyses="all"
@@ -222,7 +224,7 @@ def test_the_deviation_is_that_of_a_sample():
 def test_the_halved_table_trains_each_row_once_and_says_what_is_beyond_the_gap(tmp_path, capsys):
     jobs = halved.jobs_of(2, {}, 0)
     assert len(jobs) == 2 * len(halved.LINES) == 18
-    assert len({store.knobs_of(job.config) for job in jobs}) == 16  # one row is another's, too
+    assert len({store.options_of(job.config) for job in jobs}) == 16  # one row is another's, too
     counts = "explicit:counts=4900/4900/2450/4900/2450/4900/4900/4900/4900/2450"
     assert {job.config.imbalance for job in jobs} == {counts}
     rows = [

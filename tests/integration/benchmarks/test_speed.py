@@ -52,9 +52,9 @@ def test_another_order_of_images_is_seen_in_the_losses(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_naive_loop_trains_in_a_process_of_its_own_which_ends_with_it(tmp_path):
-    knobs = bench(tmp_path).cifar(model="resnet20")
+    options = bench(tmp_path).cifar(model="resnet20")
     others = {process.pid for process in against_naive.multiprocessing.active_children()}
-    with against_naive.apart(against_naive._naive_of, knobs) as window:
+    with against_naive.apart(against_naive._naive_of, options) as window:
         (process,) = (
             one for one in against_naive.multiprocessing.active_children() if one.pid not in others
         )
@@ -113,8 +113,8 @@ def test_a_difference_of_seeds_counts_beyond_two_standard_errors(tmp_path, value
 
 
 def test_windows_take_turns_and_the_first_is_left_out(tmp_path):
-    knobs = bench(tmp_path).cifar(model="resnet20", batch_size=16)
-    found = ours.windows(ours.ready(**knobs), 2, 1, lambda steps: 0.5)
+    options = bench(tmp_path).cifar(model="resnet20", batch_size=16)
+    found = ours.windows(ours.ready(**options), 2, 1, lambda steps: 0.5)
     assert found.others == [32.0, 32.0]
     assert len(found.ours) == 2
     assert found.each[0] == pytest.approx(found.ours[0] / 32)

@@ -81,12 +81,12 @@ def answered(call):
 
 @st.composite
 def specs(draw):
-    """A name with knobs, right and wrong ones mixed."""
+    """A name with options, right and wrong ones mixed."""
     kind = draw(st.sampled_from(sorted(REGISTRIES)))
     name = draw(st.one_of(st.sampled_from(sorted(REGISTRIES[kind])), NAMES))
     known = ["gamma", "tau", "beta", "alpha", "ratio", "q", "warmup", "momentum", "fraction", "s"]
     pairs = draw(st.lists(st.tuples(st.sampled_from(known), NUMBERS), max_size=2))
-    text = ",".join(f"{knob}={value}" for knob, value in pairs)
+    text = ",".join(f"{option}={value}" for option, value in pairs)
     return kind, f"{name}:{text}" if text else name
 
 
@@ -129,9 +129,9 @@ KNOBS = st.fixed_dictionaries(
 
 
 @over(60, KNOBS)
-def test_a_configuration_gives_counts_and_a_loss_that_are_numbers_or_is_answered(knobs):
+def test_a_configuration_gives_counts_and_a_loss_that_are_numbers_or_is_answered(options):
     def cut():
-        found = resolve.make(dataset="digits", **knobs)
+        found = resolve.make(dataset="digits", **options)
         choices = bind(found)
         if found.weights != "none":
             return None

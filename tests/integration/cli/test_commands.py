@@ -33,7 +33,7 @@ def test_every_field_is_an_option_of_train_with_its_default_on_the_help_page(cap
     ("args", "message"),
     [
         (["trian"], "Error: unknown command 'trian'; known: train, "),
-        (["train", "--modle", "x"], "Error: unknown knob 'modle'; did you mean model?"),
+        (["train", "--modle", "x"], "Error: unknown option 'modle'; did you mean model?"),
         (["train", "--lr", "foo"], "Error: lr must be a number or 'auto', got 'foo'"),
         (["train", "--lr"], "Error: Option '--lr' requires an argument."),
         (["train", "--imbalance_ratio", "0.5"], "imbalance_ratio must be at least 1, got 0.5"),

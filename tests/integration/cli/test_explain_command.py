@@ -218,11 +218,11 @@ def test_a_file_that_is_no_image_is_named(finished, tmp_path, capsys):
     assert "notes.png cannot be read as an image" in output.err
 
 
-def test_a_run_of_a_newer_version_with_another_knob_is_still_read(finished, tmp_path):
+def test_a_run_of_a_newer_version_with_another_option_is_still_read(finished, tmp_path):
     _, run_id, store, _ = finished
     path = fetch.checkpoint_of(run_id, tmp_path, store)
     content = checkpoint.load(path)
-    content["config"]["a_knob_of_tomorrow"] = 3
+    content["config"]["a_option_of_tomorrow"] = 3
     checkpoint.save(path, content)
     assert trained.from_checkpoint(path).image_size == 32
 

@@ -29,8 +29,8 @@ PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 
 SETTINGS = {
     "nothing": {},
-    "a loss with a knob": {"loss": "focal:gamma=2"},
-    "several knobs in one spec": {"optimizer": "sgd:momentum=0.8,nesterov=false"},
+    "a loss with an option": {"loss": "focal:gamma=2"},
+    "several options in one spec": {"optimizer": "sgd:momentum=0.8,nesterov=false"},
     "a chain": {"augment": "crop:padding=4+flip+cutout:size=8"},
     "counts": {"imbalance": "explicit:counts=" + "/".join(map(str, range(20, 10, -1)))},
     "a boolean": {"ema": "true", "ema_decay": "0.99"},
@@ -46,7 +46,7 @@ SETTINGS = {
 } | {f"recipe {name}": {"recipe": name} for name in RECIPES}
 
 
-# Entry point -> its command, and the dataclasses that its knobs come from.
+# Entry point -> its command, and the dataclasses that its options come from.
 ENTRIES = {
     "main": ("train", train.command, (Config,)),
     "compare": ("compare", compare.command, (Comparing, Config)),
@@ -56,7 +56,7 @@ ENTRIES = {
 
 
 def _through_mlproject(settings, entry="main"):
-    """The knobs that reach the program, by the command that MLflow makes of the MLproject."""
+    """The options that reach the program, by the command that MLflow makes of the MLproject."""
     project = _project_spec.load_project(str(ROOT))
     line = project.get_entry_point(entry).compute_command(dict(settings), None)
     words = shlex.split(line)
@@ -140,10 +140,10 @@ def test_several_processes_get_what_one_gets():
 def test_a_recipe_sets_nothing_that_mlflow_run_always_passes():
     declared = set(PROJECT["entry_points"]["main"]["parameters"])
     for name, recipe in RECIPES.items():
-        assert not declared & set(recipe.knobs), name
+        assert not declared & set(recipe.options), name
 
 
-def test_the_knobs_in_the_comment_exist():
+def test_the_options_in_the_comment_exist():
     text = (ROOT / "MLproject").read_text()
     shown = re.findall(r"-P (\w+)=(\S+)", text)
     assert len(shown) > 10

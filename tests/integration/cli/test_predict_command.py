@@ -157,15 +157,15 @@ def test_a_checkpoint_that_is_none_is_refused_in_one_line_and_nothing_in_it_runs
     assert sorted(os.listdir(tmp_path)) == ["m.pt", "photographs"]
 
 
-@pytest.mark.parametrize("knob", ["model", "loss"])
-def test_a_file_cannot_choose_a_function_to_call(knob, tiny_run, photographs, tmp_path, capsys):
+@pytest.mark.parametrize("option", ["model", "loss"])
+def test_a_file_cannot_choose_a_function_to_call(option, tiny_run, photographs, tmp_path, capsys):
     best = fetch.checkpoint_of(tiny_run.run_id, tmp_path, tiny_run.store)
     content = checkpoint.load(best)
-    content["config"][knob] = "os.path:join"
+    content["config"][option] = "os.path:join"
     checkpoint.save(tmp_path / "m.pt", content)
     status, output = _run(capsys, "predict", "--model", tmp_path / "m.pt", "--images", photographs)
     assert status == 1
-    assert f"names the function os.path:join as its {knob}" in output.err
+    assert f"names the function os.path:join as its {option}" in output.err
 
 
 def test_nothing_readable_is_an_error_and_no_table(tiny_run, photographs, tmp_path, capsys):

@@ -50,9 +50,9 @@ def test_the_table_has_a_row_for_each_remedy_of_the_registries_and_no_other():
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]} {row[1]}")
 def test_what_the_table_says_to_type_binds(row):
     axis, name, _, typed, _ = row
-    knob, _, value = typed.strip("`").partition("=")
-    assert (knob, spec.parse(value).name) == (axis, name)
-    bind(resolve.make(**{knob: value}))
+    option, _, value = typed.strip("`").partition("=")
+    assert (option, spec.parse(value).name) == (axis, name)
+    bind(resolve.make(**{option: value}))
 
 
 def test_the_readme_shows_the_same_table_if_it_shows_one():

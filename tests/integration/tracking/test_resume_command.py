@@ -64,7 +64,7 @@ class Killed(Exception):
     pass
 
 
-def _broken_off(store, after=2, **knobs):
+def _broken_off(store, after=2, **settings):
     """A run that fails after an epoch; its id."""
     ids = []
 
@@ -75,7 +75,7 @@ def _broken_off(store, after=2, **knobs):
 
     with pytest.raises(Killed):
         run.train(
-            resolve(TINY | {"tracking_uri": store} | knobs), on_epoch=stop, show_progress=False
+            resolve(TINY | {"tracking_uri": store} | settings), on_epoch=stop, show_progress=False
         )
     return ids[0]
 
@@ -115,8 +115,8 @@ def whole(tmp_path_factory):
     return experiment.run(resolve(TINY).config, output_dir=folder, show_progress=False)
 
 
-def _start(store, *words, **knobs):
-    options = [f"--{name}={value}" for name, value in (TINY | knobs).items()]
+def _start(store, *words, **settings):
+    options = [f"--{name}={value}" for name, value in (TINY | settings).items()]
     words = [*(words or ("train", *options)), f"--tracking_uri={store}"]
     return subprocess.Popen(
         [sys.executable, "-m", "imbalance_study", *words], stderr=subprocess.PIPE, text=True
@@ -185,9 +185,9 @@ def test_a_run_whose_loss_is_no_number_is_failed_and_keeps_its_last_good_checkpo
     (tmp_path / "failing").mkdir()
     (tmp_path / "failing" / "net.py").write_text(NET)
     monkeypatch.syspath_prepend(str(tmp_path))
-    knobs = {"model": "failing.net:of_ten:after=16", "ema": "false", "tracking_uri": store}
+    options = {"model": "failing.net:of_ten:after=16", "ema": "false", "tracking_uri": store}
     with pytest.raises(ValueError, match=r"the loss is not finite in epoch 3 .*try a smaller lr"):
-        run.train(resolve(TINY | knobs), show_progress=False)
+        run.train(resolve(TINY | options), show_progress=False)
     (record,) = MlflowClient(store).search_runs(["1"])
     run_id = record.info.run_id
     assert record.info.status == "FAILED"

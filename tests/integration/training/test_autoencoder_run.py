@@ -19,8 +19,8 @@ SMALL = {
 }
 
 
-def _run(folder, **knobs):
-    config = make(**SMALL | knobs)
+def _run(folder, **options):
+    config = make(**SMALL | options)
     return experiment.run(config, output_dir=folder, show_progress=False)
 
 
@@ -103,6 +103,6 @@ def test_a_second_stage_can_follow_a_joint_training(tmp_path):
 @pytest.mark.parametrize("wrong", ["joint:weight=0", "joint:scale=2", "both"])
 def test_a_wrong_way_is_refused(wrong, tmp_path):
     with pytest.raises(
-        ValueError, match=r"weight of autoencoder joint|has no knob|unknown autoenc"
+        ValueError, match=r"weight of autoencoder joint|has no option|unknown autoenc"
     ):
         _run(tmp_path, autoencoder=wrong)

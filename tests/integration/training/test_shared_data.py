@@ -23,7 +23,7 @@ def test_another_cut_shares_the_images_alone():
         assert not np.array_equal(one.split.test, other.split.test)
 
 
-def test_every_knob_that_decides_the_data_leads_to_other_data():
+def test_every_option_that_decides_the_data_leads_to_other_data():
     changes = [
         {"imbalance": "step:ratio=5"},
         {"class_order": "random"},

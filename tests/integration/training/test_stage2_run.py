@@ -29,9 +29,9 @@ SMALL = {
 }
 
 
-def _run(folder, **knobs):
+def _run(folder, **options):
     seen = []
-    config = make(**SMALL | knobs)
+    config = make(**SMALL | options)
     result = experiment.run(config, seen.append, output_dir=folder, show_progress=False)
     return result, seen
 
@@ -254,7 +254,7 @@ def test_a_stage_that_keeps_the_head_needs_softmax_logits(stage2, loss):
         ("crt:gamma=2", "gamma"),
     ],
 )
-def test_a_wrong_knob_of_the_stage_is_refused_before_anything_is_loaded(stage2, message):
+def test_a_wrong_option_of_the_stage_is_refused_before_anything_is_loaded(stage2, message):
     before = torch.get_rng_state()
     with pytest.raises(ValueError, match=message):
         bind(make(stage2=stage2))

@@ -23,8 +23,8 @@ SMALL = {
 }
 
 
-def _run(folder, **knobs):
-    config = make(**SMALL | knobs)
+def _run(folder, **options):
+    config = make(**SMALL | options)
     return experiment.run(config, output_dir=folder, show_progress=False)
 
 
@@ -69,12 +69,12 @@ def test_frozen_weights_and_statistics_are_bit_equal_before_and_after(
 
 def test_a_moved_backbone_is_not_frozen_and_the_head_learns_faster(source, tmp_path):
     """With plain SGD and one step, weights move by their own learning rate times the gradient."""
-    knobs = {"optimizer": "sgd:momentum=0,nesterov=false", "weight_decay": 0, "epochs": 1}
-    knobs |= {"weights": source[1], "steps_per_epoch": 1, "schedule": "constant"}
+    options = {"optimizer": "sgd:momentum=0,nesterov=false", "weight_decay": 0, "epochs": 1}
+    options |= {"weights": source[1], "steps_per_epoch": 1, "schedule": "constant"}
     before = _state(source[0], "best")
     moved = {}
     for share in (1.0, 0.1):
-        after = _state(_run(tmp_path, backbone_lr=share, **knobs))
+        after = _state(_run(tmp_path, backbone_lr=share, **options))
         moved[share] = {
             name: (after[name] - before[name]).norm() for name in before if "weight" in name
         }
@@ -144,15 +144,15 @@ def test_a_fine_tuned_model_is_rebuilt_as_it_was(source, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_fine_tuning(source, tmp_path):
-    knobs = {"weights": source[1], "freeze": "gradual:start=0,end=0.5", "epochs": 3}
-    one, two = (_run(tmp_path, **knobs) for _ in range(2))
+    options = {"weights": source[1], "freeze": "gradual:start=0,end=0.5", "epochs": 3}
+    one, two = (_run(tmp_path, **options) for _ in range(2))
     assert one.facts["trainable_from_epoch"].keys() == {"1", "2", "3"}
     states = _state(one), _state(two)
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("options", "message"),
     [
         ({"weights": "no/such/file.pt"}, "weights must be none, imagenet, runs:/ID or a file"),
         ({"model": "resnet32"}, "holds resnet20, not model=resnet32"),
@@ -161,9 +161,9 @@ def test_the_same_seed_gives_the_same_fine_tuning(source, tmp_path):
         ({"weights": "imagenet"}, "no ImageNet weights of model='resnet20'"),
     ],
 )
-def test_weights_that_cannot_be_used_are_one_line(source, tmp_path, knobs, message):
+def test_weights_that_cannot_be_used_are_one_line(source, tmp_path, options, message):
     with pytest.raises(ValueError, match=message) as error:
-        _run(tmp_path, **{"weights": source[1]} | knobs)
+        _run(tmp_path, **{"weights": source[1]} | options)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
 
@@ -187,8 +187,8 @@ def test_weights_that_would_be_frozen_at_random_are_refused(tmp_path):
     from torchvision.models import resnet18
 
     torch.save(resnet18(num_classes=5).state_dict(), tmp_path / "plain.pth")
-    knobs = {"model": "resnet18", "image_size": 32, "weights": str(tmp_path / "plain.pth")}
-    config = make(**SMALL | knobs | {"stem": "small", "freeze": "head_only"})
+    options = {"model": "resnet18", "image_size": 32, "weights": str(tmp_path / "plain.pth")}
+    config = make(**SMALL | options | {"stem": "small", "freeze": "head_only"})
     choices = bind(config)
     data = load_data(config, choices)
     with pytest.raises(ValueError, match=r"would freeze conv1.weight, which the weights do not"):
@@ -196,7 +196,7 @@ def test_weights_that_would_be_frozen_at_random_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("options", "message"),
     [
         ({"freeze": "head_only"}, "without weights they are random"),
         ({"freeze": "some", "weights": "imagenet"}, "unknown freeze 'some'; known: none, head_o"),
@@ -215,9 +215,9 @@ def test_weights_that_would_be_frozen_at_random_are_refused(tmp_path):
         ({"model": "unet", "autoencoder": "separate", "lr": "auto"}, "lr=auto tests one training"),
     ],
 )
-def test_knobs_that_do_not_go_together_are_refused(knobs, message):
+def test_options_that_do_not_go_together_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        make(**SMALL | knobs)
+        make(**SMALL | options)
 
 
 def test_a_learning_rate_that_was_found_gives_the_run_with_that_rate(tmp_path):

@@ -2,12 +2,12 @@ import dataclasses
 
 import pytest
 
-from imbalance_study.config.fields import knob
+from imbalance_study.config.fields import option
 from imbalance_study.config.identity import identity
 from imbalance_study.config.resolve import make
 from imbalance_study.config.schema import Config
 
-# Knobs that say where a run is recorded and what is looked at: written out, so that one more is a
+# Options that say where a run is recorded and what is looked at: written out, so that one more is a
 # decision and not an accident.
 WITHOUT_EFFECT = {
     *("data_dir", "cache_dir", "workers", "analyses", "gradcam_layers", "colormap"),
@@ -16,16 +16,16 @@ WITHOUT_EFFECT = {
 }
 
 
-def test_every_knob_changes_the_result_but_those_that_say_where_and_what_is_recorded():
+def test_every_option_changes_the_result_but_those_that_say_where_and_what_is_recorded():
     quiet = {f.name for f in dataclasses.fields(Config) if not f.metadata["changes_result"]}
     assert quiet == WITHOUT_EFFECT
 
 
-def test_a_new_knob_is_part_of_the_identity_unless_it_says_otherwise():
+def test_a_new_option_is_part_of_the_identity_unless_it_says_otherwise():
     @dataclasses.dataclass(frozen=True)
     class Extended(Config):
-        loud: int = knob(0, "Training", "A new one.")
-        quiet: int = knob(0, "Training", "Another one.", changes_result=False)
+        loud: int = option(0, "Training", "A new one.")
+        quiet: int = option(0, "Training", "Another one.", changes_result=False)
 
     assert identity(Extended(loud=1)) != identity(Extended())
     assert identity(Extended(quiet=1)) == identity(Extended())

@@ -49,7 +49,7 @@ def test_a_paper_recipe_trains_as_cao_et_al_but_for_the_departures_that_are_know
         "select_by": "last",
     }
     found = resolve.make(recipe=name)
-    departures = {knob for knob, value in common.items() if getattr(found, knob) != value}
+    departures = {option for option, value in common.items() if getattr(found, option) != value}
     assert departures == DEPARTURES.get(name, set())
     assert RECIPES[name].model == "resnet32"
 
@@ -83,13 +83,13 @@ def test_deferred_recipes_start_their_weights_at_epoch_160_of_200():
 def test_every_recipe_trains_for_two_steps(name, tmp_path):
     tiny = {"dataset": "digits", "model": "resnet20", "epochs": 1, "steps_per_epoch": 2}
     tiny |= {"analyses": "none"}
-    if RECIPES[name].knobs.get("imbalance", "").startswith("explicit"):
+    if RECIPES[name].options.get("imbalance", "").startswith("explicit"):
         tiny |= {"imbalance": "none"}  # there are not as many digits
-    if RECIPES[name].knobs.get("validation", "").startswith("balanced"):
+    if RECIPES[name].options.get("validation", "").startswith("balanced"):
         tiny |= {"validation": "balanced:per_class=5"}
-    stage = spec.parse(RECIPES[name].knobs.get("stage2", "none"))
+    stage = spec.parse(RECIPES[name].options.get("stage2", "none"))
     if stage.name != "none":
-        assert stage.knobs == {"epochs": "10"}
+        assert stage.options == {"epochs": "10"}
         tiny["stage2"] = f"{stage.name}:epochs=1"
     settings = resolve.make(recipe=name, batch_size=16, **tiny)
     found = experiment.run(settings, output_dir=tmp_path, show_progress=False).metrics
@@ -103,13 +103,13 @@ def test_the_halved_set_has_half_of_truck_bird_and_deer_and_the_rest_of_all():
     """Of 5,000 images a class 100 go to validation before; label order is that of CIFAR-10."""
     names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship")
     cifar = dict.fromkeys((*names, "truck"), 4900) | dict.fromkeys(("bird", "deer", "truck"), 2450)
-    knobs = RECIPES["halved_cifar10"].knobs
+    options = RECIPES["halved_cifar10"].options
     choices = bind(resolve.make(recipe="halved_cifar10"))
     available = np.full(10, 5000)
     val = choices.validation(available, True)
     assert val.tolist() == [100] * 10
     assert choices.imbalance(available - val).tolist() == list(cifar.values())
-    assert knobs["select_by"] == "val/macro_f1"
+    assert options["select_by"] == "val/macro_f1"
 
 
 @pytest.mark.parametrize("name", RECIPES)

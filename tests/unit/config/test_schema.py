@@ -13,7 +13,7 @@ from imbalance_study.config.schema import Config
 
 def test_given_beats_recipe_beats_data_set_beats_default(monkeypatch):
     recipe = RECIPES["paper_ce"]._replace(
-        knobs={"epochs": 200, "batch_size": 64, "augment": "flip"}
+        options={"epochs": 200, "batch_size": 64, "augment": "flip"}
     )
     monkeypatch.setitem(RECIPES, "paper_ce", recipe)
     found, origins = resolve({"dataset": "digits", "recipe": "paper_ce", "epochs": "7"})
@@ -50,7 +50,7 @@ def test_imbalance_ratio_is_short_for_the_ratio_of_the_spec():
         ({"lr": "-1"}, "lr must be larger than 0, got -1"),
         ({"epochs": "1.5"}, "epochs must be a whole number, got '1.5'"),
         ({"imbalance_ratio": "0.5"}, "imbalance_ratio must be at least 1, got 0.5"),
-        ({"modle": "x"}, "unknown knob 'modle'; did you mean model?"),
+        ({"modle": "x"}, "unknown option 'modle'; did you mean model?"),
         ({"loss": "focall"}, "unknown loss 'focall'; known: cross_entropy"),
         ({"augment": "crop+flop"}, "unknown augment 'flop'"),
         ({"recipe": "paper"}, "unknown recipe 'paper'"),
@@ -90,11 +90,11 @@ def test_the_defaults_of_every_data_set_make_a_valid_configuration():
 
 def test_recipes_set_neither_data_set_nor_model_and_all_resolve():
     for name, recipe in RECIPES.items():
-        assert not {"dataset", "model"} & set(recipe.knobs), name
+        assert not {"dataset", "model"} & set(recipe.options), name
         found, origins = resolve({"recipe": name})
-        for knob, value in recipe.knobs.items():
-            assert getattr(found, knob) == value
-            assert origins[knob] == "recipe"
+        for option, value in recipe.options.items():
+            assert getattr(found, option) == value
+            assert origins[option] == "recipe"
         assert recipe.source
 
 

@@ -10,7 +10,7 @@ def scale(values, *, factor: float = 1.0, twice: bool = False, times: int = 1, p
 REGISTRY = {"scale": scale}
 
 
-def test_a_bound_function_has_its_knobs_in_their_annotated_types():
+def test_a_bound_function_has_its_options_in_their_annotated_types():
     bound = spec.bind(REGISTRY, "scale:factor=2,twice=true,times=1e1", "scaling")
     assert bound(3, progress=0.0) == 120
     assert bound.keywords == {"factor": 2.0, "twice": True, "times": 10}
@@ -39,13 +39,13 @@ def test_an_unknown_name_lists_the_known_ones():
         spec.bind(REGISTRY, "shrink", "scaling")
 
 
-def test_an_unknown_knob_names_those_that_the_function_takes():
-    with pytest.raises(ValueError, match="no knob 'facto'; it takes: factor, twice, times"):
+def test_an_unknown_option_names_those_that_the_function_takes():
+    with pytest.raises(ValueError, match="no option 'facto'; it takes: factor, twice, times"):
         spec.bind(REGISTRY, "scale:facto=1", "scaling", reserved=frozenset({"progress"}))
 
 
-def test_a_reserved_parameter_is_no_knob():
-    with pytest.raises(ValueError, match="no knob 'progress'"):
+def test_a_reserved_parameter_is_no_option():
+    with pytest.raises(ValueError, match="no option 'progress'"):
         spec.bind(REGISTRY, "scale:progress=1", "scaling", reserved=frozenset({"progress"}))
 
 

@@ -185,8 +185,8 @@ def test_the_fill_comes_in_from_outside(function):
     assert 128 not in values
 
 
-def changed(images, counts, targets, seed=0, **knobs):
-    result = auto_augment.tail_trivial(images, targets, counts, generator(seed), **knobs)
+def changed(images, counts, targets, seed=0, **options):
+    result = auto_augment.tail_trivial(images, targets, counts, generator(seed), **options)
     return (result != images).flatten(1).any(1)
 
 

@@ -22,10 +22,10 @@ def noise(count, size=8, dtype=torch.float32):
     return images.contiguous(memory_format=torch.channels_last), torch.arange(count) % 4
 
 
-def own_share(count, size=1, alpha=1.0, mixing=data_mixing.mixup, seed=0, **knobs):
+def own_share(count, size=1, alpha=1.0, mixing=data_mixing.mixup, seed=0, **options):
     """The weights lam (N,) of `count` draws."""
     images, targets = noise(count, size)
-    return mixing(images, targets, COUNTS, generator(seed), alpha=alpha, **knobs).lam
+    return mixing(images, targets, COUNTS, generator(seed), alpha=alpha, **options).lam
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.2, 0.5, 1.0, 2.0, 8.0])
@@ -70,11 +70,11 @@ def test_partners_are_drawn_uniformly():
         assert stats.chisquare(torch.bincount(pairs[:, image], minlength=5).numpy()).pvalue > 1e-3
 
 
-def cutmix_parts(count, size, seed=0, **knobs):
+def cutmix_parts(count, size, seed=0, **options):
     """CutMix of images whose pixels all hold the number of their image."""
     numbers = torch.arange(count)
     images = numbers.float()[:, None, None, None].expand(-1, 3, *size).contiguous()
-    return data_mixing.cutmix(images, numbers, COUNTS, generator(seed), **knobs)
+    return data_mixing.cutmix(images, numbers, COUNTS, generator(seed), **options)
 
 
 def test_cutmix_pastes_one_box_of_the_partner_and_weighs_by_its_exact_area():
@@ -142,7 +142,7 @@ def test_remix_gives_the_label_to_the_rarer_class_of_an_uneven_pair():
     assert (3, 0, "to the partner") not in seen  # never to the larger class
 
 
-def test_remix_knobs_move_the_limits():
+def test_remix_options_move_the_limits():
     images, targets = noise(2000, 1)
     plain = data_mixing.mixup(images, targets, COUNTS, generator()).lam
     pair = (images, targets, COUNTS)

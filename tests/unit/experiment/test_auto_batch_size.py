@@ -41,8 +41,8 @@ def _model(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
-def _setting(**knobs):
-    config = make(**SMALL | knobs)
+def _setting(**options):
+    config = make(**SMALL | options)
     choices, where = bind(config), resolve_device(config)
     data = load_data(config, choices)
     train = batches_of(data, "train", config, where.device)

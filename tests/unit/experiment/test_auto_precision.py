@@ -17,8 +17,8 @@ from imbalance_study.training.checkpointing import Keeper
 LONG = {"dataset": "digits", "model": "resnet20", "image_size": 16, "steps_per_epoch": 200}
 
 
-def setting(cache, **knobs):
-    config = make(**LONG | {"epochs": 1, "cache_dir": str(cache)} | knobs)
+def setting(cache, **options):
+    config = make(**LONG | {"epochs": 1, "cache_dir": str(cache)} | options)
     choices = bind(config)
     where = resolve_device(config)
     data = load_data(config, choices)
@@ -69,15 +69,15 @@ def test_a_trial_measures_each_way_and_is_remembered(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "knobs",
+    "options",
     [
         {"probe": False},
         {"steps_per_epoch": 99, "epochs": 2},
         {"precision": "fp32", "memory_format": "contiguous"},
     ],
 )
-def test_short_trainings_and_what_is_decided_are_not_tried(tmp_path, knobs):
-    asked = setting(tmp_path, **knobs)
+def test_short_trainings_and_what_is_decided_are_not_tried(tmp_path, options):
+    asked = setting(tmp_path, **options)
     assert auto_precision.settle(asked, None) == (asked.where, None)
     assert not (tmp_path / "probes").exists()
 
@@ -92,8 +92,8 @@ def test_what_is_given_is_not_decided_anew(tmp_path):
 
 def test_another_model_size_or_number_of_threads_is_asked_anew(tmp_path):
     places = set()
-    for knobs in ({}, {"model": "custom_cnn"}, {"image_size": 24}):
-        asked = setting(tmp_path, **knobs)
+    for options in ({}, {"model": "custom_cnn"}, {"image_size": 24}):
+        asked = setting(tmp_path, **options)
         places.add(auto_precision._place(asked, list(auto_precision._ways(asked))))
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)

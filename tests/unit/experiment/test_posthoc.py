@@ -48,12 +48,12 @@ def val(finished):
 
 @pytest.fixture
 def correct(finished, images):
-    """A function that corrects predictions as those of the run, with changed knobs or parts."""
+    """A function that corrects predictions as those of the run, with changed options or parts."""
 
-    def call(val, test, *, model=finished.model, procedure=finished.procedure, **knobs):
-        knobs.setdefault("augment", "none")
+    def call(val, test, *, model=finished.model, procedure=finished.procedure, **options):
+        options.setdefault("augment", "none")
         return corrections.after_training(
-            dataclasses.replace(finished.config, **knobs),
+            dataclasses.replace(finished.config, **options),
             model,
             images,
             procedure,
@@ -165,7 +165,7 @@ def test_validation_alone_chooses(correct):
 
 
 @pytest.mark.parametrize(
-    "knobs",
+    "options",
     [
         {"loss": "balanced_softmax"},
         {"class_weights": "effective"},
@@ -174,19 +174,19 @@ def test_validation_alone_chooses(correct):
         {"stage2": "crt"},
     ],
 )
-def test_what_was_corrected_in_training_is_not_corrected_again(knobs, correct):
+def test_what_was_corrected_in_training_is_not_corrected_again(options, correct):
     test = seen(100, seed=1)
-    found = correct(seen(100, seed=0), test, **knobs)
+    found = correct(seen(100, seed=0), test, **options)
     assert names(found) == ["plain", "temperature"]
     assert found.figures == {}
-    assert names(correct(None, test, validation="none", **knobs)) == ["plain"]
+    assert names(correct(None, test, validation="none", **options)) == ["plain"]
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"loss": "focal"}, {"label_smoothing": 0.1}, {"mix": "mixup"}, {"supcon": 0.1}]
+    "options", [{"loss": "focal"}, {"label_smoothing": 0.1}, {"mix": "mixup"}, {"supcon": 0.1}]
 )
-def test_focusing_smoothing_and_mixing_count_as_no_correction(knobs, correct):
-    found = correct(seen(100, seed=0), seen(100, seed=1), **knobs)
+def test_focusing_smoothing_and_mixing_count_as_no_correction(options, correct):
+    found = correct(seen(100, seed=0), seen(100, seed=1), **options)
     assert names(found)[1:4] == ["logit_adjustment", "tau_norm", "thresholds"]
 
 

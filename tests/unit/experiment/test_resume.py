@@ -182,16 +182,16 @@ def test_the_time_before_counts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "knobs",
+    "options",
     [
         {"freeze": "gradual:start=0.3,end=0.6", "ema": True, "backbone_lr": 0.5},
         {"freeze": "partial:blocks=2", "optimizer": "sgd", "lr": "auto"},
     ],
 )
-def test_fine_tuning_goes_on_with_what_was_frozen_then(tmp_path, knobs):
+def test_fine_tuning_goes_on_with_what_was_frozen_then(tmp_path, options):
     _run(tmp_path / "source", make(**SMALL | {"epochs": 1, "seed": 3}))
     weights = str(tmp_path / "source" / "out" / "best.pt")
-    config = make(**SMALL | knobs, weights=weights)
+    config = make(**SMALL | options, weights=weights)
     whole = _run(tmp_path / "whole", config)
     resumed, _ = _killed_at_each_epoch(tmp_path, config)
     _same(whole, resumed)

@@ -70,6 +70,6 @@ def test_the_u_net_has_the_size_that_its_help_says():
         ("mobilenet_v2_autoencoder:dropout=1", r"dropout of model mobilenet_v2_autoencoder must"),
     ],
 )
-def test_a_wrong_knob_is_refused(name, message):
+def test_a_wrong_option_is_refused(name, message):
     with pytest.raises(ValueError, match=message):
         zoo.create(name, 3, image_size=32)

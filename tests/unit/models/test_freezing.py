@@ -100,7 +100,7 @@ def test_the_number_of_blocks_is_at_most_all():
         (lambda: freezing.gradual(0, 3, end=1.5), "got start=0.1 and end=1.5"),
     ],
 )
-def test_a_wrong_knob_is_refused(call, message):
+def test_a_wrong_option_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 

@@ -229,7 +229,7 @@ def test_a_squeezenet_is_torchvisions_but_for_the_relu_on_the_logits():
         ),
     ],
 )
-def test_knobs_in_the_spec_reach_the_model(text, module, attribute, value):
+def test_options_in_the_spec_reach_the_model(text, module, attribute, value):
     assert getattr(seeded(text).get_submodule(module), attribute) == value
 
 
@@ -271,7 +271,7 @@ def own_models(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("own_models")
-def test_a_users_function_is_told_the_image_size_and_its_knobs_and_wrapped():
+def test_a_users_function_is_told_the_image_size_and_its_options_and_wrapped():
     model = seeded("ownpackage.nets:sized:width=6", 5, 8, stem="small", head="cosine")
     assert isinstance(model, Classifier)
     assert (model.num_features, model.num_classes) == (6, 5)
@@ -299,8 +299,8 @@ def test_a_users_function_that_breaks_the_contract_is_refused_with_the_rule(text
     [
         ("efficentnet_b0", 32, {}, "unknown model 'efficentnet_b0', did you mean efficientnet_b0"),
         ("nothing", 32, {}, "known: resnet18, resnet32, .*, any other torchvision classifier"),
-        ("efficientnet_b0:drop=1", 32, {}, "no knob 'drop'; it takes: dropout, stochastic"),
-        ("resnet50:dropout=0.1", 32, {}, "no knob 'dropout'; it takes: none"),
+        ("efficientnet_b0:drop=1", 32, {}, "no option 'drop'; it takes: dropout, stochastic"),
+        ("resnet50:dropout=0.1", 32, {}, "no option 'dropout'; it takes: none"),
         ("swin_t:stochastic_depth_prob=0", 32, {}, "it takes: dropout, attention_dropout$"),
         ("densenet121:drop_rate=1", 32, {}, r"drop_rate of .* must be in \[0, 1\), got 1.0"),
         ("resnet18", 32, {"stem": "tiny"}, "stem must be one of auto, small, imagenet, got 'tiny'"),

@@ -113,7 +113,7 @@ def test_both_ends_of_the_intervals_stand_in_the_description_and_the_headline_is
     assert len([name for name in record.data.metrics if name.startswith("test_ci/")]) == 2
 
 
-def test_knobs_that_only_draw_are_no_params(left):
+def test_options_that_only_draw_are_no_params(left):
     _, record, _, _ = left
     assert not {"analyses", "figure_every", "colormap"} & set(record.data.params)
 

@@ -74,7 +74,7 @@ def test_params_are_the_axes_and_what_was_given(finished):
     assert record.data.params["lr"] == "0.01"
 
 
-def test_config_json_holds_every_knob_its_origin_and_the_environment(finished, tmp_path):
+def test_config_json_holds_every_option_its_origin_and_the_environment(finished, tmp_path):
     _, client, record = finished
     path = client.download_artifacts(record.info.run_id, "config.json", str(tmp_path))
     content = json.loads(Path(path).read_text())

@@ -22,15 +22,15 @@ def test_compiled_steps_follow_plain_ones_and_a_smaller_last_batch_too(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("knobs", "reason"),
+    ("options", "reason"),
     [
         ({"model": "unet", "autoencoder": "joint"}, "compile has no effect with autoencoder"),
         ({"weights": "x.pt", "freeze": "gradual"}, "compile anew for each block"),
     ],
 )
-def test_what_compiling_does_not_go_with_is_refused(knobs, reason):
+def test_what_compiling_does_not_go_with_is_refused(options, reason):
     with pytest.raises(ValueError, match=reason):
-        make(dataset="digits", compile=True, **knobs)
+        make(dataset="digits", compile=True, **options)
 
 
 def test_without_a_compiler_a_line_says_what_is_needed(tmp_path):

@@ -44,12 +44,12 @@ from imbalance_study.decisions import make
 from imbalance_study.training import distributed
 
 found = {}
-for name, knobs in json.loads(Path(sys.argv[1]).read_text()).items():
+for name, options in json.loads(Path(sys.argv[1]).read_text()).items():
     with distributed.joined("cpu") as group, tempfile.TemporaryDirectory() as folder:
         if group.rank:
-            experiment.assist(make(**knobs))
+            experiment.assist(make(**options))
         else:
-            result = experiment.run(make(**knobs), output_dir=Path(folder), show_progress=False)
+            result = experiment.run(make(**options), output_dir=Path(folder), show_progress=False)
             found[name] = [epoch.metrics for epoch in result.history]
 if found:
     Path(sys.argv[2]).write_text(json.dumps(found))
@@ -103,14 +103,14 @@ def _torchrun(folder, *words, **environment):
 @pytest.mark.slow
 def test_two_processes_follow_one_with_the_same_batches(tmp_path, monkeypatch):
     (tmp_path / "worker.py").write_text(WORKER)
-    cases = {name: SMALL | knobs for name, knobs in CASES.items()}
+    cases = {name: SMALL | options for name, options in CASES.items()}
     (tmp_path / "cases.json").write_text(json.dumps(cases))
     status, said = _torchrun(tmp_path, "worker.py", "cases.json", "found.json")
     assert status == 0, said
     found = json.loads((tmp_path / "found.json").read_text())
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name, knobs in cases.items():
-        alone = experiment.run(make(**knobs), output_dir=tmp_path / "out", show_progress=False)
+    for name, options in cases.items():
+        alone = experiment.run(make(**options), output_dir=tmp_path / "out", show_progress=False)
         assert len(alone.history) == len(found[name])
         for epoch, shared in zip(alone.history, found[name], strict=True):
             for metric, value in epoch.metrics.items():
@@ -157,8 +157,8 @@ def test_a_process_that_fails_takes_all_down_the_run_says_failed_and_can_go_on(
     tmp_path, monkeypatch, how, message
 ):
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    knobs = SMALL | {"epochs": 5, "mix": "mixup", "system_metrics": "false"}
-    words = ["-m", "imbalance_study", "train", *(f"--{key}={knobs[key]}" for key in knobs)]
+    options = SMALL | {"epochs": 5, "mix": "mixup", "system_metrics": "false"}
+    words = ["-m", "imbalance_study", "train", *(f"--{key}={options[key]}" for key in options)]
     cache = {"IMBALANCE_STUDY_CACHE": str(tmp_path / "cache")}
     status, said = _torchrun(tmp_path, *words, f"--tracking_uri={store}", FAIL=how, **cache)
     assert status != 0
@@ -175,7 +175,7 @@ def test_a_process_that_fails_takes_all_down_the_run_says_failed_and_can_go_on(
         status, said = _torchrun(tmp_path, *words, **cache)
         assert status == 0, said
         monkeypatch.syspath_prepend(str(tmp_path))
-        alone = experiment.run(make(**knobs), output_dir=tmp_path / "out", show_progress=False)
+        alone = experiment.run(make(**options), output_dir=tmp_path / "out", show_progress=False)
         (record,) = client.search_runs([experiment_id])
         assert record.info.status == "FINISHED"
         found = client.get_metric_history(record.info.run_id, "train/loss")

@@ -114,7 +114,7 @@ def test_every_loss_has_a_value_worked_out_by_hand():
         ),
     ],
 )
-def test_two_losses_are_the_same_at_neutral_knobs(text, same_as):
+def test_two_losses_are_the_same_at_neutral_options(text, same_as):
     values = spec.bind(LOSSES, text, "loss")(LOGITS, TARGETS, COUNTS)
     expected = spec.bind(LOSSES, same_as, "loss")(LOGITS, TARGETS, COUNTS)
     torch.testing.assert_close(values, expected, rtol=1e-12, atol=1e-12)
@@ -310,7 +310,7 @@ def test_probabilities_sum_to_one_at_extreme_logits(name, value):
         ),
     ],
 )
-def test_a_knob_of_a_loss_out_of_range_is_refused_with_rule_and_value(loss, message):
+def test_a_option_of_a_loss_out_of_range_is_refused_with_rule_and_value(loss, message):
     with pytest.raises(ValueError) as caught:
         loss(LOGITS, TARGETS, COUNTS)
     assert str(caught.value) == message

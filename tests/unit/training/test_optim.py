@@ -58,7 +58,7 @@ def _assert_same_weights(model, other, **tolerances):
         ),
     ],
 )
-def test_an_optimizer_steps_as_torch_s_with_the_same_knobs(text, theirs, options):
+def test_an_optimizer_steps_as_torch_s_with_the_same_options(text, theirs, options):
     weights = nn.Parameter(torch.linspace(-1, 1, 11, dtype=torch.float64))
     others = nn.Parameter(weights.detach().clone())
     ours = _make(text, [weights])
@@ -248,7 +248,7 @@ def test_the_second_pass_of_sam_leaves_batch_norm_statistics_alone():
         ("rmsprop:momentum=-1", "momentum must be in [0, 1), got -1"),
     ],
 )
-def test_a_knob_of_an_optimizer_out_of_range_is_refused_with_rule_and_value(text, message):
+def test_a_option_of_an_optimizer_out_of_range_is_refused_with_rule_and_value(text, message):
     with pytest.raises(ValueError) as caught:
         _make(text, [nn.Parameter(torch.zeros(1))])
     assert str(caught.value) == message

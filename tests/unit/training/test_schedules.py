@@ -165,7 +165,7 @@ def test_training_never_stops_within_patience_of_its_best_epoch(history, patienc
         ("plateau:min_delta=-1", "min_delta must be at least 0, got -1"),
     ],
 )
-def test_a_knob_of_a_schedule_out_of_range_is_refused_with_rule_and_value(text, message):
+def test_a_option_of_a_schedule_out_of_range_is_refused_with_rule_and_value(text, message):
     with pytest.raises(ValueError) as caught:
         _bind(text)(0.5, 10, [])
     assert str(caught.value) == message

@@ -169,7 +169,7 @@ def test_the_head_of_label_aware_smoothing_learns_at_its_share_of_the_rate():
     assert stage.lr == 0.2
 
 
-def test_label_aware_smoothing_has_its_loss_with_its_knobs():
+def test_label_aware_smoothing_has_its_loss_with_its_options():
     stage = STAGES["las"](_model(), smooth_head=0.6, smooth_tail=0.2, shape="linear")
     logits, counts = torch.tensor([[2.0, 0.0, 0.0]] * 3), torch.tensor([101.0, 51.0, 1.0])
     found = stage.loss(logits, torch.tensor([0, 1, 2]), counts)
@@ -198,7 +198,7 @@ def test_shifted_batch_norm_follows_the_images_while_the_rest_of_the_backbone_re
 
 @pytest.mark.parametrize("name", STAGES)
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("options", "message"),
     [
         ({"epochs": 0}, "epochs of stage2 must be at least 1, got 0"),
         ({"lr": 0.0}, "lr of stage2 must be larger than 0 and finite, got 0"),
@@ -206,6 +206,6 @@ def test_shifted_batch_norm_follows_the_images_while_the_rest_of_the_backbone_re
         ({"weight_decay": -0.1}, "weight_decay of stage2 must be at least 0, got -0.1"),
     ],
 )
-def test_a_knob_out_of_range_is_refused(name, knobs, message):
+def test_a_option_out_of_range_is_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
-        STAGES[name](_model(), **knobs)
+        STAGES[name](_model(), **options)

@@ -37,7 +37,7 @@ def _folders(root, train, test, draw=_coloured):
     return root
 
 
-def _run(folder, on_epoch=lambda result: None, **knobs):
+def _run(folder, on_epoch=lambda result: None, **options):
     given = {
         "dataset": "imagefolder",
         "data_dir": str(folder / "images"),
@@ -50,7 +50,7 @@ def _run(folder, on_epoch=lambda result: None, **knobs):
         "validation": "none",
         "device": "cpu",
     }
-    config = make(**given | knobs)
+    config = make(**given | options)
     return experiment.run(config, on_epoch, output_dir=folder / "out", show_progress=False)
 
 
@@ -76,7 +76,7 @@ def test_groups_and_names_can_be_joined():
     [
         ("gradcams", "unknown analyses 'gradcams'; known: none, standard, all"),
         ("none+pca", "analyses=none goes with nothing else"),
-        ("gradcam:layer=3", "an analysis has no knobs"),
+        ("gradcam:layer=3", "an analysis has no options"),
     ],
 )
 def test_an_unknown_analysis_is_refused_with_the_known_ones(text, message):
@@ -85,17 +85,17 @@ def test_an_unknown_analysis_is_refused_with_the_known_ones(text, message):
 
 
 @pytest.mark.parametrize(
-    "knobs",
+    "options",
     [
         {"analyses": "pca", "colormap": "jet"},
         {"analyses": "none", "gradcam_layers": "all"},
         {"analyses": "occlusion", "gradcam_layers": "all"},
     ],
 )
-def test_knobs_of_pictures_that_are_not_drawn_are_refused(knobs):
+def test_options_of_pictures_that_are_not_drawn_are_refused(options):
     with pytest.raises(ValueError, match="has no effect with analyses"):
-        make(**knobs)
-    make(**knobs | {"analyses": "gradcam"})
+        make(**options)
+    make(**options | {"analyses": "gradcam"})
 
 
 def test_every_analysis_of_two_classes_is_there_and_none_failed(two_classes):

@@ -25,8 +25,8 @@ EVERYTHING = {
 }
 
 
-def _first(**knobs):
-    config = make(dataset="digits", model="resnet20", image_size=8, epochs=30, **knobs)
+def _first(**options):
+    config = make(dataset="digits", model="resnet20", image_size=8, epochs=30, **options)
     choices, where = bind(config), resolve_device(config)
     data = load_data(config, choices)
     with torch.random.fork_rng([]):

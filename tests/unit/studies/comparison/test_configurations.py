@@ -16,7 +16,7 @@ def test_vary_spans_all_combinations():
     found = configurations.configurations(
         Comparing(vary="model=resnet20|custom_cnn; loss=cross_entropy|focal:gamma=1")
     )
-    assert [one.knobs for one in found] == [
+    assert [one.options for one in found] == [
         {"model": model, "loss": loss}
         for model in ("resnet20", "custom_cnn")
         for loss in ("cross_entropy", "focal:gamma=1")
@@ -24,7 +24,7 @@ def test_vary_spans_all_combinations():
     assert found[1].label == "resnet20, focal:gamma=1"
 
 
-def test_labels_name_the_knob_where_a_value_alone_says_nothing():
+def test_labels_name_the_option_where_a_value_alone_says_nothing():
     assert _labels(vary="lr=0.1|0.01; mix=none|mixup")[:2] == ["lr=0.1, mix=none", "lr=0.1, mixup"]
     assert _labels(recipes="paper_ce | paper_drw") == ["paper_ce", "paper_drw"]
 
@@ -34,11 +34,11 @@ def test_labels_name_the_knob_where_a_value_alone_says_nothing():
     [
         ({}, "one of suite, vary and recipes, got none"),
         ({"suite": "losses", "vary": "lr=1|2"}, "one of suite, vary and recipes, got suite and"),
-        ({"vary": "los=focal|ldam"}, "unknown knob 'los'; did you mean loss"),
+        ({"vary": "los=focal|ldam"}, "unknown option 'los'; did you mean loss"),
         ({"vary": "loss=focal|"}, "loss has an empty value"),
         ({"vary": "loss=|focal"}, "loss has an empty value"),
-        ({"vary": "loss"}, "knob=value|value"),
-        ({"vary": "lr=1|2;"}, "knob=value|value"),
+        ({"vary": "loss"}, "option=value|value"),
+        ({"vary": "lr=1|2;"}, "option=value|value"),
         ({"vary": "lr=1|2; lr=3"}, "names lr twice"),
         ({"vary": "lr=1|1"}, "lr has the value 1 twice"),
         ({"vary": "loss=focal"}, "at least two configurations, got 'focal'"),
@@ -68,7 +68,7 @@ def test_a_mistake_in_what_is_compared_is_one_line(asked, message):
         ({"vary": "loss=focal:gamma=1|focal: gamma=1"}, {}, "are the same"),
         ({"vary": "loss=focal|ldam"}, {"loss": "vs"}, "loss=vs is given for all, and focal sets"),
         ({"vary": "loss=focal|ldam", "baseline": "ce"}, {}, "unknown baseline 'ce'; known: focal"),
-        ({"vary": "loss=focal|ldam"}, {"epoch": "3"}, "unknown knob 'epoch'"),
+        ({"vary": "loss=focal|ldam"}, {"epoch": "3"}, "unknown option 'epoch'"),
         ({"recipes": "paper_ce|paper"}, {}, "configuration paper: unknown recipe"),
     ],
 )

@@ -98,7 +98,7 @@ def test_a_ratio_that_the_data_do_not_allow_is_left_out_of_the_suite_and_said():
         (
             {"vary": "loss=focal|focal:g=1"},
             {"model": "resnet20"},
-            "configuration focal:g=1: loss focal has no knob",
+            "configuration focal:g=1: loss focal has no option",
         ),
         (
             {"vary": "lr=1|2"},

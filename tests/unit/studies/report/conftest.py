@@ -44,8 +44,8 @@ def small(tmp_path_factory):
         os.chdir(folder)
         try:
             asked = Comparing(vary="loss=focal|cross_entropy", seeds=3)
-            knobs = TINY | {"tracking_uri": uri, "analyses": "predictions"}
-            compare(asked, knobs, brief=True, say=lambda text: None)
+            options = TINY | {"tracking_uri": uri, "analyses": "predictions"}
+            compare(asked, options, brief=True, say=lambda text: None)
             one = TINY | {"tracking_uri": uri, "experiment": "one", "run_name": PLANTED}
             one["analyses"] = "predictions+intervals+confusion+calibration"
             tracked.train(resolve(one), show_progress=False)

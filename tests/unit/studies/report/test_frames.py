@@ -83,7 +83,7 @@ def _copy_a_run(path, run_id, count):
 
 
 @pytest.mark.parametrize(
-    ("knobs", "expected"),
+    ("options", "expected"),
     [
         ([{"loss": "focal", "seed": 0}, {"loss": "focal", "seed": 1}], ["focal", "focal"]),
         ([{"loss": "focal"}, {"loss": "ldam"}], ["focal", "ldam"]),
@@ -113,18 +113,18 @@ def _copy_a_run(path, run_id, count):
         ([{}], ["default"]),
     ],
 )
-def test_a_configuration_is_called_by_the_fewest_knobs_that_tell_it_apart(knobs, expected):
-    assert table.labels(knobs) == expected
+def test_a_configuration_is_called_by_the_fewest_options_that_tell_it_apart(options, expected):
+    assert table.labels(options) == expected
 
 
 def test_labels_tell_apart_what_differs_and_nothing_else():
-    knobs = [
+    options = [
         {"loss": loss, "model": model, "seed": seed}
         for loss in ("cross_entropy", "focal")
         for model in ("resnet20", "vgg16")
         for seed in (0, 1)
     ]
-    found = table.labels(knobs)
+    found = table.labels(options)
     assert len(set(found)) == 4
     assert found[::2] == found[1::2]
 

@@ -34,7 +34,7 @@ def test_two_objectives_have_a_front():
     assert "study_pareto" in search_figures.of_study(trials, TWO, SPACE, {})
 
 
-def test_dimensions_are_shown_as_the_knobs_that_a_reader_knows():
+def test_dimensions_are_shown_as_the_options_that_a_reader_knows():
     searched = space.build("loss|optimizer", {"dataset": "digits"})
     names = {"lr_factor": 0.5, "log2_batch_size": 0.3, "log10_one_minus_beta": 0.1, "margin": 0.1}
     shares = search_figures.labelled(names, searched)

@@ -10,10 +10,10 @@ BOTH = (*UP, Objective("latency_ms", False))
 
 
 def trial(number, values, error=math.nan, baseline="", state="complete"):
-    knobs = {"loss": f"focal:gamma={number}"}
+    options = {"loss": f"focal:gamma={number}"}
     values = tuple(values)
     return records.Trial(
-        number, state, values, {"gamma": number}, {1: 0.1}, knobs, error, 2.0, baseline, math.nan
+        number, state, values, {"gamma": number}, {1: 0.1}, options, error, 2.0, baseline, math.nan
     )
 
 
@@ -69,8 +69,8 @@ def test_the_description_says_what_was_found_and_what_not():
     assert "No trial came to its end" in records.description("mine", [], UP, "", [], "loss")
 
 
-def test_the_table_has_a_column_for_each_knob_of_any_trial():
-    odd = trial(1, [0.7])._replace(knobs={"sampler": "power:q=0.5"})
+def test_the_table_has_a_column_for_each_option_of_any_trial():
+    odd = trial(1, [0.7])._replace(options={"sampler": "power:q=0.5"})
     table = records.table([trial(0, [0.5]), odd, trial(2, [], state="pruned")], UP)
     assert table["trial"] == [1, 0, 2]
     assert table["val/balanced_accuracy"] == [0.7, 0.5, None]

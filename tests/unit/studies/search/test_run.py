@@ -143,7 +143,7 @@ def test_a_study_of_the_same_name_that_is_another_is_refused(finished, tmp_path)
         ({"search": "sampler"}, {}, "search space"),
         ({"objective": "val/macro_f1"}, {}, "objective"),
         ({}, {"imbalance_ratio": "3"}, "data"),
-        ({}, {"epochs": "2"}, r"knobs \(epochs: there 1, here 2\)"),
+        ({}, {"epochs": "2"}, r"options \(epochs: there 1, here 2\)"),
     ):
         with pytest.raises(ValueError, match=f"study s exists in .* with another {what}"):
             searching.run(Settings(**{"study": "s", "search": "loss"} | settings), given | changed)
@@ -156,7 +156,7 @@ def test_bad_input_is_refused_before_anything_is_recorded(tmp_path):
         ({"storage": "postgresql+psycopg2://x:y@127.0.0.1:1/z"}, {}, "cannot be opened"),
         ({}, {"validation": "none"}, "needs validation images"),
         ({"objective": "val/accuracy|macs"}, {}, "needs several models"),
-        ({}, {"lerning_rate": "1"}, "unknown knob"),
+        ({}, {"lerning_rate": "1"}, "unknown option"),
     ):
         with pytest.raises(ValueError, match=reason):
             searching.run(Settings(study="s", search="loss", **settings), given | changed)

@@ -12,7 +12,7 @@ EVERYTHING = "|".join(space.GROUPS)
 GIVEN = {
     "nothing": {},
     "a loss by its name": {"loss": "focal"},
-    "a loss with its knob": {"loss": "focal:gamma=2"},
+    "a loss with its option": {"loss": "focal:gamma=2"},
     "synthetic images": {"resample": "smote"},
     "deferral": {"defer": "0.5"},
     "label smoothing": {"label_smoothing": "0.1"},
@@ -44,9 +44,9 @@ def _drawer(seed):
 @pytest.fixture(scope="module")
 def spaces():
     return {
-        name: space.build(EVERYTHING, {"dataset": "digits"} | knobs)
-        for name, knobs in GIVEN.items()
-        if not ("loss" in knobs and knobs["loss"] == "balanced_softmax")
+        name: space.build(EVERYTHING, {"dataset": "digits"} | options)
+        for name, options in GIVEN.items()
+        if not ("loss" in options and options["loss"] == "balanced_softmax")
     } | {"a correcting loss": space.build(EVERYTHING, {"loss": "balanced_softmax"})}
 
 
@@ -56,9 +56,9 @@ def test_every_proposal_is_a_configuration_that_the_guards_let_through(spaces, n
     proposal = space.propose(spaces[name], _drawer(seed))
     found = proposal.resolved.config  # a Config that is made has passed the guards
     assert len(compatibility.corrections(found)) <= 1
-    for knob, value in GIVEN[name].items():
-        if "|" not in value and knob not in ("loss", "recipe"):
-            assert str(getattr(found, knob)) == value
+    for option, value in GIVEN[name].items():
+        if "|" not in value and option not in ("loss", "recipe"):
+            assert str(getattr(found, option)) == value
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -67,17 +67,17 @@ def test_what_is_proposed_binds(spaces, name):
         bind(space.propose(spaces[name], _drawer(seed)).resolved.config)
 
 
-def test_every_dimension_is_drawn_and_reaches_its_knob(spaces):
+def test_every_dimension_is_drawn_and_reaches_its_option(spaces):
     seen = {}
     for seed in range(400):
         proposal = space.propose(spaces["nothing"], _drawer(seed))
         for name in proposal.values:
             seen.setdefault(name, set())
         for axis in space.SPACE:
-            knob, _, key = axis.writes.partition(":")
-            value = getattr(proposal.resolved.config, knob)
+            option, _, key = axis.writes.partition(":")
+            value = getattr(proposal.resolved.config, option)
             if axis.name in proposal.values:
-                typed = spec.parse(value).knobs[key] if key else value
+                typed = spec.parse(value).options[key] if key else value
                 seen[axis.name].add(typed)
     assert set(seen) == {axis.name for axis in space.SPACE}
     assert all(len(values) > 1 for values in seen.values())
@@ -86,27 +86,27 @@ def test_every_dimension_is_drawn_and_reaches_its_knob(spaces):
 def test_beta_is_searched_by_the_logarithm_of_one_minus_it(spaces):
     values = {"loss": "focal", "gamma": 1.0, "class_weights": "effective"}
     values |= {"log10_one_minus_beta": -3.0}
-    found = space.knobs_of(spaces["nothing"], values).config
+    found = space.options_of(spaces["nothing"], values).config
     assert found.class_weights == "effective:beta=0.999"
     assert found.loss == "focal:gamma=1"
 
 
 def test_factors_multiply_what_is_usual_for_the_optimizer(spaces):
     values = {"loss": "balanced_softmax", "optimizer": "sgd", "lr_factor": 2.0}
-    found = space.knobs_of(spaces["nothing"], values | {"log2_batch_size": 6}).config
+    found = space.options_of(spaces["nothing"], values | {"log2_batch_size": 6}).config
     assert (found.lr, found.batch_size) == (2 * resolve.USUAL["sgd"]["lr"], 64)
-    found = space.knobs_of(spaces["nothing"], values | {"optimizer": "adamw"}).config
+    found = space.options_of(spaces["nothing"], values | {"optimizer": "adamw"}).config
     assert found.lr == 2 * resolve.make(dataset="digits").lr
 
 
 def test_more_augmentation_comes_behind_what_the_data_set_has(spaces):
-    found = space.knobs_of(spaces["nothing"], {"loss": "vs", "more_augment": "cutout"}).config
+    found = space.options_of(spaces["nothing"], {"loss": "vs", "more_augment": "cutout"}).config
     assert found.augment == "crop:padding=2+cutout"
 
 
 def test_baselines_are_those_that_the_search_holds(spaces):
-    def names(search, **knobs):
-        return list(space.baselines(space.build(search, {"dataset": "digits"} | knobs)))
+    def names(search, **options):
+        return list(space.baselines(space.build(search, {"dataset": "digits"} | options)))
 
     assert names(EVERYTHING) == [
         *("cross_entropy", "balanced_softmax", "ldam_drw", "effective_weights"),
@@ -119,7 +119,7 @@ def test_baselines_are_those_that_the_search_holds(spaces):
 
 def test_a_baseline_has_the_default_settings(spaces):
     found = spaces["nothing"]
-    ldam = space.knobs_of(found, space.baselines(found)["ldam_drw"]).config
+    ldam = space.options_of(found, space.baselines(found)["ldam_drw"]).config
     wanted = resolve.make(
         dataset="digits", loss="ldam:max_m=0.5", class_weights="effective:beta=0.9999",
         defer=0.8, optimizer="adamw",
