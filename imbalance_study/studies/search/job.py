@@ -65,7 +65,6 @@ def ready(settings: Settings, given: Mapping[str, str]) -> Job:
         goals=goals,
         trials=settings.trials,
         pruner=settings.pruning,
-        branches=settings.branches,
         epochs=procedures.all_epochs(base.config, bind(base.config)),
         seed=settings.study_seed,
         patience=settings.patience,
@@ -117,7 +116,7 @@ def _signature(plan: Plan, data: str) -> dict[str, Any]:
         "search space": space.describe(plan.space),
         "objective": [goal.name for goal in plan.goals],
         "data": data,
-        "knobs": fixed,
+        "options": fixed,
     }
 
 
@@ -128,6 +127,7 @@ def check_same(theirs: Mapping[str, Any], job: Job) -> None:
         ValueError: Naming what differs.
     """
     mine = json.loads(json.dumps(job.signature))
+    theirs = {"options" if name == "knobs" else name: value for name, value in theirs.items()}
     for what, value in mine.items():
         if theirs.get(what) != value:
             raise ValueError(

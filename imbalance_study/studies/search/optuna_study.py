@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
@@ -46,7 +45,6 @@ class Plan(NamedTuple):
     goals: tuple[Objective, ...]
     trials: int
     pruner: str = "none"
-    branches: str = "group"
     epochs: int = 1
     seed: int = 0
     patience: float = 60.0
@@ -114,7 +112,7 @@ class Search:
             self._study = optuna.load_study(**options)
         # A second process that drew as the first one does would try the same points.
         seed = plan.seed + (0 if self.new else processes.me()["pid"])
-        self._study.sampler = _sampler(plan, seed)
+        self._study.sampler = optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
 
     def get(self, name: str, default: Any = None) -> Any:
         """What the study was told to remember."""
@@ -289,7 +287,7 @@ def _record(trial: FrozenTrial) -> records.Trial:
         tuple(trial.values or ()) if trial.state == TrialState.COMPLETE else (),
         dict(trial.params),
         dict(trial.intermediate_values),
-        notes.get("knobs", {}),
+        notes.get("options", notes.get("knobs", {})),  # knobs: in studies of an older version
         notes.get("standard_error", math.nan),
         seconds,
         notes.get("baseline", ""),
@@ -307,73 +305,3 @@ def _pruner(plan: Plan) -> optuna.pruners.BasePruner:
     if plan.pruner == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
     return optuna.pruners.NopPruner()
-
-
-def _sampler(plan: Plan, seed: int) -> optuna.samplers.BaseSampler:
-    losses = next((axis.choices for axis in plan.space.axes if axis.name == "loss"), ())
-    if plan.branches == "separate" and len(losses) > 1:
-        return _EachLossAlone(losses, seed)
-    return optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
-
-
-class _EachLossAlone(optuna.samplers.BaseSampler):
-    """TPE chooses the loss; all else is learnt from the trials of that loss alone."""
-
-    def __init__(self, losses: tuple[str, ...], seed: int) -> None:
-        self._losses = CategoricalDistribution(losses)
-        self._top = optuna.samplers.TPESampler(seed=seed, multivariate=False)
-        self._each = {
-            loss: optuna.samplers.TPESampler(
-                multivariate=True, group=True, n_startup_trials=5, seed=seed + position + 1
-            )
-            for position, loss in enumerate(losses)
-        }
-        self._chosen: dict[int, str] = {}
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """The loss, and what its own trials have in common."""
-        fixed = trial.system_attrs.get("fixed_params", {})
-        loss = fixed.get("loss") or self._top.sample_independent(study, trial, "loss", self._losses)
-        self._chosen[trial.number] = loss
-        own: Any = _Only(study, loss)
-        return {
-            "loss": self._losses,
-            **self._each[loss].infer_relative_search_space(own, trial),
-        }
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """The chosen loss, and the rest by the trials of that loss."""
-        loss = self._chosen[trial.number]
-        rest = {name: where for name, where in search_space.items() if name != "loss"}
-        own: Any = _Only(study, loss)
-        return {"loss": loss, **self._each[loss].sample_relative(own, trial, rest)}
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """A dimension that the trials of the loss did not have in common."""
-        loss = self._chosen[trial.number]
-        own: Any = _Only(study, loss)
-        return self._each[loss].sample_independent(own, trial, param_name, param_distribution)
-
-
-class _Only:
-    """A study as a sampler sees it, with the trials of one loss alone."""
-
-    def __init__(self, study: optuna.Study, loss: str) -> None:
-        self._whole, self._loss = study, loss
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._whole, name)
-
-    def _get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
-        trials = self._whole._get_trials(*args, **kwargs)
-        return [trial for trial in trials if trial.params.get("loss") == self._loss]

@@ -39,11 +39,6 @@ class Settings:
         "Study",
         "Which trials stop early, by epoch; auto: hyperband, with two objectives none.",
     )
-    branches: Literal["group", "separate"] = option(
-        "group",
-        "Study",
-        "How dimensions are learnt that only some losses have: in groups, or each loss by itself.",
-    )
     winner_seeds: int = option(
         3, "Study", "Runs of the winner with the test set, a seed each; 0: none.", minimum=0
     )

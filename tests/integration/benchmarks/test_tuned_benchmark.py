@@ -1,6 +1,5 @@
 """The scripts that measure a search: they count rightly."""
 
-import branches
 import pytest
 import tuned
 
@@ -34,18 +33,3 @@ def test_an_untuned_remedy_is_what_the_study_tried_first():
     values = tuned.values_of(found, space.baselines(found)["ldam_drw"])
     assert values["loss"] == "ldam:max_m=0.5"
     assert (values["defer"], values["epochs"]) == (0.8, 3)
-
-
-def test_the_computed_objective_is_the_same_each_time_and_depends_on_the_point():
-    searched = space.build("loss", {"dataset": "digits"})
-    points = space.baselines(searched)
-    one, again = branches.surrogate(searched, 3), branches.surrogate(searched, 3)
-    values = [one(point) for point in points.values()]
-    assert values == [again(point) for point in points.values()]
-    assert len(set(values)) == len(values)
-
-
-def test_both_ways_return_a_value_of_the_objective():
-    searched = space.build("loss", {"dataset": "digits"})
-    for way in branches.WAYS:
-        assert 0 < branches.found(way, searched, seed=0, trials=12) < 1

@@ -147,10 +147,9 @@ def test_a_hopeless_trial_is_given_up_and_a_baseline_never():
     assert not claim.is_hopeless(2, 0.1)
 
 
-@pytest.mark.parametrize("branches", ["group", "separate"])
-def test_both_ways_of_branching_find_what_is_good(branches):
+def test_a_good_loss_with_an_option_of_its_own_is_found():
     whole = space.build("loss|optimizer", {"dataset": "digits"})
-    found = search("memory", space=whole, branches=branches, trials=60)
+    found = search("memory", space=whole, trials=60)
     for values in space.baselines(whole).values():
         found.enqueue(values)
     while (claim := found.claim()) is not None:
@@ -186,3 +185,18 @@ def test_a_storage_that_cannot_be_reached_is_one_line_without_the_password(tmp_p
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be opened"):
         open_storage(str(tmp_path / "file" / "x"), 60)
+
+
+def test_a_study_of_an_older_version_is_read(journal):
+    import optuna
+
+    old = optuna.create_study(
+        storage=open_storage(journal, 60), study_name="s", direction="maximize"
+    )
+    trial = old.ask()
+    trial.suggest_float("lr_factor", 0.1, 10, log=True)
+    trial.set_user_attr("knobs", {"lr": "0.2"})
+    old.tell(trial, 0.5)
+    (record,) = search(journal).records()
+    assert record.options == {"lr": "0.2"}
+    assert record.values == (0.5,)
