@@ -11,7 +11,7 @@ from imbalance_study.tracking import orphans, process
 
 SCRIPT = """
 import time
-from imbalance_study.decisions import make
+from imbalance_study.config.resolve import make
 from imbalance_study.tracking.session import session
 with session(make(dataset="digits", system_metrics=False, tracking_uri={store!r})):
     print("begun", flush=True)

@@ -23,7 +23,7 @@ CHILD = (
 
 RUN = """
 import sys, time
-from imbalance_study.decisions import make
+from imbalance_study.config.resolve import make
 from imbalance_study.tracking import journal
 from imbalance_study.tracking.session import session
 address, seed = sys.argv[1:]

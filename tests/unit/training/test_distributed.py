@@ -39,8 +39,8 @@ def plain(num_classes):
 WORKER = """
 import json, sys, tempfile
 from pathlib import Path
-from imbalance_study import experiment
-from imbalance_study.decisions import make
+from imbalance_study.experiment import run as experiment
+from imbalance_study.config.resolve import make
 from imbalance_study.training import distributed
 
 found = {}

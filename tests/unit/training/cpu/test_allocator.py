@@ -16,7 +16,7 @@ glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glib
 SCRIPT = """
 import resource, torch
 from pathlib import Path
-from imbalance_study.training import allocation
+from imbalance_study.training.cpu import allocator
 
 def faults(times, floats):
     torch.zeros(floats)
@@ -29,7 +29,7 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1])
 
 print(faults(20, 25_000_000))
-with allocation.kept(torch.device("cpu")):
+with allocator.kept(torch.device("cpu")):
     print(faults(20, 25_000_000), resident())
 print(resident(), faults(5, 100_000_000))
 """
