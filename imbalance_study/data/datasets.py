@@ -6,7 +6,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,9 +18,13 @@ from imbalance_study.data.image_set import ImageSet, Reading, decoded
 from imbalance_study.download import download
 from imbalance_study.files import default_cache_dir
 
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
+
 __all__ = ["DATASETS", "ImageSet", "default_image_size", "load"]
 
 _NONE = np.empty(0, np.int64)
+_BLOCK = 10_000  # images of CIFAR that are resized at a time
 _CIFAR10 = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
@@ -116,8 +120,8 @@ def _cifar(name: str, num_classes: int, data_dir: Path, how: Reading) -> ImageSe
     for place in (data_dir / name, data_dir):
         if (place / "train").is_dir() and (place / "test").is_dir():
             return _cifar_folders(name, num_classes, place, how)
-    files = torchvision_archives.cifar_files(num_classes, how.base_url)
-    return read_cifar_archive(name, data_dir, files, how)
+    source = torchvision_archives.cifar_source(num_classes, how.base_url)
+    return read_cifar_archive(name, data_dir, source, how)
 
 
 def _cifar_folders(name: str, num_classes: int, place: Path, how: Reading) -> ImageSet:
@@ -131,62 +135,57 @@ def _cifar_folders(name: str, num_classes: int, place: Path, how: Reading) -> Im
     return decoded(name, listing, how)
 
 
-def read_cifar_archive(
-    name: str, data_dir: Path, files: torchvision_archives.CifarFiles, how: Reading
-) -> ImageSet:
-    """CIFAR from torchvision's archive or its unpacked folder, downloaded when neither is there."""
-    places = (data_dir / files.folder, data_dir / files.archive.name, data_dir)
-    here = (files.folder, files.archive.name)
-    place = next((path for path in places if path.name in here and path.exists()), None)
-    if place is None:
-        try:
-            place = download(files.archive, data_dir)
-        except ConnectionError as error:
-            raise ValueError(
-                f"{name} is not in {data_dir} and cannot be downloaded ({error}). Ways: "
-                "dataset=digits needs no files; data_dir=FOLDER, where FOLDER holds "
-                f"{name}/train/<class>/* and {name}/test/<class>/*; or get {files.archive.name} "
-                f"from {files.archive.url} elsewhere and copy it to {data_dir}"
-            ) from error
-    found = place
+def read_cifar_archive(name: str, data_dir: Path, source: type[CIFAR10], how: Reading) -> ImageSet:
+    """Read CIFAR from torchvision's archive or its unpacked folder; download it if both are absent.
+
+    Raises:
+        ValueError: Neither is there and nothing can be downloaded, or a file is damaged.
+    """
+    path = _cifar_path(name, data_dir, source)
 
     def build(write: Write) -> dict[str, Any]:
-        content = torchvision_archives.read_cifar(found, files)
-        for batch in content.batches:
-            write(resize(batch, how.image_size, how.workers))
+        content = torchvision_archives.read_cifar(path, source)
+        for images in (content.train, content.test):
+            for start in range(0, len(images), _BLOCK):
+                write(resize(images[start : start + _BLOCK], how.image_size, how.workers))
         return {
             "labels": content.labels,
-            "num_train": content.num_train,
+            "num_train": len(content.train),
             "class_names": content.class_names,
         }
 
-    made_of = {"root": str(place.resolve()), "files": _stamps(place, files)}
+    made_of = {"root": str(path.resolve()), "files": _stamps(path, source)}
     images, notes = cached(how.cache_dir, made_of, how.image_size, 60_000, build)
     labels, cut = np.array(notes["labels"], np.int64), notes["num_train"]
     names = (f"train/{i:05d}" if i < cut else f"test/{i - cut:05d}" for i in range(len(labels)))
     train, test = np.arange(cut), np.arange(cut, len(labels))
-    return ImageSet(
-        name,
-        images,
-        labels,
-        tuple(notes["class_names"]),
-        tuple(names),
-        train,
-        _NONE,
-        test,
-        _NONE,
-        (),
-    )
+    classes = tuple(notes["class_names"])
+    return ImageSet(name, images, labels, classes, tuple(names), train, _NONE, test, _NONE, ())
 
 
-def _stamps(place: Path, files: torchvision_archives.CifarFiles) -> list[tuple[str, int, int]]:
-    if place.is_file():
-        status = place.stat()
-        return [(place.name, status.st_size, status.st_mtime_ns)]
-    status_of = {name: place / name for name in files.checksums if (place / name).exists()}
-    return [
-        (name, path.stat().st_size, path.stat().st_mtime_ns) for name, path in status_of.items()
-    ]
+def _cifar_path(name: str, data_dir: Path, source: type[CIFAR10]) -> Path:
+    """Return the unpacked folder or the archive, in `data_dir` or itself; else download it."""
+    names: tuple[str, str] = (source.base_folder, source.filename)
+    for path in (*(data_dir / name for name in names), data_dir):
+        if path.name in names and path.exists():
+            return path
+    archive = torchvision_archives.cifar_archive(source)
+    try:
+        return download(archive, data_dir)
+    except ConnectionError as error:
+        raise ValueError(
+            f"{name} is not in {data_dir} and cannot be downloaded ({error}). Ways: "
+            "dataset=digits needs no files; data_dir=FOLDER, where FOLDER holds "
+            f"{name}/train/<class>/* and {name}/test/<class>/*; or get {archive.name} "
+            f"from {archive.url} elsewhere and copy it to {data_dir}"
+        ) from error
+
+
+def _stamps(path: Path, source: type[CIFAR10]) -> list[tuple[str, int, int]]:
+    """Return name, size and modification time of the archive or of each unpacked file."""
+    parts = [path / name for name in torchvision_archives.cifar_checksums(source)]
+    files = [path] if path.is_file() else [part for part in parts if part.exists()]
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
 def flowers(data_dir: Path, how: Reading) -> ImageSet:

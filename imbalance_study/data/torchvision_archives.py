@@ -1,52 +1,32 @@
-"""The files of CIFAR-10, CIFAR-100 and Flowers-102 as torchvision keeps them."""
+"""CIFAR-10, CIFAR-100 and Flowers-102 in the files of torchvision, checked by their MD5."""
 
 from __future__ import annotations
 
-import io
-import pickle
-import re
-import shutil
 import tarfile
-import uuid
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from imbalance_study.data.image_folder import Entry, Listing
 from imbalance_study.download import Remote, check, download
 
-_BYTES_EACH = 3 * 32 * 32
-
-
-class CifarFiles(NamedTuple):
-    """Where CIFAR lies, and the checksums that torchvision knows it by."""
-
-    archive: Remote
-    folder: str
-    train: dict[str, str]  # file -> MD5
-    test: dict[str, str]
-    meta: tuple[str, str, str]  # file, MD5, key of the class names
-    labels: str
-
-    @property
-    def checksums(self) -> dict[str, str]:
-        """All files of the unpacked folder with their MD5."""
-        return {**self.train, **self.test, self.meta[0]: self.meta[1]}
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
 
 
 class Cifar(NamedTuple):
-    """What the batches of CIFAR hold, training images first."""
+    """Images and labels of CIFAR, the training part first."""
 
-    batches: list[np.ndarray]  # of uint8 (n, 32, 32, 3)
-    labels: list[int]
-    num_train: int
+    train: np.ndarray  # uint8 (n, 32, 32, 3)
+    test: np.ndarray  # uint8 (m, 32, 32, 3)
+    labels: list[int]  # n + m
     class_names: list[str]
 
 
 class Flowers102Files(NamedTuple):
-    """Where Flowers-102 lies, and the checksums that torchvision knows it by."""
+    """The files of Flowers-102 with the checksums that torchvision lists."""
 
     images: Remote
     labels: Remote
@@ -54,24 +34,55 @@ class Flowers102Files(NamedTuple):
     class_names: tuple[str, ...]
 
 
-def cifar_files(num_classes: int, base_url: str = "") -> CifarFiles:
-    """CIFAR-10's or CIFAR-100's files as torchvision names them; `base_url` replaces the server."""
+def cifar_source(num_classes: int, base_url: str = "") -> type[CIFAR10]:
+    """Return torchvision's class of CIFAR-10 or CIFAR-100; `base_url` replaces its server."""
     from torchvision.datasets import CIFAR10, CIFAR100
 
     source = CIFAR10 if num_classes == 10 else CIFAR100
     url = f"{base_url.rstrip('/')}/{source.filename}" if base_url else source.url
-    return CifarFiles(
-        Remote(source.filename, url, source.tgz_md5),
-        source.base_folder,
-        dict(source.train_list),
-        dict(source.test_list),
-        (source.meta["filename"], source.meta["md5"], source.meta["key"]),
-        "labels" if num_classes == 10 else "fine_labels",
-    )
+    return type(source.__name__, (source,), {"url": url})
+
+
+def cifar_archive(source: type[CIFAR10]) -> Remote:
+    """Return the archive of CIFAR as a file to download."""
+    return Remote(source.filename, source.url, source.tgz_md5)
+
+
+def cifar_checksums(source: type[CIFAR10]) -> dict[str, str]:
+    """Map each file of the unpacked folder to its MD5."""
+    meta = source.meta
+    return dict([*source.train_list, *source.test_list, (meta["filename"], meta["md5"])])
+
+
+def read_cifar(path: Path, source: type[CIFAR10]) -> Cifar:
+    """Read CIFAR from its archive or the unpacked folder with torchvision's reader.
+
+    The archive is unpacked to a temporary folder. Torchvision unpickles a file only after its MD5
+    was right.
+
+    Raises:
+        ValueError: A file is missing or has another checksum; it is named.
+        OSError: The archive cannot be unpacked, on a full disk say.
+    """
+    if path.is_file():
+        check(path, source.tgz_md5)
+        with tempfile.TemporaryDirectory() as scratch:
+            _unpack(path, Path(scratch))
+            return read_cifar(Path(scratch) / source.base_folder, source)
+    located = type(source.__name__, (source,), {"base_folder": path.name})
+    try:
+        train, test = (located(path.parent, train=part) for part in (True, False))
+    except RuntimeError:  # torchvision does not say which file is damaged
+        for name, md5 in cifar_checksums(source).items():
+            if not (path / name).is_file():
+                raise ValueError(f"{path} holds no {name}") from None
+            check(path / name, md5)
+        raise
+    return Cifar(train.data, test.data, train.targets + test.targets, train.classes)
 
 
 def flowers102_files(base_url: str = "") -> Flowers102Files:
-    """Flowers-102's files as torchvision names them; `base_url` replaces the server."""
+    """Return Flowers-102's files as torchvision names them; `base_url` replaces the server."""
     from torchvision.datasets import Flowers102
 
     base = base_url.rstrip("/") or Flowers102._download_url_prefix.rstrip("/")
@@ -82,102 +93,8 @@ def flowers102_files(base_url: str = "") -> Flowers102Files:
     return Flowers102Files(images, labels, splits, tuple(Flowers102.classes))
 
 
-def read_cifar(place: Path, files: CifarFiles) -> Cifar:
-    """Read the batches from the unpacked folder or the archive, after checking them.
-
-    Raises:
-        ValueError: A file is missing, is not what its checksum says, or holds something else.
-    """
-    if place.is_dir():
-        contents = _from_folder(place, files)
-    else:
-        check(place, files.archive.md5)
-        contents = _from_archive(place, files)
-    batches, labels, num_train = [], [], 0
-    for name in (*files.train, *files.test):
-        data = _field(contents[name], "data", np.ndarray, name)
-        numbers = _field(contents[name], files.labels, list, name)
-        if data.dtype != np.uint8 or data.shape != (len(numbers), _BYTES_EACH):
-            raise ValueError(f"{name} in {place} holds no images of 32x32 with a label each")
-        batches.append(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-        labels.extend(numbers)
-        num_train += len(numbers) * (name in files.train)
-    names = _field(contents[files.meta[0]], files.meta[2], list, files.meta[0])
-    if not all(isinstance(label, int) and 0 <= label < len(names) for label in labels):
-        raise ValueError(f"{place} holds labels outside 0..{len(names) - 1}")
-    return Cifar(batches, labels, num_train, names)
-
-
-def _from_folder(folder: Path, files: CifarFiles) -> dict[str, Any]:
-    found = {}
-    for name, md5 in files.checksums.items():
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder} holds no {name}")
-        check(folder / name, md5)
-        with (folder / name).open("rb") as file:
-            found[name] = restricted_load(file)
-    return found
-
-
-def _from_archive(path: Path, files: CifarFiles) -> dict[str, Any]:
-    found = {}
-    with tarfile.open(path) as archive:
-        for member in archive:
-            name = member.name.removeprefix(f"{files.folder}/")
-            file = archive.extractfile(member) if name in files.checksums else None
-            if file is not None:
-                found[name] = restricted_load(io.BytesIO(file.read()))
-    missing = [name for name in files.checksums if name not in found]
-    if missing:
-        raise ValueError(f"{path} holds no {files.folder}/{missing[0]}")
-    return found
-
-
-def _field(entry: Any, key: str, kind: type, name: str) -> Any:
-    value = entry.get(key) if isinstance(entry, dict) else None
-    if not isinstance(value, kind):
-        raise ValueError(f"{name} holds no {key!r}")
-    return value
-
-
-class _Restricted(pickle.Unpickler):
-    """Builds numpy arrays and Python's own plain values, and calls nothing else."""
-
-    def find_class(self, module: str, name: str) -> Callable[..., Any]:
-        from numpy._core import multiarray
-
-        allowed: dict[tuple[str, str], Callable[..., Any]] = {
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("multiarray", "_reconstruct"): multiarray._reconstruct,  # type: ignore[attr-defined]
-            ("_codecs", "encode"): _encode,
-        }
-        key = ("multiarray" if module.endswith("core.multiarray") else module, name)
-        if key not in allowed:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of images")
-        return allowed[key]
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"encoding {encoding!r} has no place in a file of images")
-    return text.encode("latin1")
-
-
-def restricted_load(file: IO[bytes]) -> Any:
-    """Load a pickle that holds numpy arrays, text, numbers, lists and dicts only.
-
-    Raises:
-        ValueError: It holds anything else, or is damaged.
-    """
-    try:
-        return _Restricted(file, encoding="latin1").load()
-    except Exception as error:  # a damaged pickle can raise anything
-        raise ValueError(f"not a pickle of plain arrays: {error}") from error
-
-
 def find_flowers102(data_dir: Path, files: Flowers102Files) -> Path | None:
-    """The folder with ``jpg/`` and both .mat files; the archive is unpacked where needed."""
+    """Return the folder with ``jpg/`` and both .mat files; unpack the archive where needed."""
     for folder in (data_dir / "flowers-102", data_dir):
         mats = all((folder / remote.name).is_file() for remote in (files.labels, files.splits))
         archive = folder / files.images.name
@@ -190,43 +107,42 @@ def find_flowers102(data_dir: Path, files: Flowers102Files) -> Path | None:
 
 
 def fetch_flowers102(data_dir: Path, files: Flowers102Files) -> Path:
-    """Download what is missing of the three files to ``flowers-102/`` and unpack the images."""
+    """Download the missing files to ``flowers-102/``, unpack the images, return the folder."""
     folder = data_dir / "flowers-102"
     for remote in (files.labels, files.splits, files.images):
         if not (folder / remote.name).is_file():
             download(remote, folder)
-    found = find_flowers102(data_dir, files)
-    assert found is not None
-    return found
+    if not (folder / "jpg").is_dir():
+        _unpack_jpg(folder / files.images.name, files.images.md5, folder)
+    return folder
 
 
-def _unpack_jpg(path: Path, md5: str, folder: Path) -> None:
-    """Unpack the images to ``jpg/``: in full or not at all, and nothing but images."""
-    check(path, md5)
-    scratch = folder / f".jpg-{uuid.uuid4().hex}"
-    scratch.mkdir()
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                if member.isfile() and re.fullmatch(r"(\./)?jpg/image_\d{5}\.jpg", member.name):
-                    file = archive.extractfile(member)
-                    assert file is not None
-                    (scratch / Path(member.name).name).write_bytes(file.read())
+def _unpack_jpg(archive: Path, md5: str, folder: Path) -> None:
+    """Unpack the images to ``jpg/``, in full or not at all."""
+    check(archive, md5)
+    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as scratch:
+        _unpack(archive, Path(scratch))
         if not (folder / "jpg").is_dir():
-            scratch.rename(folder / "jpg")
-    except OSError as error:
-        raise OSError(
-            f"{path} cannot be unpacked in {folder}: {error.strerror or error}"
-        ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+            (Path(scratch) / "jpg").rename(folder / "jpg")
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    from torchvision.datasets.utils import extract_archive
+
+    try:
+        extract_archive(archive, folder)
+    except (OSError, EOFError, tarfile.TarError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(f"{archive} cannot be unpacked in {folder}: {reason}") from error
 
 
 def list_flowers102(folder: Path, files: Flowers102Files) -> Listing:
-    """Images, labels and the set's own split of Flowers-102.
+    """List images, labels and the set's own split of Flowers-102.
+
+    Torchvision's reader accepts one folder name only and keeps these lists private.
 
     Raises:
-        ValueError: A .mat file is not what its checksum says, or an image is missing.
+        ValueError: A .mat file has another checksum, or an image is missing.
     """
     from scipy.io import loadmat
 

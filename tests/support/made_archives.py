@@ -9,16 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from scipy.io import savemat
+from torchvision.datasets import CIFAR10
 
-from imbalance_study.data.torchvision_archives import (
-    CifarFiles,
-    Flowers102Files,
-)
+from imbalance_study.data.torchvision_archives import Flowers102Files
 from imbalance_study.download import Remote, md5_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
-
-
 LABELS = [0, 1, 1, 0, 1]
 
 
@@ -27,8 +23,8 @@ def batch(rows: slice, **changes: Any) -> dict[str, Any]:
     return {"data": np.ascontiguousarray(data), "labels": LABELS[rows], **changes}
 
 
-def tiny_cifar(folder: Path, url: str = "", **changes: Any) -> CifarFiles:
-    """Five images in torchvision's format: an unpacked folder and its archive, with checksums."""
+def tiny_cifar(folder: Path, server: str = "", **changes: Any) -> type[CIFAR10]:
+    """Write five images as an unpacked folder and its archive; return a source with their MD5."""
     contents = {
         "data_batch_1": batch(slice(0, 2), **changes),
         "data_batch_2": batch(slice(2, 3)),
@@ -42,17 +38,23 @@ def tiny_cifar(folder: Path, url: str = "", **changes: Any) -> CifarFiles:
     with tarfile.open(folder / "cifar.tar.gz", "w:gz") as archive:
         archive.add(unpacked, "cifar-py")
     sums = {name: md5_of(unpacked / name) for name in contents}
-    return CifarFiles(
-        Remote("cifar.tar.gz", f"{url}/cifar.tar.gz", md5_of(folder / "cifar.tar.gz")),
-        "cifar-py",
-        {name: sums[name] for name in ("data_batch_1", "data_batch_2")},
-        {"test_batch": sums["test_batch"]},
-        ("batches.meta", sums["batches.meta"], "label_names"),
-        "labels",
-    )
+    source = {
+        "url": f"{server}/cifar.tar.gz",
+        "filename": "cifar.tar.gz",
+        "tgz_md5": md5_of(folder / "cifar.tar.gz"),
+        "base_folder": "cifar-py",
+        "train_list": [[name, sums[name]] for name in ("data_batch_1", "data_batch_2")],
+        "test_list": [["test_batch", sums["test_batch"]]],
+        "meta": {
+            "filename": "batches.meta",
+            "md5": sums["batches.meta"],
+            "key": "label_names",
+        },
+    }
+    return type("TinyCifar", (CIFAR10,), source)
 
 
-def tiny_flowers102(folder: Path, url: str = "") -> Flowers102Files:
+def tiny_flowers102(folder: Path, url: str = "", outside: bool = False) -> Flowers102Files:
     """Six images in torchvision's three files, with checksums."""
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(folder / "102flowers.tgz", "w:gz") as archive:
@@ -62,8 +64,8 @@ def tiny_flowers102(folder: Path, url: str = "") -> Flowers102Files:
             member = tarfile.TarInfo(f"jpg/image_{number:05d}.jpg")
             member.size = len(buffer.getvalue())
             archive.addfile(member, io.BytesIO(buffer.getvalue()))
-        for name in ("../evil.jpg", "jpg/../../image_00007.jpg", "jpg/run.sh"):
-            archive.addfile(tarfile.TarInfo(name))
+        if outside:
+            archive.addfile(tarfile.TarInfo("../evil.jpg"))
     savemat(folder / "imagelabels.mat", {"labels": [[1, 1, 2, 2, 1, 2]]})
     savemat(folder / "setid.mat", {"trnid": [[5, 3]], "valid": [[1]], "tstid": [[2, 4, 6]]})
     names = ("102flowers.tgz", "imagelabels.mat", "setid.mat")
