@@ -20,7 +20,7 @@ from PIL import Image
 from imbalance_study.data import decode
 from imbalance_study.tracking import registry
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "using-models.md").read_text()
 NAME = "served"
 
 
@@ -111,10 +111,10 @@ def _post(address, body):
 
 
 @pytest.mark.slow
-def test_the_readmes_client_gets_the_probabilities_of_the_training_process(
+def test_the_client_that_the_documentation_shows_gets_the_probabilities_of_the_training_process(
     server, tiny_run, pictures, tmp_path
 ):
-    (code,) = re.findall(r"```python\n(import sys.*?)```", README, re.DOTALL)
+    (code,) = re.findall(r"```python\n(import sys.*?)```", PAGE, re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 10
     (tmp_path / "client.py").write_text(code)
     done = subprocess.run(
