@@ -119,7 +119,7 @@ def bare(ours: Ours) -> Callable[[int], float]:
     def steps(count: int) -> float:
         synchronise(twin.where.device)
         begun = time.perf_counter()
-        with convolutions.lean(twin.model, twin.where.device):
+        with convolutions.enabled(twin.model):
             for _ in range(count):
                 p.optimizer.zero_grad(set_to_none=True)
                 with autocast(inputs.device, p.precision):

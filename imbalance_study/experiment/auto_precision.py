@@ -146,7 +146,7 @@ def _measure(setting: Setting, ways: list[DeviceSetup]) -> dict[str, float]:
         tried = {}
         for way in ways:
             trainer = trainer_of(setting._replace(where=way), size)
-            stack.enter_context(convolutions.lean(trainer.model, way.device))
+            stack.enter_context(convolutions.enabled(trainer.model))
             try:
                 first = _update(trainer, size)
             except RuntimeError:  # bf16 lacks an operation; if it is fp32, the training will say so

@@ -72,7 +72,7 @@ def fit(
     Raises:
         ValueError: The loss is not finite, or the sampler drew no image.
     """
-    with convolutions.lean(model, train.device), allocator.kept(train.device):
+    with convolutions.enabled(model), allocator.kept(train.device):
         return _fit(model, train, val, procedure, seeds, on_epoch, progress, after, keep, state)
 
 

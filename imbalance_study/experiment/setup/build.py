@@ -19,6 +19,7 @@ from imbalance_study.experiment.setup.seeding import seeds
 from imbalance_study.models import freezing, heads, pretrained, transfer, zoo
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import losses
+from imbalance_study.training.cpu.convolutions import replace_convolutions
 
 
 class Built(NamedTuple):
@@ -59,6 +60,8 @@ def build(config: Config, data: Data, where: DeviceSetup) -> Built:
         loaded = pretrained.put_into(model, source, data.image_set.class_names)
         record = pretrained.describe(source, loaded)
         _check_frozen(config, model, loaded)
+    if where.device.type == "cpu":
+        replace_convolutions(model)
     layout = torch.channels_last if where.channels_last else torch.contiguous_format
     return Built(model.to(where.device).to(memory_format=layout), record)
 

@@ -1,1 +1,1 @@
-"""Faster kernels for processors."""
+"""Kernels that train faster on a processor than those of torch."""

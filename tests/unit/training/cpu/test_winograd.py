@@ -7,9 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from imbalance_study.training.cpu import winograd
-from imbalance_study.training.cpu.convolutions import lean
-
-CPU = torch.device("cpu")
+from imbalance_study.training.cpu.convolutions import CpuConv2d, enabled
 
 
 def layer_and_images(count=4, channels=(128, 128), side=16, dtype=torch.float32, **options):
@@ -77,11 +75,12 @@ def test_what_needs_no_gradient_gets_none():
 
 
 @pytest.mark.threads(1)
-def test_wide_layers_take_this_way_while_they_are_lean():
-    layer, images = layer_and_images()
-    with torch.profiler.profile() as seen, lean(layer, CPU):
+def test_wide_layers_use_this_filtering_where_the_kernels_are_enabled():
+    plain, images = layer_and_images()
+    layer = CpuConv2d.of(plain)
+    with torch.profiler.profile() as profile, enabled(layer):
         maps = layer(images)
-    assert "aten::bmm" in [event.key for event in seen.key_averages()]
+    assert "aten::bmm" in [event.key for event in profile.key_averages()]
     assert maps.is_contiguous(memory_format=torch.channels_last)
     assert not torch.equal(maps, layer(images))
     torch.testing.assert_close(maps, layer(images), atol=1e-4, rtol=1e-4)
@@ -102,10 +101,10 @@ def test_wide_layers_take_this_way_while_they_are_lean():
     ],
 )
 def test_other_layers_and_sizes_are_left_to_torch(options):
-    layer, images = layer_and_images(**options)
-    wanted = layer(images)
-    with lean(layer, CPU):
-        assert torch.equal(layer(images), wanted)
+    plain, images = layer_and_images(**options)
+    layer = CpuConv2d.of(plain)
+    with enabled(layer):
+        assert torch.equal(layer(images), plain(images))
 
 
 @pytest.mark.threads(2)
