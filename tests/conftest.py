@@ -1,4 +1,4 @@
-"""What all tests share.
+"""What all tests share: an environment of their own, stores, servers and one tiny run.
 
 Tests compute on one thread: the small tensors here gain nothing from two, and a busy machine makes
 two wait for each other. Torch reads the variable when it is imported, which is later.
@@ -12,13 +12,27 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
+import filelock
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+CACHE = "IMBALANCE_STUDY_CACHE"
+KEPT = ("IMBALANCE_STUDY_REAL_DATA",)  # it says which tests can run
+
+
+def _forget_settings():
+    """Drop what the shell, or a test, has said about MLflow and about us."""
+    for name in [*os.environ]:
+        if name.startswith(("MLFLOW_", "_MLFLOW_", "IMBALANCE_STUDY_")) and name not in KEPT:
+            del os.environ[name]
+
+
+_forget_settings()  # before anything reads it
 
 # What is started in the background inherits that Ctrl-C is ignored; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -59,44 +73,42 @@ def small_files_only():
     return limited
 
 
-class TinyRun(NamedTuple):
-    """A small tracked run, and where it is."""
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory):
+    """A folder that all processes of these tests share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
-    result: object
-    run_id: str
-    store: str
+
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(session_folder):
+    """A cache that belongs to these tests, whatever the shell names."""
+    os.environ[CACHE] = str(session_folder / "cache")
+    return os.environ[CACHE]
+
+
+@pytest.fixture(autouse=True)
+def clean_env(session_cache):
+    """No setting of MLflow or of ours in the environment, but for the cache; nor afterwards."""
+
+    def clean():
+        _forget_settings()
+        os.environ[CACHE] = session_cache
+        if mlflow := sys.modules.get("mlflow"):
+            mlflow.set_tracking_uri(None)
+
+    clean()
+    yield
+    clean()
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory):
+def tiny_run(tmp_path_factory, make_store):
     """A small run with a model in a store of its own, for tests of what is done with it later."""
-    import mlflow
-
-    from imbalance_study.config.resolve import resolve
-    from imbalance_study.tracking import run
+    import tiny
 
     folder = tmp_path_factory.mktemp("tiny_run")
-    store = f"sqlite:///{folder / 'mlflow.db'}"
-    settings = {
-        "dataset": "digits",
-        "model": "resnet20",
-        "epochs": "1",
-        "steps_per_epoch": "4",
-        "loss": "ldam",
-        "analyses": "confusion+calibration",
-        "system_metrics": "false",
-        "tracking_uri": store,
-    }
-    names = ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for name in names:
-            patch.delenv(name, raising=False)
-        result = run.train(resolve(settings), show_progress=False)
-    client = mlflow.MlflowClient(store)
-    ids = [experiment.experiment_id for experiment in client.search_experiments()]
-    (record,) = client.search_runs(ids)
-    return TinyRun(result, record.info.run_id, store)
+    return tiny.train(make_store(folder), folder, loss="ldam", analyses="confusion+calibration")
 
 
 def _postgres_programs():
@@ -150,34 +162,37 @@ def postgres(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def _empty_store(tmp_path_factory):
-    """A store without a run: making one takes seconds, copying it nothing."""
+def make_store(session_folder):
+    """A function that puts an empty store into a folder, and gives its address.
+
+    Making one takes a second of computing, copying it nothing.
+    """
     from mlflow import MlflowClient
 
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def make_store(_empty_store):
-    """A function that puts an empty store into a folder, and gives its address."""
+    empty = session_folder / "empty.db"
+    with filelock.FileLock(f"{empty}.lock"):
+        if not empty.exists():
+            MlflowClient(f"sqlite:///{empty}").search_experiments()
 
     def make(folder):
         path = folder / "mlflow.db"
         if not path.exists():
-            shutil.copyfile(_empty_store, path)
+            shutil.copyfile(empty, path)
         return f"sqlite:///{path}"
 
     return make
 
 
 @pytest.fixture
+def empty_store(make_store, tmp_path):
+    """The address of a store without a run, in the folder of the test."""
+    return make_store(tmp_path)
+
+
+@pytest.fixture
 def own_place(monkeypatch, tmp_path):
-    """A cache and a current folder of the test's own, and no word from the environment."""
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("IMBALANCE_STUDY_CACHE", str(tmp_path / "cache"))
+    """A cache and a current folder of the test's own."""
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -62,7 +63,9 @@ def load(path: Path) -> dict[str, Any]:
                 if damaged is not None:
                     raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
             file.seek(0)
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():  # of pickles that it refuses
+                warnings.simplefilter("ignore", UserWarning)
+                content = torch.load(file, map_location="cpu", weights_only=True)
         except zipfile.BadZipFile as error:
             raise ValueError(f"{path} is not a checkpoint, or it is damaged: {error}") from error
         except Exception as error:  # torch's own words advise to load it with pickle allowed

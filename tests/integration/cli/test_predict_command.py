@@ -18,8 +18,6 @@ NO_STORE = ("--tracking_uri", "sqlite:///none.db")
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -1,130 +1,93 @@
 """Runs that start from the model of another run: ``weights=runs:/ID``."""
 
 import json
+import tempfile
 from pathlib import Path
 
-import mlflow
 import pytest
-from mlflow import MlflowClient
+from tiny import TINY, runs_of, words
 
 from imbalance_study import cli
 from imbalance_study.config.resolve import resolve
-from imbalance_study.experiment import dry_run
-from imbalance_study.models import pretrained
 from imbalance_study.tracking import fetch, run
 
-TINY = {
-    "dataset": "digits",
-    "model": "resnet20",
-    "epochs": "1",
-    "steps_per_epoch": "4",
-    "system_metrics": "false",
-    "analyses": "none",
-}
+# The size of the images is that of the run that the weights come from.
+GIVEN = {name: value for name, value in TINY.items() if name != "image_size"} | {"loss": "ldam"}
 
 
 @pytest.fixture(autouse=True)
-def _own_store(monkeypatch):
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
-        monkeypatch.delenv(name, raising=False)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """A run at 16 px: its store and its id."""
-    folder = tmp_path_factory.mktemp("store")
-    store = f"sqlite:///{folder / 'mlflow.db'}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        run.train(resolve(TINY | {"tracking_uri": store, "image_size": "16"}), show_progress=False)
-    return folder, store, _newest(store).info.run_id
-
-
-def _newest(store):
-    client = MlflowClient(store)
-    ids = [experiment.experiment_id for experiment in client.search_experiments()]
-    return client.search_runs(ids, order_by=["attributes.start_time DESC"])[0]
-
-
-def test_a_run_goes_on_from_another_and_says_what_it_took(source, monkeypatch, tmp_path):
-    folder, store, run_id = source
-    monkeypatch.chdir(folder)
-    given = TINY | {"tracking_uri": store, "weights": f"runs:/{run_id}", "freeze": "head_only"}
-    run.train(resolve(given), show_progress=False)
-    record = _newest(store)
+def test_a_run_goes_on_from_another_and_says_what_it_took(tiny_run, tmp_path):
+    given = {"weights": tiny_run.address, "freeze": "head_only"}
+    run.train(resolve(GIVEN | {"tracking_uri": tiny_run.store} | given), show_progress=False)
+    record = runs_of(tiny_run.store)[0]
     assert record.info.status == "FINISHED"
-    assert record.data.params["weights"] == f"runs:/{run_id}"
+    assert record.data.params["weights"] == tiny_run.address
     assert record.data.params["freeze"] == "head_only"
-    assert record.data.tags["weights"] == f"97 tensors from runs:/{run_id}; head loaded"
-    client = MlflowClient(store)
+    assert record.data.tags["weights"] == f"96 tensors from {tiny_run.address}; head loaded"
+    client = tiny_run.client
     path = client.download_artifacts(record.info.run_id, "config.json", str(tmp_path))
     found = json.loads(Path(path).read_text())
     assert found["resolved"]["image_size"] == 16
-    assert found["resolved"]["weights"]["from"] == f"runs:/{run_id}"
+    assert found["resolved"]["weights"]["from"] == tiny_run.address
     assert found["resolved"]["frozen_parameters"] > 0
-    assert not pretrained.FETCHED
+    assert not list(tmp_path.glob("imbalance_study_weights_*"))
 
 
-def test_the_dry_run_says_what_would_be_loaded(source, monkeypatch):
-    folder, store, run_id = source
-    monkeypatch.chdir(folder)
-    text = dry_run.describe(resolve(TINY | {"tracking_uri": store, "weights": f"runs:/{run_id}"}))
-    assert f"weights         97 tensors from runs:/{run_id}; head loaded" in text
+def test_the_dry_run_says_what_would_be_loaded(tiny_run, capsys):
+    given = {"tracking_uri": tiny_run.store, "weights": tiny_run.address, "dry_run": "true"}
+    cli.main(["train", *words(GIVEN | given)])
+    said = capsys.readouterr().out
+    assert f"weights         96 tensors from {tiny_run.address}; head loaded" in said
 
 
 @pytest.mark.parametrize("status", ["FAILED", "KILLED", "RUNNING"])
-def test_a_run_that_did_not_finish_is_refused_before_a_new_one_starts(
-    source, monkeypatch, capsys, status
-):
-    folder, store, _ = source
-    monkeypatch.chdir(folder)
-    client = MlflowClient(store)
+def test_a_run_that_did_not_finish_is_refused_before_a_new_one_starts(tiny_run, capsys, status):
+    client = tiny_run.client
     made = client.create_run("0")
     if status != "RUNNING":
         client.set_terminated(made.info.run_id, status)
-    before = _count(store)
-    args = [f"--{name}={value}" for name, value in TINY.items()]
+    before = len(runs_of(tiny_run.store))
+    given = {"tracking_uri": tiny_run.store, "weights": f"runs:/{made.info.run_id}"}
     with pytest.raises(SystemExit):
-        cli.main(["train", *args, f"--tracking_uri={store}", f"--weights=runs:/{made.info.run_id}"])
+        cli.main(["train", *words(TINY | given)])
     error = capsys.readouterr().err
     assert f"has not finished: its status is {status}" in error
     assert error.count("\n") == 1
-    assert _count(store) == before
+    assert len(runs_of(tiny_run.store)) == before
 
 
-def test_a_finished_run_without_model_and_an_unknown_run_are_told_apart(source, monkeypatch):
-    folder, store, _ = source
-    monkeypatch.chdir(folder)
-    client = MlflowClient(store)
+def test_a_finished_run_without_model_and_an_unknown_run_are_told_apart(tiny_run, tmp_path):
+    client = tiny_run.client
     made = client.create_run("0")
     client.set_terminated(made.info.run_id, "FINISHED")
     with (
         pytest.raises(ValueError, match=r"has no checkpoint checkpoints/best.pt"),
-        fetch.local_weights(f"runs:/{made.info.run_id}", store),
+        fetch.local_weights(f"runs:/{made.info.run_id}", tiny_run.store),
     ):
         pass
     with (
         pytest.raises(ValueError, match="unknown run 'abc'"),
-        fetch.local_weights("runs:/abc", store),
+        fetch.local_weights("runs:/abc", tiny_run.store),
     ):
         pass
-    assert not pretrained.FETCHED
+    assert not list(tmp_path.glob("imbalance_study_weights_*"))
 
 
-def test_another_model_is_named_by_its_run(source, monkeypatch):
-    folder, store, run_id = source
-    monkeypatch.chdir(folder)
-    given = TINY | {"tracking_uri": store, "weights": f"runs:/{run_id}", "model": "resnet32"}
-    with pytest.raises(ValueError, match=f"runs:/{run_id} holds resnet20, not model=resnet32"):
-        dry_run.describe(resolve(given))
+def test_another_model_is_named_by_its_run(tiny_run, capsys):
+    given = {"tracking_uri": tiny_run.store, "weights": tiny_run.address, "model": "resnet32"}
+    with pytest.raises(SystemExit):
+        cli.main(["train", *words(GIVEN | given | {"dry_run": "true"})])
+    error = capsys.readouterr().err
+    assert f"{tiny_run.address} holds resnet20, not model=resnet32" in error
 
 
-def test_a_range_test_by_command_writes_its_figure_and_no_run(
-    source, monkeypatch, capsys, tmp_path
-):
-    folder, store, _ = source
-    monkeypatch.chdir(folder)
-    before = _count(store)
+def test_a_range_test_by_command_writes_its_figure_and_no_run(tiny_run, capsys, tmp_path):
+    before = len(runs_of(tiny_run.store))
     cli.main(
         ["find_lr", "--dataset=digits", "--model=resnet20", "--image_size=8", "--batch_size=8",
          f"--figure={tmp_path / 'curve.png'}"]
@@ -132,9 +95,4 @@ def test_a_range_test_by_command_writes_its_figure_and_no_run(
     said = capsys.readouterr().out
     assert said.startswith("suggested lr: 0.0")
     assert (tmp_path / "curve.png").read_bytes()[1:4] == b"PNG"
-    assert _count(store) == before
-
-
-def _count(store):
-    client = mlflow.MlflowClient(store)
-    return len(client.search_runs([e.experiment_id for e in client.search_experiments()]))
+    assert len(runs_of(tiny_run.store)) == before

@@ -11,8 +11,6 @@ from imbalance_study.tracking import fetch, model_card, registry
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="module")
