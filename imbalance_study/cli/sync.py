@@ -57,7 +57,8 @@ def command(journal: tuple[str, ...], debug: str, **values: Any) -> None:
         count, failed = count + 1, failed + (not outcome.uploaded)
     if not count:
         click.echo("Nothing to upload.")
-    sys.exit(1 if failed else 0)
+    if failed:
+        sys.exit(1)
 
 
 options(Settings)(command)

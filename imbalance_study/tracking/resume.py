@@ -156,7 +156,7 @@ def _check_store(run_id: str, uri: str) -> None:
 
 def _absolute(uri: str) -> str:
     """The address of a sqlite file, whatever the current folder will be."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or path.is_absolute() or not path.exists():
+    path = store.sqlite_file(uri)
+    if path is None or path.is_absolute() or not path.exists():
         return uri
-    return f"sqlite:///{path.absolute()}"
+    return store.sqlite_address(path)

@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import mlflow
 import requests
 from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import make_url
 
 # Seconds that what must be read back waits for a store that has gone away; and between two looks.
 PATIENCE = 600.0
@@ -70,18 +71,18 @@ def connect(tracking_uri: str) -> str:
         logging.getLogger(louder).setLevel(logging.CRITICAL)
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    if tracking_uri != "auto":
-        mlflow.set_tracking_uri(tracking_uri)
-    uri = mlflow.get_tracking_uri()
+    uri = address(tracking_uri)
+    if tracking_uri != "auto" or uri != mlflow.get_tracking_uri():
+        mlflow.set_tracking_uri(uri)
     with contextlib.ExitStack() as stack:
         if uri.startswith(("http://", "https://")):
             _check_server(uri)
-        elif uri.startswith("sqlite:///"):
-            path = Path(uri.removeprefix("sqlite:///"))
+        elif (path := sqlite_file(uri)) is not None:
             stack.enter_context(_alone(path))
             _check_file(path)
         elif uri.startswith(("postgresql", "mysql")):
             _check_database(uri)
+        stack.enter_context(_encoded_artifact_root())
         try:
             patiently(lambda: mlflow.MlflowClient().search_experiments(max_results=1))
         except Exception as error:
@@ -89,10 +90,53 @@ def connect(tracking_uri: str) -> str:
     return uri
 
 
+def address(tracking_uri: str) -> str:
+    """Return the address of a store, with ``auto`` resolved.
+
+    MLflow percent-encodes the path of its default store, and then makes an empty folder of the
+    encoded name (``My%20Project``), or fails where it may not. So the path is written as it is.
+    """
+    uri = mlflow.get_tracking_uri() if tracking_uri == "auto" else tracking_uri
+    path = sqlite_file(uri)
+    return uri if path is None or "%" not in uri or "?" in uri else sqlite_address(path)
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of an address ``sqlite:///PATH``, percent-decoded; None for other stores."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    database = make_url(uri).database
+    return None if database in (None, "", ":memory:") else Path(database)
+
+
+def sqlite_address(path: Path) -> str:
+    """Return the address of a sqlite file; only what would end or change the path is encoded."""
+    text = str(path.absolute())
+    return f"sqlite:///{text.replace('%', '%25').replace('?', '%3F')}"
+
+
+@contextlib.contextmanager
+def _encoded_artifact_root() -> Iterator[None]:
+    """Let MLflow open a store in a folder whose name it cannot use as the root of artifacts.
+
+    It puts the path of ``./mlruns`` into an SQL statement, where quotes, backslashes and colons
+    mean something else, and decodes ``%20`` in it. An encoded ``file://`` address has none of them.
+    """
+    name = "_MLFLOW_SERVER_ARTIFACT_ROOT"  # MLflow's own; read when it opens a store of files
+    if name in os.environ or not re.search(r"[%'\"\\:]", os.getcwd()):
+        yield
+        return
+    os.environ[name] = Path("mlruns").absolute().as_uri()
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
 def exists(tracking_uri: str) -> bool:
     """Whether a store of files is there; True for a server, which only an answer could tell."""
-    uri = mlflow.get_tracking_uri() if tracking_uri == "auto" else tracking_uri
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+    path = sqlite_file(address(tracking_uri))
+    return path is None or path.exists()
 
 
 def refuse_offline(tracking: str, what: str) -> None:
@@ -114,11 +158,10 @@ def find(tracking_uri: str) -> None:
     Raises:
         ValueError: Says where it was looked for.
     """
-    if not exists(tracking_uri):
-        uri = mlflow.get_tracking_uri() if tracking_uri == "auto" else tracking_uri
-        file = Path(uri.removeprefix("sqlite:///"))
+    path = sqlite_file(address(tracking_uri))
+    if path is not None and not path.exists():
         raise ValueError(
-            f"there is no store {file.absolute()}; go to the folder of its mlflow.db, or set "
+            f"there is no store {path.absolute()}; go to the folder of its mlflow.db, or set "
             "tracking_uri"
         )
 

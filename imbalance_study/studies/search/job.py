@@ -97,8 +97,8 @@ def _first(found: space.Space) -> Resolved:
 
 def _beside(uri: str) -> str:
     """The journal file beside a store that is a file, else in this folder."""
-    folder = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else Path()
-    return str(folder / "studies.journal")
+    file = store.sqlite_file(uri)
+    return str((Path() if file is None else file.parent) / "studies.journal")
 
 
 def _words(settings: Settings, given: Mapping[str, str]) -> list[str]:
