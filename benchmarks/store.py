@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import torch
 
 from imbalance_study.config.schema import Config
-from imbalance_study.data import longtail
+from imbalance_study.data.fingerprint import fingerprint
 from imbalance_study.experiment import run as experiment
 from imbalance_study.experiment.setup.components import bind
 from imbalance_study.experiment.setup.data import load_data
@@ -180,7 +180,7 @@ def _fingerprint(settings: Config) -> str:
     if shared not in _FINGERPRINTS:
         plain = dataclasses.replace(settings, resample="none", allow_double_correction=False)
         data = load_data(plain, bind(plain))
-        facts = longtail.fingerprint(data.image_set, data.split, settings.data_seed)
+        facts = fingerprint(data.image_set, data.split, settings.data_seed)
         _FINGERPRINTS[shared] = facts["fingerprint"]
     return _FINGERPRINTS[shared]
 

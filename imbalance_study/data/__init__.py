@@ -1,1 +1,1 @@
-"""From files to batches: sources, the long tail, sampling and augmentation."""
+"""Data sets, long tails, splits, augmentation and sampling: from files to batches."""

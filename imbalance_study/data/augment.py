@@ -25,7 +25,7 @@ Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
 
 def compose(functions: Sequence[Augmentation]) -> Augmentation:
-    """One augmentation that applies `functions` one after another; of none, the identity."""
+    """Return one augmentation that applies `functions` in order; of none, the identity."""
 
     def composed(images: Tensor, generator: torch.Generator) -> Tensor:
         for function in functions:
@@ -48,7 +48,7 @@ def flip(images: Tensor, generator: torch.Generator, *, p: float = 0.5) -> Tenso
 
 
 def crop(images: Tensor, generator: torch.Generator, *, padding: int = 0) -> Tensor:
-    """Shift by up to `padding` pixels each way, black coming in: pad with zeros, crop at random.
+    """Shift by up to `padding` pixels each way over black: pad with zeros, crop at random.
 
     Args:
         images: uint8 (N, 3, H, W).
@@ -80,7 +80,7 @@ def cutout(images: Tensor, generator: torch.Generator, *, size: int = 0, fill: i
     """Cover a square of `size` pixels a side with grey.
 
     DeVries and Taylor (2017): the centre is any pixel, so that parts of the square may lie outside.
-    They fill with 0 after the normalisation, the mean colour, which mid-grey comes close to.
+    They fill with 0 after the normalisation, the mean colour, to which mid-grey is close.
 
     Args:
         images: uint8 (N, 3, H, W).
@@ -98,8 +98,9 @@ def cutout(images: Tensor, generator: torch.Generator, *, size: int = 0, fill: i
         raise ValueError(f"fill must be a grey value between 0 and 255, got {fill}")
     count, channels, height, width = images.shape
     size = size or min(height, width) // 2
-    rows = _stretch(images, height, size, generator)
-    columns = _stretch(images, width, size, generator)
+    sizes = torch.full((count,), size, device=images.device)
+    rows = image_ops.random_stretch(height, sizes, generator).to(torch.uint8)
+    columns = image_ops.random_stretch(width, sizes, generator).to(torch.uint8)
     columns = columns[:, :, None].expand(-1, -1, channels).flatten(1)
     covered = rows[:, :, None] * columns[:, None, :]
     pixels = images.permute(0, 2, 3, 1).reshape(count, height, width * channels)
@@ -131,7 +132,7 @@ def rotation(
         images: uint8 (N, 3, H, W).
         generator: On the device of the images.
         degrees: The largest angle either way, drawn uniformly.
-        fill: Grey value of what comes in from outside.
+        fill: Grey value of pixels from outside the image.
 
     Raises:
         ValueError: degrees outside 0..180, or fill outside 0..255.
@@ -150,18 +151,10 @@ def rotation(
 
 
 def _choose(versions: Sequence[Tensor], which: Tensor, images: Tensor) -> Tensor:
-    """For each image the version that `which` (N,) names, in the memory format of `images`."""
+    """Return of each image the version with the number `which` (N,), formatted as `images`."""
     stacked = torch.cat([version.permute(0, 2, 3, 1) for version in versions])
     rows = which * len(images) + torch.arange(len(images), device=images.device)
     return image_ops.keep_format(image_ops.take(stacked.permute(0, 3, 1, 2), rows), images)
-
-
-def _stretch(images: Tensor, length: int, size: int, generator: torch.Generator) -> Tensor:
-    """1 at the places in a stretch of `size` around a random one, else 0: uint8 (N, length)."""
-    shape, device = (len(images), 1), images.device
-    first = torch.randint(length, shape, generator=generator, device=device) - size // 2
-    places = torch.arange(length, device=device)
-    return ((places >= first) & (places < first + size)).to(torch.uint8)
 
 
 AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {

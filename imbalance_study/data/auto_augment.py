@@ -1,9 +1,9 @@
-"""Augmentation policies: RandAugment, TrivialAugment, AutoAugment, and more of it for rare classes.
+"""Augmentation policies: RandAugment, TrivialAugment, AutoAugment, and one for rare classes.
 
 Each image of a batch draws its own operations, strengths and signs. A layer of one operation per
 image is one `warp` for all movements, one table look-up for all tone changes, and two blends; a
-movement takes the nearest pixel, as in the papers. What comes in from outside the image is
-mid-grey, as in AutoAugment's own code (torchvision's default is black, ``fill=0``).
+movement takes the nearest pixel, as in the papers. Pixels from outside the image are mid-grey, as
+in AutoAugment's own code (torchvision's default is black, ``fill=0``).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _BINS = 30  # their strengths are the whole numbers from 0 to 30
 
 
 class Space(NamedTuple):
-    """The magnitude of each kind of operation at level 1."""
+    """Magnitudes of each kind of operation at level 1."""
 
     shear: float  # pixels per pixel
     pixels: float  # of a shift, added to
@@ -58,7 +58,7 @@ WIDE = Space(shear=0.99, pixels=32.0, share=0.0, degrees=135.0, blend=0.99, bits
 def rand_augment(
     images: Tensor, generator: torch.Generator, *, n: int = 2, m: int = 9, fill: int = 128
 ) -> Tensor:
-    """A few operations of one strength for each image, drawn from 14 (RandAugment).
+    """Apply a few operations of one strength, drawn from 14, to each image (RandAugment).
 
     Cubuk et al. (2020), with torchvision's ranges: m = 30 is a shear by 0.3, a shift by 45 % of the
     side, a turn by 30 degrees, a blend by 0.9, 4 bits less, every value inverted. Signs are drawn.
@@ -68,7 +68,7 @@ def rand_augment(
         generator: On the device of the images.
         n: Operations, one after another.
         m: Strength, 0 to 30.
-        fill: Grey value of what comes in from outside.
+        fill: Grey value of pixels from outside the image.
 
     Raises:
         ValueError: n below 1, m outside 0..30, or fill outside 0..255.
@@ -85,7 +85,7 @@ def rand_augment(
 
 
 def trivial_augment(images: Tensor, generator: torch.Generator, *, fill: int = 128) -> Tensor:
-    """One operation of random strength for each image (TrivialAugment).
+    """Apply one operation of random strength to each image (TrivialAugment).
 
     The wide space of Müller and Hutter (2021): one of 14 operations at one of 31 strengths, up to a
     shear by 0.99, a shift by 32 pixels (at every image size), a turn by 135 degrees, a blend by
@@ -94,7 +94,7 @@ def trivial_augment(images: Tensor, generator: torch.Generator, *, fill: int = 1
     Args:
         images: uint8 (N, 3, H, W).
         generator: On the device of the images.
-        fill: Grey value of what comes in from outside.
+        fill: Grey value of pixels from outside the image.
 
     Raises:
         ValueError: fill outside 0..255.
@@ -103,15 +103,16 @@ def trivial_augment(images: Tensor, generator: torch.Generator, *, fill: int = 1
 
 
 def auto_augment(images: Tensor, generator: torch.Generator, *, fill: int = 128) -> Tensor:
-    """One of the 25 pairs of operations learnt on CIFAR-10 for each image (AutoAugment).
+    """Apply one of the 25 pairs of operations learnt on CIFAR-10 to each image (AutoAugment).
 
-    Cubuk et al. (2019). The policy was chosen by its results on the balanced CIFAR-10, so it knows
-    more of the rare classes than a long-tailed training set holds: say so beside such a result.
+    Cubuk et al. (2019). The policy was chosen by its results on the balanced CIFAR-10, so it has
+    seen more of the rare classes than a long-tailed training set holds: report that beside such a
+    result.
 
     Args:
         images: uint8 (N, 3, H, W).
         generator: On the device of the images.
-        fill: Grey value of what comes in from outside.
+        fill: Grey value of pixels from outside the image.
 
     Raises:
         ValueError: fill outside 0..255.
@@ -133,7 +134,7 @@ def tail_trivial(
     p: float = 0.8,
     fill: int = 128,
 ) -> Tensor:
-    """A TrivialAugment operation on top, the more often the rarer the class.
+    """Apply a TrivialAugment operation on top, the more often the rarer the class.
 
     An image of class c gets it with probability p * log(n_max / n_c) / log(n_max / n_min): never in
     the largest class, p in the rarest, and nowhere when the classes are equally large.
@@ -144,7 +145,7 @@ def tail_trivial(
         class_counts: Training images of each class, (C,), on the device of the images.
         generator: On the device of the images.
         p: The probability in the rarest class.
-        fill: Grey value of what comes in from outside.
+        fill: Grey value of pixels from outside the image.
 
     Raises:
         ValueError: p outside 0..1, or fill outside 0..255.
@@ -174,9 +175,9 @@ def apply(
         operations: Positions in OPERATIONS, (N,) int64.
         levels: Strengths between -1 and 1, (N,): the sign is the direction of movements and
             blends; the other operations have none.
-        space: What level 1 means.
-        fill: Grey value of what comes in from outside.
-        everywhere: See `pixel_ops.on_drawn`.
+        space: Magnitudes at level 1.
+        fill: Grey value of pixels from outside the image.
+        everywhere: See `image_ops.on_drawn`.
 
     Raises:
         ValueError: fill outside 0..255.
@@ -201,18 +202,18 @@ def apply(
 def _matrices(images: Tensor, operations: Tensor, levels: Tensor, space: Space) -> Tensor:
     height, width = images.shape[2:]
 
-    def where(name: str, magnitude: float) -> Tensor:
+    def of_drawn(name: str, magnitude: float) -> Tensor:
         return (levels * magnitude).where(operations == _NUMBER[name], 0.0)
 
-    shear = [where("shear_x", space.shear), where("shear_y", space.shear)]
+    shear = [of_drawn("shear_x", space.shear), of_drawn("shear_y", space.shear)]
     shift = [
-        where("translate_x", space.pixels + space.share * width),
-        where("translate_y", space.pixels + space.share * height),
+        of_drawn("translate_x", space.pixels + space.share * width),
+        of_drawn("translate_y", space.pixels + space.share * height),
     ]
     return image_ops.affine_matrices(
         height,
         width,
-        angle=where("rotate", math.radians(space.degrees)),
+        angle=of_drawn("rotate", math.radians(space.degrees)),
         shear=torch.stack(shear, 1),
         shift=torch.stack(shift, 1).trunc(),
     )
@@ -235,7 +236,7 @@ def _change_tones(
 
 
 def _trivial(images: Tensor, generator: torch.Generator, probs: Tensor, fill: int) -> Tensor:
-    """TrivialAugment for each image with its probability (N,)."""
+    """Apply TrivialAugment to each image with its probability (N,)."""
     drawn = _uniform(images, generator) < probs
     operations = _integers(_DRAWN, images, generator).where(drawn, 0)
     levels = _integers(_BINS + 1, images, generator) / _BINS * _signs(images, generator)
@@ -256,7 +257,7 @@ def _signs(images: Tensor, generator: torch.Generator) -> Tensor:
 
 @functools.cache
 def _cifar10_table(device: torch.device) -> Tensor:
-    """The policy as numbers (25, 2, 3): operation, probability, level. Sent to a device once."""
+    """Return the policy as numbers (25, 2, 3): operation, probability, level; once a device."""
     return torch.tensor(
         [
             [(_NUMBER[name], prob, strength / 9) for name, prob, strength in pair]

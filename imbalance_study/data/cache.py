@@ -1,4 +1,4 @@
-"""Decoded images on disk: a memory map, and a manifest that tells what it was made of."""
+"""Cache of decoded images on disk: a memory map, and a manifest of its sources."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def cached(
     count: int,
     build: Callable[[Write], dict[str, Any]],
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """The images that `build` writes, from the cache when they were made of the same before.
+    """Return the images that `build` writes, from the cache when its sources are unchanged.
 
     An entry is a folder with images.npy and manifest.json. Its name is a digest of `made_of`, so a
-    changed file leads to another entry, and those that the change made useless are removed. An
-    entry is written beside its place and renamed: no process sees half of one. Of several that want
-    the same, one writes and the others wait for it; where the file system knows no locks, all write
+    changed file leads to another entry, and the outdated one is removed. An entry is written under
+    another name and renamed: no process sees half of one. Of several processes that need the same
+    entry, one writes and the others wait for it; where the file system knows no locks, all write
     and the first wins.
 
     Args:
         cache_dir: Folder of all entries; created when needed.
-        made_of: What the images depend on, for JSON: "root" (where they come from) and "files"
+        made_of: The sources of the images, for JSON: "root" (folder or archive) and "files"
             (names, sizes, times); image size and format version are added here.
         size: Side of the images in pixels.
         count: Images that `build` writes at most.
@@ -56,13 +56,13 @@ def cached(
     made_of = {"version": VERSION, "image_size": size, **made_of}
     family = _digest({**made_of, "files": None})
     entry = cache_dir / f"{family}-{_digest(made_of)}"
-    found = _open(entry)
-    if found is None:
+    stored = _open(entry)
+    if stored is None:
         with _named(cache_dir):
             cache_dir.mkdir(parents=True, exist_ok=True)
         with _alone(cache_dir / f".lock-{family}"):
-            found = _open(entry) or _make(entry, cache_dir, made_of, count, build)
-    return found
+            stored = _open(entry) or _make(entry, cache_dir, made_of, count, build)
+    return stored
 
 
 def _make(
@@ -72,7 +72,7 @@ def _make(
     count: int,
     build: Callable[[Write], dict[str, Any]],
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Write the entry, remove those of the same root that it replaces, and open it."""
+    """Write the entry, remove the outdated ones of the same root, and open it."""
     size = made_of["image_size"]
     with _named(cache_dir):
         _refuse_if_full(cache_dir, count * size * size * 3)
@@ -88,10 +88,10 @@ def _make(
     for stale in cache_dir.glob(f"{entry.name.partition('-')[0]}-*"):
         if stale != entry:
             shutil.rmtree(stale, ignore_errors=True)
-    found = _open(entry)
-    if found is None:
+    stored = _open(entry)
+    if stored is None:
         raise OSError(f"the cache in {cache_dir} cannot be read back after writing")
-    return found
+    return stored
 
 
 @contextlib.contextmanager
@@ -112,7 +112,7 @@ def _digest(value: dict[str, Any]) -> str:
 
 
 def _open(entry: Path) -> tuple[np.ndarray, dict[str, Any]] | None:
-    """Images and notes of a complete entry; None when there is none or it is damaged."""
+    """Return images and notes of a complete entry; None when it is missing or damaged."""
     try:
         manifest = json.loads((entry / "manifest.json").read_text("ascii"))
         images = np.load(entry / "images.npy", mmap_mode="r", allow_pickle=False)
@@ -155,7 +155,7 @@ def _write(
 
 
 def _header(count: int, size: int, length: int = 0) -> bytes:
-    """The header of a .npy file, format 1.0, padded with blanks to at least `length` bytes."""
+    """Return the header of a .npy file, format 1.0, padded to at least `length` bytes."""
     text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({count}, {size}, {size}, 3), }}"
     length = length or (10 + len(text) + 1 + 63) // 64 * 64
     body = text.ljust(length - 10 - 1) + "\n"
@@ -177,7 +177,7 @@ def _move(scratch: Path, entry: Path) -> None:
 
 
 def _remove_abandoned(cache_dir: Path) -> None:
-    """Remove what processes that were killed a day ago or earlier left half-written."""
+    """Remove half-written entries of processes that were killed a day ago or earlier."""
     for scratch in cache_dir.glob(".writing-*"):
         with contextlib.suppress(OSError):
             if scratch.stat().st_mtime < time.time() - _DAY:
@@ -197,9 +197,9 @@ def _named(cache_dir: Path) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "its disk is full" if full else "it cannot be written"
+        problem = "its disk is full" if full else "it cannot be written"
         raise OSError(
-            f"the decoded images go to cache_dir={cache_dir}, but {what} "
+            f"the decoded images go to cache_dir={cache_dir}, but {problem} "
             f"({error.strerror or error}); choose another with cache_dir=FOLDER or the variable "
             "IMBALANCE_STUDY_CACHE"
         ) from error

@@ -1,4 +1,4 @@
-"""A csv file of labelled images: columns path and label, by choice split and group."""
+"""Csv files of labelled images: columns path and label, and optional columns split and group."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Row(NamedTuple):
 
 
 def find_table(data_dir: Path) -> Path:
-    """The csv file that `data_dir` is, or the only one in it.
+    """Return the csv file that `data_dir` is, or the only one in it.
 
     Raises:
         ValueError: There is none, or more than one.
     """
     if data_dir.is_file():
         return data_dir
-    found = sorted(path for path in data_dir.glob("*.csv") if not path.name.startswith("."))
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(path.name for path in found) or "none"
+    tables = sorted(path for path in data_dir.glob("*.csv") if not path.name.startswith("."))
+    if len(tables) == 1:
+        return tables[0]
+    names = ", ".join(path.name for path in tables) or "none"
     raise ValueError(
         f"dataset=csv needs data_dir to be a csv file, or a folder with exactly one; "
         f"csv files in {data_dir}: {names}"
@@ -51,15 +51,15 @@ def list_table(path: Path) -> Listing:
 
     Raises:
         ValueError: Naming line and column: a missing column or value, a file that does not exist,
-            lies elsewhere or comes twice, an unknown split, a group in two splits, fewer than two
-            classes, a class without a training image.
+            lies elsewhere or is listed twice, an unknown split, a group in two splits, fewer than
+            two classes, a class without a training image.
     """
     rows = _read(path)
     entries = _entries(path, rows)
     names = _ordered({row.label for row in rows})
     if len(names) < 2:
-        found = ", ".join(names) or "none"
-        raise ValueError(f"{path} must have at least two labels in column label, found: {found}")
+        listed = ", ".join(names) or "none"
+        raise ValueError(f"{path} must have at least two labels in column label, found: {listed}")
     number = {name: label for label, name in enumerate(names)}
     labels = np.array([number[row.label] for row in rows], np.int64)
     parts = np.array([PART_NAMES[row.split] for row in rows], np.int8)
@@ -86,8 +86,8 @@ def _read(path: Path) -> list[Row]:
             columns = reader.fieldnames or []
             for column in ("path", "label"):
                 if column not in columns:
-                    found = ", ".join(columns) or "none"
-                    raise ValueError(f"{path} has no column {column!r}; its columns: {found}")
+                    existing = ", ".join(columns) or "none"
+                    raise ValueError(f"{path} has no column {column!r}; its columns: {existing}")
             return [_row(path, reader.line_num, record, columns) for record in reader]
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
@@ -116,7 +116,7 @@ def _entries(path: Path, rows: list[Row]) -> list[Entry]:
     first: dict[str, int] = {}
     entries = []
     for row in rows:
-        where = f"{path}, line {row.line}: column 'path'"
+        cell = f"{path}, line {row.line}: column 'path'"
         folder, file = os.path.split(os.path.join(path.parent, row.path))
         try:
             real = os.path.join(real_folder(folder), file)
@@ -127,13 +127,13 @@ def _entries(path: Path, rows: list[Row]) -> list[Entry]:
             if not within(real, root):
                 raise ValueError(f"{row.path!r} leads out of {root}")
         except OSError as error:
-            raise ValueError(f"{where}: {row.path!r}: {error.strerror}") from error
+            raise ValueError(f"{cell}: {row.path!r}: {error.strerror}") from error
         except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
+            raise ValueError(f"{cell}: {error}") from error
         if stat.S_ISDIR(status.st_mode):
-            raise ValueError(f"{where}: {row.path!r} is a folder")
+            raise ValueError(f"{cell}: {row.path!r} is a folder")
         if real in first:
-            raise ValueError(f"{where}: {row.path!r} came before, in line {first[real]}")
+            raise ValueError(f"{cell}: {row.path!r} came before, in line {first[real]}")
         first[real] = row.line
         name = real[len(root.rstrip(os.sep)) + 1 :].replace(os.sep, "/")
         entries.append(Entry(name, status.st_size, status.st_mtime_ns))

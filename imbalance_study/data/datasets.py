@@ -1,4 +1,4 @@
-"""Where images come from: each data set as uint8 images in memory, labels and class names."""
+"""Data sets by name: uint8 images in memory, labels, class names and the set's own split."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from imbalance_study.config import spec
 from imbalance_study.data import csv_table, image_folder, torchvision_archives
 from imbalance_study.data.cache import Write, cached
 from imbalance_study.data.decode import resize
-from imbalance_study.data.image_set import ImageSet, Reading, decoded
+from imbalance_study.data.image_set import ImageSet, ReadSettings, decoded
 from imbalance_study.download import download
 from imbalance_study.files import default_cache_dir
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
-
-__all__ = ["DATASETS", "ImageSet", "default_image_size", "load"]
 
 _NONE = np.empty(0, np.int64)
 _BLOCK = 10_000  # images of CIFAR that are resized at a time
@@ -30,7 +28,7 @@ _CIFAR10 = (
     *("dog", "frog", "horse", "ship", "truck"),
 )
 _FLOWERS = {"daisy", "dandelion", "rose", "sunflower", "tulip"}
-_FLOWER_PLACES = ("flowers", "flower_photos", "flowers-recognition", "flowers_recognition")
+_FLOWER_FOLDERS = ("flowers", "flower_photos", "flowers-recognition", "flowers_recognition")
 
 
 def load(
@@ -45,7 +43,7 @@ def load(
 ) -> ImageSet:
     """Read a data set, from the cache where it was decoded before.
 
-    Images are converted to RGB and made square as `decode.decode` says.
+    Images are converted to RGB and made square, see `decode.decode`.
 
     Args:
         dataset: A name of DATASETS.
@@ -53,13 +51,13 @@ def load(
             the default.
         image_size: Side of the images in pixels; 0 for `default_image_size`.
         on_bad_image: "error", or "skip" to leave unreadable files out.
-        cache_dir: Folder of decoded images; "auto" for `cache.default_cache_dir`.
+        cache_dir: Folder of decoded images; "auto" for `files.default_cache_dir`.
         workers: Cores to decode with; 0 for all.
         base_url: Server that replaces the public ones in downloads.
 
     Raises:
-        ValueError: An unknown name, a folder that does not exist or is not laid out as it should
-            be, unreadable images, or no data and no network; the message says what to do.
+        ValueError: An unknown name, a folder that does not exist or has another layout,
+            unreadable images, or no data and no network; the message names the ways out.
         OSError: The cache or data folder cannot be written or is on a full disk.
     """
     read = spec.find(DATASETS, dataset, "dataset")
@@ -72,20 +70,20 @@ def load(
         raise ValueError(f"data_dir {str(data_dir)!r} does not exist")
     cache = default_cache_dir() if str(cache_dir) in ("", "auto") else Path(cache_dir).expanduser()
     size = image_size or default_image_size(dataset)
-    found: ImageSet = read(folder, Reading(size, on_bad_image, cache, workers, base_url))
-    return found
+    image_set: ImageSet = read(folder, ReadSettings(size, on_bad_image, cache, workers, base_url))
+    return image_set
 
 
 def default_image_size(dataset: str) -> int:
-    """Side in pixels that a set is read at: native for small sets, 224 for photographs."""
+    """Return the side in pixels: native for small sets, 224 for photographs."""
     return {"digits": 32, "cifar10": 32, "cifar100": 32, "flowers": 128}.get(dataset, 224)
 
 
-def digits(data_dir: Path, how: Reading) -> ImageSet:
-    """scikit-learn's 1,797 handwritten digits, embedded: 8x8 grey, scaled up, no split."""
+def digits(data_dir: Path, settings: ReadSettings) -> ImageSet:
+    """Read scikit-learn's 1,797 handwritten digits, embedded: 8x8 grey, scaled up, no split."""
     pixels, labels = _read_digits()
     grey = np.rint(pixels * (255 / 16)).astype(np.uint8)
-    images = resize(np.repeat(grey[..., None], 3, axis=3), how.image_size, how.workers)
+    images = resize(np.repeat(grey[..., None], 3, axis=3), settings.image_size, settings.workers)
     files = tuple(f"digits/{number:04d}" for number in range(1, len(labels) + 1))
     names = tuple(map(str, range(10)))
     everything = np.arange(len(labels))
@@ -93,10 +91,10 @@ def digits(data_dir: Path, how: Reading) -> ImageSet:
 
 
 def _read_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Pixels 0..16 (1797, 8, 8) and labels, from scikit-learn's file: its import takes a second."""
-    found = importlib.util.find_spec("sklearn")
-    for place in found.submodule_search_locations or () if found else ():
-        path = Path(place) / "datasets" / "data" / "digits.csv.gz"
+    """Read pixels 0..16 (1797, 8, 8) and labels from the file: scikit-learn imports slowly."""
+    package = importlib.util.find_spec("sklearn")
+    for folder in package.submodule_search_locations or () if package else ():
+        path = Path(folder) / "datasets" / "data" / "digits.csv.gz"
         if path.is_file():
             table = np.loadtxt(path, delimiter=",")
             return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
@@ -106,37 +104,39 @@ def _read_digits() -> tuple[np.ndarray, np.ndarray]:
     return bunch.images, bunch.target.astype(np.int64)
 
 
-def cifar10(data_dir: Path, how: Reading) -> ImageSet:
-    """CIFAR-10: 50,000 and 10,000 images of 32x32 in 10 classes, downloaded when absent."""
-    return _cifar("cifar10", 10, data_dir, how)
+def cifar10(data_dir: Path, settings: ReadSettings) -> ImageSet:
+    """Read CIFAR-10: 60,000 images of 32x32 in 10 classes, downloaded when absent."""
+    return _cifar("cifar10", 10, data_dir, settings)
 
 
-def cifar100(data_dir: Path, how: Reading) -> ImageSet:
-    """CIFAR-100: 50,000 and 10,000 images of 32x32 in 100 classes, downloaded when absent."""
-    return _cifar("cifar100", 100, data_dir, how)
+def cifar100(data_dir: Path, settings: ReadSettings) -> ImageSet:
+    """Read CIFAR-100: 60,000 images of 32x32 in 100 classes, downloaded when absent."""
+    return _cifar("cifar100", 100, data_dir, settings)
 
 
-def _cifar(name: str, num_classes: int, data_dir: Path, how: Reading) -> ImageSet:
-    for place in (data_dir / name, data_dir):
-        if (place / "train").is_dir() and (place / "test").is_dir():
-            return _cifar_folders(name, num_classes, place, how)
-    source = torchvision_archives.cifar_source(num_classes, how.base_url)
-    return read_cifar_archive(name, data_dir, source, how)
+def _cifar(name: str, num_classes: int, data_dir: Path, settings: ReadSettings) -> ImageSet:
+    for root in (data_dir / name, data_dir):
+        if (root / "train").is_dir() and (root / "test").is_dir():
+            return _cifar_folders(name, num_classes, root, settings)
+    source = torchvision_archives.cifar_source(num_classes, settings.base_url)
+    return read_cifar_archive(name, data_dir, source, settings)
 
 
-def _cifar_folders(name: str, num_classes: int, place: Path, how: Reading) -> ImageSet:
-    listing = image_folder.class_folders(image_folder.scan_folder(place))
+def _cifar_folders(name: str, num_classes: int, root: Path, settings: ReadSettings) -> ImageSet:
+    listing = image_folder.class_folders(image_folder.scan_folder(root))
     classes = listing.class_names
     if len(classes) != num_classes or (num_classes == 10 and classes != _CIFAR10):
         raise ValueError(
-            f"{place} holds train and test folders of {len(classes)} classes "
+            f"{root} holds train and test folders of {len(classes)} classes "
             f"({', '.join(classes[:10])}), which is not {name}; dataset=imagefolder reads any"
         )
-    return decoded(name, listing, how)
+    return decoded(name, listing, settings)
 
 
-def read_cifar_archive(name: str, data_dir: Path, source: type[CIFAR10], how: Reading) -> ImageSet:
-    """Read CIFAR from torchvision's archive or its unpacked folder; download it if both are absent.
+def read_cifar_archive(
+    name: str, data_dir: Path, source: type[CIFAR10], settings: ReadSettings
+) -> ImageSet:
+    """Read CIFAR from torchvision's archive or its unpacked folder, downloaded when absent.
 
     Raises:
         ValueError: Neither is there and nothing can be downloaded, or a file is damaged.
@@ -147,7 +147,7 @@ def read_cifar_archive(name: str, data_dir: Path, source: type[CIFAR10], how: Re
         content = torchvision_archives.read_cifar(path, source)
         for images in (content.train, content.test):
             for start in range(0, len(images), _BLOCK):
-                write(resize(images[start : start + _BLOCK], how.image_size, how.workers))
+                write(resize(images[start : start + _BLOCK], settings.image_size, settings.workers))
         return {
             "labels": content.labels,
             "num_train": len(content.train),
@@ -155,7 +155,7 @@ def read_cifar_archive(name: str, data_dir: Path, source: type[CIFAR10], how: Re
         }
 
     made_of = {"root": str(path.resolve()), "files": _stamps(path, source)}
-    images, notes = cached(how.cache_dir, made_of, how.image_size, 60_000, build)
+    images, notes = cached(settings.cache_dir, made_of, settings.image_size, 60_000, build)
     labels, cut = np.array(notes["labels"], np.int64), notes["num_train"]
     names = (f"train/{i:05d}" if i < cut else f"test/{i - cut:05d}" for i in range(len(labels)))
     train, test = np.arange(cut), np.arange(cut, len(labels))
@@ -188,27 +188,27 @@ def _stamps(path: Path, source: type[CIFAR10]) -> list[tuple[str, int, int]]:
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
-def flowers(data_dir: Path, how: Reading) -> ImageSet:
-    """Flowers Recognition: 4,317 photographs in 5 classes, a folder or zip from Kaggle."""
-    found = _find_flowers(data_dir)
-    if found is None:
+def flowers(data_dir: Path, settings: ReadSettings) -> ImageSet:
+    """Read Flowers Recognition: 4,317 photographs in 5 classes, a folder or zip from Kaggle."""
+    location = _find_flowers(data_dir)
+    if location is None:
         raise ValueError(
             f"flowers is not in {data_dir}: get 'Flowers Recognition' from "
             "https://www.kaggle.com/datasets/alxmamaev/flowers-recognition and put its folder "
-            "flowers/ (daisy, dandelion, rose, sunflower, tulip) or its archive.zip there, or say "
+            "flowers/ (daisy, dandelion, rose, sunflower, tulip) or its archive.zip there, or set "
             "data_dir=FOLDER where FOLDER holds it; dataset=digits needs no files"
         )
-    tree, below, classes = found
-    return decoded("flowers", image_folder.class_folders(tree, below, classes), how)
+    tree, below, classes = location
+    return decoded("flowers", image_folder.class_folders(tree, below, classes), settings)
 
 
 def _find_flowers(data_dir: Path) -> tuple[image_folder.Tree, str, list[str]] | None:
-    """What holds the five class folders: its tree, the place in it, and the folders' names."""
-    places = [data_dir / name for name in _FLOWER_PLACES]
+    """Return the tree that holds the five class folders, their parent in it, their names."""
+    folders = [data_dir / name for name in _FLOWER_FOLDERS]
     if data_dir.is_dir() and _five(os.listdir(data_dir)):
-        places.append(data_dir)
-    zips = [data_dir / f"{name}.zip" for name in ("archive", *_FLOWER_PLACES)]
-    trees = [image_folder.scan_folder(place) for place in places if place.is_dir()]
+        folders.append(data_dir)
+    zips = [data_dir / f"{name}.zip" for name in ("archive", *_FLOWER_FOLDERS)]
+    trees = [image_folder.scan_folder(folder) for folder in folders if folder.is_dir()]
     trees += [image_folder.scan_zip(path) for path in (data_dir, *zips) if path.is_file()]
     for tree in trees:
         for below in sorted({"", *tree.folders}, key=lambda name: (name.count("/"), name)):
@@ -219,24 +219,26 @@ def _find_flowers(data_dir: Path) -> tuple[image_folder.Tree, str, list[str]] | 
 
 
 def _five(names: list[str]) -> list[str]:
-    """Those of the names that are the five flowers, in any number; none when one is missing."""
-    found = {name.lower().rstrip("s"): name for name in names}
-    return sorted(found[flower] for flower in _FLOWERS) if found.keys() >= _FLOWERS else []
+    """Return the folders named like the five flowers, in any number; none if one is missing."""
+    singular = {name.lower().rstrip("s"): name for name in names}
+    return sorted(singular[name] for name in _FLOWERS) if singular.keys() >= _FLOWERS else []
 
 
-def flowers102(data_dir: Path, how: Reading) -> ImageSet:
-    """Oxford Flowers-102: 8,189 photographs, own split of 1,020, 1,020 and 6,149; downloaded."""
-    return read_flowers102(data_dir, torchvision_archives.flowers102_files(how.base_url), how)
+def flowers102(data_dir: Path, settings: ReadSettings) -> ImageSet:
+    """Read Oxford Flowers-102: 8,189 photographs with a split of their own; downloaded."""
+    return read_flowers102(
+        data_dir, torchvision_archives.flowers102_files(settings.base_url), settings
+    )
 
 
 def read_flowers102(
-    data_dir: Path, files: torchvision_archives.Flowers102Files, how: Reading
+    data_dir: Path, files: torchvision_archives.Flowers102Files, settings: ReadSettings
 ) -> ImageSet:
-    """Flowers-102 from torchvision's files, downloaded when they are absent."""
-    place = torchvision_archives.find_flowers102(data_dir, files)
-    if place is None:
+    """Read Flowers-102 from torchvision's files, downloaded when they are absent."""
+    folder = torchvision_archives.find_flowers102(data_dir, files)
+    if folder is None:
         try:
-            place = torchvision_archives.fetch_flowers102(data_dir, files)
+            folder = torchvision_archives.fetch_flowers102(data_dir, files)
         except ConnectionError as error:
             names = ", ".join(remote.name for remote in files[:3])
             raise ValueError(
@@ -245,27 +247,27 @@ def read_flowers102(
                 f"{files.images.url.removesuffix(files.images.name)} elsewhere and copy them to "
                 f"{data_dir / 'flowers-102'}"
             ) from error
-    return decoded("flowers102", torchvision_archives.list_flowers102(place, files), how)
+    return decoded("flowers102", torchvision_archives.list_flowers102(folder, files), settings)
 
 
-def imagefolder(data_dir: Path, how: Reading) -> ImageSet:
-    """Any folder of class folders, with or without train, val and test above them."""
+def imagefolder(data_dir: Path, settings: ReadSettings) -> ImageSet:
+    """Read any folder of class folders, with or without train, val and test above them."""
     if not data_dir.is_dir():
-        what = "is a file" if data_dir.exists() else "does not exist"
-        raise ValueError(f"data_dir '{data_dir}' {what}; dataset=imagefolder needs a folder")
+        problem = "is a file" if data_dir.exists() else "does not exist"
+        raise ValueError(f"data_dir '{data_dir}' {problem}; dataset=imagefolder needs a folder")
     return decoded(
-        "imagefolder", image_folder.class_folders(image_folder.scan_folder(data_dir)), how
+        "imagefolder", image_folder.class_folders(image_folder.scan_folder(data_dir)), settings
     )
 
 
-def table(data_dir: Path, how: Reading) -> ImageSet:
-    """A csv file with columns path, label and by choice split, group; groups stay together."""
+def table(data_dir: Path, settings: ReadSettings) -> ImageSet:
+    """Read a csv file with columns path and label, optionally split and group (kept together)."""
     if not data_dir.exists():
         raise ValueError(f"data_dir '{data_dir}' does not exist; dataset=csv needs a csv file")
-    return decoded("csv", csv_table.list_table(csv_table.find_table(data_dir)), how)
+    return decoded("csv", csv_table.list_table(csv_table.find_table(data_dir)), settings)
 
 
-DATASETS: dict[str, Callable[[Path, Reading], ImageSet]] = {
+DATASETS: dict[str, Callable[[Path, ReadSettings], ImageSet]] = {
     "digits": digits,
     "cifar10": cifar10,
     "cifar100": cifar100,

@@ -1,4 +1,4 @@
-"""Image files of any mode and size become square uint8 RGB arrays, on all cores."""
+"""Decoding of image files, of any mode and size, into square uint8 RGB arrays on all cores."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of more than eight bits: integers count as 16-bit, floats up to 1 as shares of white."""
+    """Convert grey of more than eight bits: 16-bit integers, or floats with 1 as white."""
     if image.mode == "F":
         values = np.nan_to_num(np.asarray(image))
         values = values * 255 if values.max(initial=0) <= 1 else values
@@ -166,7 +166,7 @@ def decode_files(
 
 
 def cores() -> int:
-    """The number of cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""What identifies the images of a run, and their mean and deviation."""
+"""Identity of a run's images, and their mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 def fingerprint(image_set: ImageSet, split: Split, data_seed: int) -> dict[str, Any]:
-    """What identifies the data of a run: equal fingerprints mean equal images in equal parts.
+    """Identify the data of a run: equal fingerprints mean equal images in equal parts.
 
     Returns:
         "dataset", "data_seed", "num_classes", "image_size", "class_counts" (part to counts (C,)),
@@ -48,7 +48,7 @@ def fingerprint(image_set: ImageSet, split: Split, data_seed: int) -> dict[str, 
 
 
 def channel_statistics(images: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel over all pixels of the images.
+    """Compute mean and standard deviation of each channel over all pixels of the images.
 
     The sums are of whole numbers, hence exact in any order and number of chunks.
 
@@ -76,7 +76,7 @@ def channel_statistics(images: np.ndarray, indices: np.ndarray) -> tuple[np.ndar
 
 
 def _chunks(images: np.ndarray, indices: np.ndarray) -> Iterator[np.ndarray]:
-    """The images, about a megabyte at a time."""
+    """Yield the images, about a megabyte at a time."""
     step = max(1, _CHUNK_BYTES // math.prod(images.shape[1:]))
     for start in range(0, len(indices), step):
         yield np.ascontiguousarray(images[indices[start : start + step]])

@@ -1,4 +1,4 @@
-"""What lies in a folder of class folders, or in a zip file of one: a listing of labelled images."""
+"""Listings of labelled images: a folder of class folders, or a zip file of one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PART_NAMES = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 
 
 class Entry(NamedTuple):
-    """An image file, and what tells whether it has changed."""
+    """An image file, with values that show whether it has changed."""
 
     name: str  # relative to the root, with slashes
     size: int  # bytes
@@ -37,13 +37,13 @@ class Tree:
     folders: set[str]
 
     def children(self, folder: str) -> list[str]:
-        """The names of the folders directly in `folder` ("" is the root), sorted."""
+        """Return the names of the folders directly in `folder` ("" is the root), sorted."""
         above = f"{folder}/" if folder else ""
         names = (name[len(above) :] for name in self.folders if name.startswith(above))
         return sorted(name for name in names if name and "/" not in name)
 
     def place(self, folder: str) -> str:
-        """Where a folder below the root lies, for messages."""
+        """Return the path of a folder below the root, for messages."""
         return f"{self.root}/{folder}" if folder else str(self.root)
 
 
@@ -52,7 +52,7 @@ class Listing:
     """Labelled image files, not yet decoded."""
 
     root: Path  # the folder, or the zip file
-    origin: Path  # what was listed: the root, or a csv file
+    origin: Path  # the root, or the csv file that lists the images
     entries: list[Entry]
     labels: np.ndarray  # (N,) int64
     parts: np.ndarray  # (N,) int8, positions in PARTS
@@ -61,7 +61,7 @@ class Listing:
 
 
 def is_image(name: str) -> bool:
-    """Whether the name's ending says that it is an image."""
+    """Return whether the name's ending is that of an image."""
     return name.lower().endswith(EXTENSIONS)
 
 
@@ -105,7 +105,7 @@ def _entry(name: str, item: os.DirEntry[str]) -> Entry:
 
 
 def refuse_outside(path: str, real_root: str) -> str:
-    """The real place of a file or folder, which must lie in `real_root`.
+    """Return the real path of a file or folder, which must lie in `real_root`.
 
     Raises:
         ValueError: It lies outside; the path is named.
@@ -117,7 +117,7 @@ def refuse_outside(path: str, real_root: str) -> str:
 
 
 def within(path: str, folder: str) -> bool:
-    """Whether the real path lies in the real folder, or is it."""
+    """Return whether the real path lies in the real folder, or is it."""
     return (path + os.sep).startswith(folder.rstrip(os.sep) + os.sep)
 
 
@@ -157,7 +157,7 @@ def class_folders(tree: Tree, below: str = "", classes: Sequence[str] = ()) -> L
     alphabetical order, and all images at any depth below one belong to it.
 
     Args:
-        tree: What lies there.
+        tree: The files and folders.
         below: Folder of the class folders, relative to the tree's root.
         classes: The folders that are classes; by default all.
 
@@ -166,11 +166,11 @@ def class_folders(tree: Tree, below: str = "", classes: Sequence[str] = ()) -> L
             that train lacks, or a val or test folder without train.
     """
     tops = _parts_of(tree, below)
-    where = tree.place(below)
+    folder = tree.place(below)
     classes = classes or tree.children(next(top for top, part in tops.items() if part == 0))
     if len(classes) < 2:
-        found = ", ".join(classes) or "none"
-        raise ValueError(f"{where} must hold at least two class folders of images, found: {found}")
+        names = ", ".join(classes) or "none"
+        raise ValueError(f"{folder} must hold at least two class folders of images, found: {names}")
     number = {name: label for label, name in enumerate(classes)}
     labels, parts, kept = [], [], []
     for top, part in tops.items():
@@ -178,7 +178,7 @@ def class_folders(tree: Tree, below: str = "", classes: Sequence[str] = ()) -> L
             if name not in number:
                 known = ", ".join(classes)
                 raise ValueError(
-                    f"{where}: class {name!r} of {top} is not in train, which has: {known}"
+                    f"{folder}: class {name!r} of {top} is not in train, which has: {known}"
                 )
         for entry, name in _inside(tree.entries, top):
             if name in number:
@@ -198,7 +198,7 @@ def class_folders(tree: Tree, below: str = "", classes: Sequence[str] = ()) -> L
 
 
 def _parts_of(tree: Tree, below: str) -> dict[str, int]:
-    """Folder to part: of train, val and test when `below` is divided so, else of `below` itself."""
+    """Map the folders of train, val and test, or `below` itself where there are none, to parts."""
     above = f"{below}/" if below else ""
     names = tree.children(below)
     if "train" in names and tree.children(f"{above}train"):
@@ -214,7 +214,7 @@ def _parts_of(tree: Tree, below: str) -> dict[str, int]:
 
 
 def _inside(entries: Iterable[Entry], top: str) -> Iterator[tuple[Entry, str]]:
-    """The entries in a class folder of `top`, with the name of that folder."""
+    """Yield the entries in a class folder of `top`, with the name of that folder."""
     above = f"{top}/" if top else ""
     for entry in entries:
         if entry.name.startswith(above):
@@ -237,7 +237,7 @@ def _refuse_empty(
 
 
 def readable(name: str) -> str:
-    """The name with line breaks, other controls and bytes that are no UTF-8 replaced.
+    """Return the name with line breaks, other controls and bytes that are no UTF-8 replaced.
 
     So it can be printed on one line and logged.
     """

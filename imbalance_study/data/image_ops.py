@@ -3,9 +3,9 @@
 All take `images` uint8 (N, 3, H, W), channels_last in memory, and per-image parameters (N,), and
 return new images of the same kind. Geometric operations are one affine matrix per image for `warp`,
 tone operations one table of 256 entries per image and channel for `look_up`. The operations are
-Pillow's, as torchvision has them for tensors: a blend is cut off, not rounded. (Where an image and
-what it is blended with are equal, torchvision may end one below; these do not.) None of them asks
-the device for a value, so nothing waits for it.
+Pillow's, as torchvision has them for tensors: a blend is cut off, not rounded. (Where both images
+of a blend are equal, torchvision may end one below; these do not.) None of them asks the device
+for a value, so nothing waits for it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from torch import Tensor
 
 
 def take(images: Tensor, rows: Tensor) -> Tensor:
-    """The images `rows` (M,), channels_last."""
+    """Return the images `rows` (M,), channels_last."""
     pixels = images.permute(0, 2, 3, 1).contiguous()
     chosen = pixels.flatten(1).index_select(0, rows)
     return chosen.view(len(rows), *pixels.shape[1:]).permute(0, 3, 1, 2)
 
 
 def keep_format(result: Tensor, images: Tensor) -> Tensor:
-    """`result` in the memory format of `images`: contiguous if that is, else channels_last."""
+    """Return `result` in the memory format of `images`: contiguous or channels_last."""
     if images.is_contiguous():
         return result.contiguous()
     return result.contiguous(memory_format=torch.channels_last)
@@ -42,7 +42,7 @@ def on_drawn(
 
     Args:
         images: (N, 3, H, W).
-        drawn: Which images change, (N,) bool.
+        drawn: The images that change, (N,) bool.
         operation: On any number of images, with one entry of each parameter per image.
         *parameters: One entry per image each, (N, ...).
         everywhere: Compute on all images and choose: no count of the drawn ones is needed, so
@@ -63,10 +63,22 @@ def on_drawn(
     return keep_format(result.permute(0, 3, 1, 2), images)
 
 
+def random_stretch(length: int, sizes: Tensor, generator: torch.Generator) -> Tensor:
+    """Mark, for each of `sizes` (N,), as many places around a random one: bool (N, length).
+
+    The part that lies outside 0..length is cut off.
+    """
+    device = sizes.device
+    centre = torch.randint(length, sizes.shape, generator=generator, device=device)
+    first = (centre - sizes // 2)[:, None]
+    places = torch.arange(length, device=device)
+    return (places >= first) & (places < first + sizes[:, None])
+
+
 def affine_matrices(
     height: int, width: int, *, angle: Tensor, shear: Tensor, shift: Tensor
 ) -> Tensor:
-    """Matrices (N, 2, 3) from places in the output to places in the input, for `warp`.
+    """Return matrices (N, 2, 3) from output places to input places, for `warp`.
 
     Places are measured from the centre of the image. With (u, v) in the output, the input place is
 
@@ -203,7 +215,7 @@ def sharpen(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def grey(images: Tensor) -> Tensor:
-    """Luma of RGB images by ITU-R 601, uint8 (N, 1, H, W)."""
+    """Compute the luma of RGB images by ITU-R 601, uint8 (N, 1, H, W)."""
     red, green, blue = images.float().unbind(1)
     return (0.2989 * red + 0.587 * green + 0.114 * blue).to(torch.uint8)[:, None]
 
@@ -214,7 +226,7 @@ def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
 
 
 def _places(size: int, device: torch.device) -> Tensor:
-    """Where the centres of `size` pixels in a row lie, measured from the middle of the row."""
+    """Return the centres of `size` pixels in a row, measured from the middle of the row."""
     return torch.arange(size, dtype=torch.float32, device=device) - (size - 1) / 2
 
 
@@ -223,6 +235,6 @@ def _values(images: Tensor) -> Tensor:
 
 
 def _to_table(images: Tensor, values: Tensor) -> Tensor:
-    """Values (N, 256) as a table for every channel, uint8 (N, 3, 256)."""
+    """Return values (N, 256) as a table for every channel, uint8 (N, 3, 256)."""
     table = values.clamp(0, 255).to(torch.uint8)
     return table[:, None].expand(-1, images.shape[1], -1)

@@ -17,7 +17,7 @@ from imbalance_study.data.image_folder import Listing, readable
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Labelled images, decoded, and the split that the set brings along."""
+    """Labelled images, decoded, and the set's own split."""
 
     name: str
     images: np.ndarray  # uint8 (N, H, W, 3), in memory or a read-only memory map
@@ -32,7 +32,7 @@ class ImageSet:
 
 
 class Split(NamedTuple):
-    """Which images train, which choose, which test: sorted int64 indices, no two alike."""
+    """Sorted int64 indices of training, validation and test images; no image is in two parts."""
 
     train: np.ndarray
     val: np.ndarray
@@ -40,8 +40,8 @@ class Split(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How images are read; the same for all sets."""
+class ReadSettings:
+    """Settings for reading images, the same for all sets."""
 
     image_size: int
     on_bad_image: str
@@ -50,8 +50,8 @@ class Reading:
     base_url: str
 
 
-def decoded(name: str, listing: Listing, how: Reading) -> ImageSet:
-    """Decode a listing, or find it decoded in the cache.
+def decoded(name: str, listing: Listing, settings: ReadSettings) -> ImageSet:
+    """Decode a listing, or read it from the cache.
 
     Raises:
         ValueError: Unreadable images, with their names; or, when they may be skipped, a class
@@ -67,8 +67,8 @@ def decoded(name: str, listing: Listing, how: Reading) -> ImageSet:
             listing.root,
             [entry.name for entry in entries],
             sum(entry.size for entry in entries),
-            how.image_size,
-            how.workers,
+            settings.image_size,
+            settings.workers,
         )
         with tqdm(
             total=len(entries), desc=f"decoding {name}", unit="img", delay=1, disable=None
@@ -77,12 +77,12 @@ def decoded(name: str, listing: Listing, how: Reading) -> ImageSet:
                 write(images)
                 bad.update((entries[position].name, reason) for position, reason in unreadable)
                 bar.update(len(images) + len(unreadable))
-        _refuse_bad(bad, len(entries), how.on_bad_image, listing.root)
+        _refuse_bad(bad, len(entries), settings.on_bad_image, listing.root)
         return {"bad": bad}
 
-    images, notes = cached(how.cache_dir, made_of, how.image_size, len(entries), build)
+    images, notes = cached(settings.cache_dir, made_of, settings.image_size, len(entries), build)
     bad = notes["bad"]
-    _refuse_bad(bad, len(entries), how.on_bad_image, listing.root)
+    _refuse_bad(bad, len(entries), settings.on_bad_image, listing.root)
     good = np.array([entry.name not in bad for entry in entries])
     labels, parts = listing.labels[good], listing.parts[good]
     counts = np.bincount(labels[parts == 0], minlength=len(listing.class_names))

@@ -1,4 +1,4 @@
-"""Index vectors to batches: images resident on the device, or streamed from the memory map.
+"""Batches from index vectors: images resident on the device, or streamed from the memory map.
 
 Both ways give the same batches. Images travel as uint8 in the order (N, H, W, 3) and are handed out
 as a permuted view (N, 3, H, W), which is channels_last without a copy.
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """A part of an image set (the training set, say), ready to be handed out in batches.
+    """A part of an image set (the training set, say), served in batches.
 
     Args:
         images: uint8 (N, H, W, 3) of the whole set, possibly a memory map.
@@ -59,19 +59,19 @@ class Batches:
             self._held = torch.from_numpy(_take(images, rows)).to(device)
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self._rows)
 
     def read(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """Raw images uint8 (B, H, W, 3) on the host, for figures."""
+        """Return raw images uint8 (B, H, W, 3) on the host, for figures."""
         return _take(self._images, self._rows[indices])
 
     def take(self, indices: Tensor) -> Batch:
-        """One batch; `indices` int64 (B,) count within this part."""
+        """Return one batch; `indices` int64 (B,) count within this part."""
         return next(iter(self.epoch(indices, len(indices))))
 
     def epoch(self, indices: Tensor, batch_size: int) -> Iterator[Batch]:
-        """The images that an index vector names, in its order, `batch_size` at a time.
+        """Yield the images at `indices`, in their order, `batch_size` at a time.
 
         Args:
             indices: int64 (M,) on the CPU, counting within this part.
@@ -129,13 +129,13 @@ class Batches:
 
 
 def fits(num_images: int, image_size: int, device: torch.device) -> bool:
-    """Whether images may be held on the device: they take at most half of its free memory."""
+    """Return whether images fit on the device: into half of its free memory."""
     needed = num_images * image_size * image_size * 3
     return needed < _SHARE * free_memory(device)
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on the device (of the machine, for a CPU)."""
+    """Return the bytes that are free on the device (of the machine, for a CPU)."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     import psutil

@@ -1,4 +1,4 @@
-"""From a set of images to a long-tailed experiment: class counts, subset, validation, test.
+"""Long-tailed experiments from a set of images: class counts, subset, validation, test.
 
 The order of the cuts is fixed: test images (where the set has none of its own), a balanced
 validation, the long tail, a stratified validation. Each cut draws with a generator of its own from
@@ -18,18 +18,8 @@ from typing import Literal
 import numpy as np
 
 from imbalance_study.config import spec
-from imbalance_study.data.fingerprint import channel_statistics, fingerprint
 from imbalance_study.data.image_set import ImageSet, Split
 from imbalance_study.data.subsets import cut
-
-__all__ = [
-    "IMBALANCES",
-    "VALIDATIONS",
-    "Split",
-    "channel_statistics",
-    "fingerprint",
-    "make_split",
-]
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,12 +28,12 @@ Choice = str | Callable[..., np.ndarray]
 
 
 def no_imbalance(available: np.ndarray) -> np.ndarray:
-    """All images there are."""
+    """Keep all images."""
     return available.copy()
 
 
 def exponential(available: np.ndarray, *, ratio: float = 100.0) -> np.ndarray:
-    """Counts that fall geometrically from the first class to the last, `ratio` times smaller.
+    """Let the counts fall geometrically, to `ratio` times fewer in the last class.
 
     ``n_c = min(available_c, int(n_max * ratio ** (-c / (C - 1))))`` with ``n_max`` the most images
     of one class (Cui et al., "Class-Balanced Loss Based on Effective Number of Samples", 2019,
@@ -63,7 +53,7 @@ def exponential(available: np.ndarray, *, ratio: float = 100.0) -> np.ndarray:
 
 
 def step(available: np.ndarray, *, ratio: float = 100.0, fraction: float = 0.5) -> np.ndarray:
-    """Counts in two steps: the last `fraction` of the classes are `ratio` times smaller.
+    """Make the last `fraction` of the classes `ratio` times smaller than the others.
 
     Frequent classes keep all their images, rare ones ``int(n_max / ratio)`` (Buda et al., "A
     systematic study of the class imbalance problem in convolutional neural networks", 2018,
@@ -90,11 +80,11 @@ def step(available: np.ndarray, *, ratio: float = 100.0, fraction: float = 0.5) 
 
 
 def explicit(available: np.ndarray, *, counts: str) -> np.ndarray:
-    """The counts as given, one a class with slashes between: 4900/4900/2450.
+    """Take the given counts, one a class with slashes between: 4900/4900/2450.
 
     Raises:
-        ValueError: No whole numbers, not as many as classes, or one that is below 1 or above what
-            there is.
+        ValueError: Not whole numbers, not as many as classes, or one that is below 1 or above the
+            images of its class.
     """
     try:
         given = np.array([int(piece) for piece in counts.split("/")], np.int64)
@@ -131,12 +121,12 @@ def _whole(counts: np.ndarray) -> np.ndarray:
 
 
 def no_validation(class_counts: np.ndarray, before_tail: bool) -> np.ndarray:
-    """No validation images, as in the papers."""
+    """Take no validation images, as in the papers."""
     return np.zeros_like(class_counts)
 
 
 def stratified(class_counts: np.ndarray, before_tail: bool, *, fraction: float = 0.1) -> np.ndarray:
-    """The same share of each class of the long-tailed training set.
+    """Take the same share of each class of the long-tailed training set.
 
     ``round(fraction * n_c)`` images, at least one, but none of a class with a single image.
 
@@ -153,7 +143,7 @@ def stratified(class_counts: np.ndarray, before_tail: bool, *, fraction: float =
 
 
 def balanced(class_counts: np.ndarray, before_tail: bool, *, per_class: int = 50) -> np.ndarray:
-    """The same number of images of each class, cut before the tail is made.
+    """Take the same number of images of each class, before the tail is cut.
 
     Raises:
         ValueError: The number is below 1, or a class would keep no training image.
@@ -186,9 +176,9 @@ def make_split(
 ) -> Split:
     """Cut test and validation images off and make the rest long-tailed.
 
-    A set's own test images are used as they are; its own validation images too, in place of those
-    that `validation` asks for (unless it is none: then they are left aside). A class's last
-    training image is never taken. Images of one group are all on one side, so cuts of a set with
+    A set's own test images are used as they are; its own validation images too, in place of
+    `validation` (unless that is none: then they are not used). A class's last training image is
+    never taken. Images of one group are all on one side, so cuts of a set with
     groups are stratified only as nearly as whole groups allow, and a class in a single group is not
     cut at all.
 
@@ -199,11 +189,11 @@ def make_split(
         class_order: Which class is frequent: the first by label, the largest, or one drawn by
             `data_seed`. Counts of "explicit" are in this order.
         test_fraction: Share of each class that is cut for testing where the set has no test images.
-        data_seed: Decides all that is drawn.
+        data_seed: Seed of all draws.
 
     Raises:
         ValueError: A class without a training image, a fraction outside (0, 1), a negative seed,
-            or what the imbalance or the validation does not accept.
+            or an option that the imbalance or the validation does not accept.
     """
     if data_seed < 0:
         raise ValueError(f"data_seed must be at least 0, got {data_seed}")
@@ -224,20 +214,20 @@ def _bound(registry: spec.Registry, choice: Choice, kind: str) -> Callable[..., 
 
 
 def _generator(data_seed: int, purpose: str, number: int = 0) -> np.random.Generator:
-    """A generator for one purpose, independent of the others."""
+    """Return a generator for one purpose, independent of the others."""
     tag = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:4], "little")
     return np.random.default_rng([data_seed, tag, number])
 
 
 def _counts(image_set: ImageSet, indices: np.ndarray) -> np.ndarray:
-    """Images of each class (C,)."""
+    """Count the images of each class (C,)."""
     return np.bincount(image_set.labels[indices], minlength=len(image_set.class_names))
 
 
 def _cut_test(
     image_set: ImageSet, test_fraction: float, data_seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The images left for training, and the test images."""
+    """Return the images left for training, and the test images."""
     counts = _counts(image_set, image_set.train)
     for label in np.flatnonzero(counts == 0):
         raise ValueError(f"class {image_set.class_names[label]!r} has no training image")
@@ -250,7 +240,7 @@ def _cut_test(
     if not len(test):
         raise ValueError(
             "no test image can be cut: each class has one image only, or all its images are of one "
-            "group; bring test images along (a test folder, or split=test)"
+            "group; add test images (a test folder, or split=test)"
         )
     return pool, test
 
@@ -258,7 +248,7 @@ def _cut_test(
 def _cut_own_or_balanced(
     image_set: ImageSet, pool: np.ndarray, sizes: Callable[..., np.ndarray], data_seed: int
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """The images left, the validation images so far, and whether they are the set's own."""
+    """Return images left, validation images so far, and whether they are the set's own."""
     function = sizes.func if isinstance(sizes, functools.partial) else sizes
     if len(image_set.val) and function is not no_validation:
         _LOG.info("%s has %d validation images of its own", image_set.name, len(image_set.val))
@@ -275,7 +265,7 @@ def _long_tail(
     class_order: str,
     data_seed: int,
 ) -> np.ndarray:
-    """The images of the pool that the imbalance leaves: the first n_c of a permutation a class."""
+    """Keep the first n_c images of a permutation of each class of the pool."""
     available = _counts(image_set, pool)
     order = _ordered(available, class_order, data_seed)
     counts = np.empty_like(available)
@@ -289,7 +279,7 @@ def _long_tail(
 
 
 def _ordered(available: np.ndarray, class_order: str, data_seed: int) -> np.ndarray:
-    """The classes (C,), the frequent one first."""
+    """Return the classes (C,), the frequent one first."""
     if class_order == "label":
         return np.arange(len(available))
     if class_order == "size":

@@ -1,4 +1,4 @@
-"""Mixing pairs of training images: mixup, CutMix, Remix.
+"""Mixing of pairs of training images: mixup, CutMix, Remix.
 
 A mix is a function ``mix(images, targets, class_counts, generator, *, options) -> Mixed``: `images`
 float (N, 3, H, W), already normalised, `targets` (N,), `class_counts` (C,); all and the generator
@@ -36,7 +36,7 @@ def mixup(
     *,
     alpha: float = 1.0,
 ) -> Mixed:
-    """Blend of two images, and of their labels in the same proportion.
+    """Blend two images, and their labels in the same proportion.
 
     Zhang et al. (2018): lam * image + (1 - lam) * partner, lam from Beta(alpha, alpha). The class
     counts have no part in it.
@@ -58,7 +58,7 @@ def cutmix(
     alpha: float = 1.0,
     p: float = 1.0,
 ) -> Mixed:
-    """A rectangle of the partner pasted in, the labels weighted by the areas.
+    """Paste a rectangle of the partner in, with the labels weighted by the areas.
 
     Yun et al. (2019): a box with sides W sqrt(1 - l) and H sqrt(1 - l), rounded down to an even
     number of pixels, l from Beta(alpha, alpha), around a random pixel and cut off at the border;
@@ -83,8 +83,8 @@ def cutmix(
     partners = _partners(images, generator)
     side = (1 - _beta(images, alpha, generator)).sqrt()
     side = side * (torch.rand(count, generator=generator, device=images.device) < p)
-    rows = _stretch(height, side, generator)[:, :, None]
-    columns = _stretch(width, side, generator)[:, None, :]
+    rows = _covered(height, side, generator)[:, :, None]
+    columns = _covered(width, side, generator)[:, None, :]
     inside = (rows & columns)[:, None]
     lam = 1 - inside.float().mean((1, 2, 3))
     mixed = torch.where(inside, image_ops.take(images, partners), images)
@@ -101,7 +101,7 @@ def remix(
     kappa: float = 3.0,
     tau: float = 0.5,
 ) -> Mixed:
-    """Mixup whose label goes to the rarer class where the pair is uneven (Remix).
+    """Mix as mixup does, but give uneven pairs the label of the rarer class (Remix).
 
     Chou et al. (2020). The images are mixed with l from Beta(alpha, alpha); the weight of
     the label of class i against its partner's j is
@@ -136,7 +136,7 @@ def remix(
 
 
 def _partners(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A random permutation (N,)."""
+    """Draw a random permutation (N,)."""
     return torch.rand(len(images), generator=generator, device=images.device).argsort()
 
 
@@ -147,7 +147,7 @@ def _interpolate(images: Tensor, partners: Tensor, lam: Tensor) -> Tensor:
 
 
 def _beta(images: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
-    """One draw from Beta(alpha, alpha) for each image, exact, from two uniforms: (N,).
+    """Draw from Beta(alpha, alpha) for each image, exactly, from two uniforms: (N,).
 
     With t from Student's distribution of 2 alpha degrees of freedom, (1 + t / sqrt(2 alpha + t^2))
     / 2 has this distribution; t^2 / (2 alpha) = (u^(-1/alpha) - 1) cos^2(2 pi v) by Bailey (1994).
@@ -163,13 +163,10 @@ def _beta(images: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
     return draws
 
 
-def _stretch(length: int, share: Tensor, generator: torch.Generator) -> Tensor:
-    """Which of `length` places lie in a stretch of their `share` (N,) around a random one."""
-    device = share.device
-    half = (length * share).long() // 2
-    centre = torch.randint(length, share.shape, generator=generator, device=device)
-    places = torch.arange(length, device=device)
-    return (places >= (centre - half)[:, None]) & (places < (centre + half)[:, None])
+def _covered(length: int, share: Tensor, generator: torch.Generator) -> Tensor:
+    """Mark a random stretch of the `share` (N,) of `length` places, an even number: (N, length)."""
+    sizes = (length * share).long() // 2 * 2
+    return image_ops.random_stretch(length, sizes, generator)
 
 
 MIXES: dict[str, Callable[..., Mixed]] = {"mixup": mixup, "cutmix": cutmix, "remix": remix}

@@ -1,13 +1,12 @@
-"""Samplers: which training images one epoch shows, as one vector of indices.
+"""Samplers: the training images of one epoch, as one vector of indices.
 
 A sampler is a function ``sampler(targets, generator, *, options) -> indices``: `targets` (N,) int64
 on the CPU, `generator` a CPU generator, `indices` (M,) int64 in the order of presentation. It is
-called anew for each epoch, and M differs between samplers: N for those that draw, C * n_max for
-random_over, C * n_min for random_under (12,406, 50,000 and 500 for CIFAR-10 at imbalance ratio
-100).
+called anew for each epoch, and M differs between samplers: C * n_max for random_over, C * n_min for
+random_under, N for all others (50,000, 500 and 12,406 for CIFAR-10 at imbalance ratio 100).
 
-Those that draw with replacement draw the class first, from p (C,), then a member of it uniformly,
-so that nothing limits N (torch.multinomial stops at 2^24 categories).
+Draws with replacement take the class first, from p (C,), then a member of it uniformly, so that
+nothing limits N (torch.multinomial stops at 2^24 categories).
 """
 
 from __future__ import annotations
@@ -19,16 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-RESERVED = frozenset({"progress", "class_errors"})  # supplied by the training loop; no options
-
 
 def shuffle(targets: Tensor, generator: torch.Generator) -> Tensor:
-    """Every image once, in random order."""
+    """Show every image once, in random order."""
     return torch.randperm(len(targets), generator=generator)
 
 
 def class_balanced(targets: Tensor, generator: torch.Generator) -> Tensor:
-    """Every class equally often: each image with a weight of 1/n_c, with replacement.
+    """Show every class equally often: weights of 1/n_c, with replacement.
 
     p_c = 1/C over the classes that have images. What ``WeightedRandomSampler`` is mostly used for;
     the epoch keeps its length N.
@@ -37,7 +34,7 @@ def class_balanced(targets: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def power(targets: Tensor, generator: torch.Generator, *, q: float = 0.5) -> Tensor:
-    """Classes in proportion to n_c^q, with replacement: square-root sampling at q=0.5.
+    """Show classes in proportion to n_c^q, with replacement: square-root sampling at q=0.5.
 
     p_c = n_c^q / sum_j n_j^q, an epoch of N images. q=1 is instance sampling, q=0 class-balanced,
     q=-1 the reversed sampler of BBN (Zhou et al., 2020); square roots are from Mahajan et al.
@@ -48,14 +45,14 @@ def power(targets: Tensor, generator: torch.Generator, *, q: float = 0.5) -> Ten
     """
     if not -1 <= q <= 1:
         raise ValueError(
-            f"q must be between -1 (reversed) and 1 (as the images come; 0 is balanced), got {q}"
+            f"q must be between -1 (reversed) and 1 (instance sampling; 0 is balanced), got {q}"
         )
     groups = _group(targets)
     return _draw(groups, _proportional(groups.counts, q), len(targets), generator)
 
 
 def progressive(targets: Tensor, generator: torch.Generator, *, progress: float) -> Tensor:
-    """From the classes as they come at the start to equally often at the end of training.
+    """Move from instance sampling at the start to class-balanced at the end of training.
 
     p_c = (1 - t) n_c/N + t/C with t = `progress`, with replacement, an epoch of N images:
     progressively-balanced sampling (Kang et al., 2020, eq. 2), which moves the probabilities, not
@@ -77,7 +74,7 @@ def progressive(targets: Tensor, generator: torch.Generator, *, progress: float)
 
 
 def random_over(targets: Tensor, generator: torch.Generator) -> Tensor:
-    """Every image once, and smaller classes filled up to the largest with repeats.
+    """Show every image once, and fill smaller classes up to the largest with repeats.
 
     The n_max - n_c repeats of class c are drawn with replacement, anew each epoch, as
     imbalanced-learn's RandomOverSampler does it; an epoch of C * n_max images in random order.
@@ -90,7 +87,7 @@ def random_over(targets: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def random_under(targets: Tensor, generator: torch.Generator) -> Tensor:
-    """As many images of every class as the smallest has, other ones each epoch.
+    """Show as many images of every class as the smallest has, others in each epoch.
 
     n_min images of each class without replacement, as imbalanced-learn's RandomUnderSampler draws
     them; an epoch of C * n_min images in random order.
@@ -110,7 +107,7 @@ def error_driven(
     class_errors: Tensor | None,
     floor: float = 0.2,
 ) -> Tensor:
-    """Classes in proportion to their error rate on the validation set, with replacement.
+    """Show classes in proportion to their validation error, with replacement.
 
     p_c = (1 - floor) e_c / sum_j e_j + floor / C with e_c = 1 - recall_c of the epoch before, an
     epoch of N images. The floor keeps `floor` of the epoch class-balanced, so that a class without
@@ -163,20 +160,20 @@ def _group(targets: Tensor, num_classes: int = 0) -> _Groups:
 
 
 def _proportional(counts: Tensor, q: float) -> Tensor:
-    """Class probabilities (C,) in proportion to n_c^q, zero for a class without images."""
+    """Return probabilities (C,) in proportion to n_c^q, zero for a class without images."""
     weights = torch.where(counts > 0, counts.double().clamp(min=1) ** q, 0.0)
     return weights / weights.sum()
 
 
 def _draw(groups: _Groups, probs: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """`size` indices with replacement: the class from `probs` (C,), then a member of it."""
+    """Draw `size` indices with replacement: the class from `probs` (C,), then a member of it."""
     edges = probs.cumsum(0)
     uniform = torch.rand(size, dtype=torch.float64, generator=generator)
     return _members(groups, torch.searchsorted(edges / edges[-1], uniform, right=True), generator)
 
 
 def _members(groups: _Groups, classes: Tensor, generator: torch.Generator) -> Tensor:
-    """For each of `classes` (M,) one of its images, uniformly with replacement."""
+    """Draw for each of `classes` (M,) one of its images, uniformly with replacement."""
     uniform = torch.rand(len(classes), dtype=torch.float64, generator=generator)
     position = groups.starts[classes] + (uniform * groups.counts[classes]).long()
     return groups.order[position]

@@ -19,18 +19,18 @@ Labels = NDArray[np.int64]
 def smote(
     images: Images, labels: Labels, seed: int, *, k: int = 5, max_gb: float = 0.0
 ) -> tuple[Images, Labels]:
-    """New images between neighbours of a class, until every class is as large as the largest.
+    """Make images between neighbours of a class, until every class is as large as the largest.
 
     Chawla et al. (2002) by imbalanced-learn on the flattened pixels: a new image is x + u (x' - x)
     with x a random image of its class, x' one of its k nearest neighbours in that class, u uniform
-    in 0..1; rounded to whole grey values. The given images come first, unchanged.
+    in 0..1; rounded to whole grey values. The given images stay first, unchanged.
 
     Args:
         images: uint8 (N, H, W, 3).
         labels: int64 (N,).
         seed: Of the random choices.
         k: Neighbours to choose from.
-        max_gb: The memory that it may take, in GB of 10^9 bytes; 0 is what the machine has free.
+        max_gb: Memory limit, in GB of 10^9 bytes; 0 is the free memory of the machine.
 
     Returns:
         Images uint8 (C * n_max, H, W, 3) and labels (C * n_max,).
@@ -60,7 +60,7 @@ def smote(
 
 
 def estimate_bytes(shape: tuple[int, ...], counts: NDArray[np.int64]) -> int:
-    """The memory that `smote` takes at its peak, beyond the images given to it.
+    """Estimate the peak memory of `smote`, beyond the given images.
 
     In images of float32: the N given ones twice, the S new ones, and then either all N + S together
     (imbalanced-learn joins its parts) or, with few classes, four times the new ones of one class,

@@ -1,4 +1,4 @@
-"""Cutting images off a set, a number of each class, with groups kept whole."""
+"""Subsets with a number of images of each class, with groups kept whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def cut(
     """Take `wanted` images of each class out of the pool, and always leave one of each.
 
     Without groups the numbers are met exactly. With groups, whole groups are taken in random order
-    while they fill more of what is wanted than they exceed it; a class that got none then gets the
+    while more than half of a group's images are wanted; a class that got none then gets the
     smallest group that has it and leaves all classes an image.
 
     Args:
@@ -23,7 +23,7 @@ def cut(
         generator: Draws.
 
     Returns:
-        Sorted indices: those taken, and those left.
+        Sorted indices: the images taken, and the images left.
     """
     labels = image_set.labels[pool]
     if len(image_set.groups):
@@ -39,7 +39,7 @@ def cut(
 def _by_group(
     labels: np.ndarray, groups: np.ndarray, wanted: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
-    """Which of the images are taken (bool), whole groups at a time."""
+    """Return which of the images are taken (bool), whole groups at a time."""
     _, group = np.unique(groups, return_inverse=True)
     table = np.zeros((group.max() + 1, len(wanted)), np.int64)  # images by group and class
     np.add.at(table, (group, labels), 1)

@@ -12,10 +12,8 @@ import numpy.typing as npt
 import torch
 
 from imbalance_study.config.schema import Config
-from imbalance_study.data import (
-    datasets,
-    longtail,
-)
+from imbalance_study.data import datasets, fingerprint, longtail
+from imbalance_study.data.image_set import ImageSet, Split
 from imbalance_study.data.loader import Batches, fits
 from imbalance_study.experiment.setup.components import Choices
 from imbalance_study.experiment.setup.seeding import seeds
@@ -26,15 +24,15 @@ from imbalance_study.training import losses
 class Data(NamedTuple):
     """The image set, cut and ready."""
 
-    image_set: datasets.ImageSet
-    split: longtail.Split
+    image_set: ImageSet
+    split: Split
     train_images: npt.NDArray[np.uint8]  # the images that training rows count in
     train_labels: npt.NDArray[np.int64]
     train_rows: npt.NDArray[np.int64]
     class_counts: npt.NDArray[np.int64]  # (C,) of the training part
     mean: npt.NDArray[np.float64]  # (3,) in 0..1
     std: npt.NDArray[np.float64]
-    fingerprint: dict[str, Any]  # see `longtail.fingerprint`
+    fingerprint: dict[str, Any]  # see `fingerprint.fingerprint`
     source: pretrained.Source | None = None  # of the weights to start from
 
     @property
@@ -109,7 +107,7 @@ def load_data(config: Config, choices: Choices) -> Data:
     return data._replace(mean=np.array(mean), std=np.array(std))
 
 
-def _load_images(config: Config) -> datasets.ImageSet:
+def _load_images(config: Config) -> ImageSet:
     return datasets.load(
         config.dataset,
         config.data_dir,
@@ -130,7 +128,7 @@ def _load_data(config: Config, choices: Choices) -> Data:
         test_fraction=0.2 if config.test_fraction == "auto" else config.test_fraction,
         data_seed=config.data_seed,
     )
-    mean, std = longtail.channel_statistics(image_set.images, split.train)
+    mean, std = fingerprint.channel_statistics(image_set.images, split.train)
     std = np.where(std > 0, std, 1.0)  # images of one colour
     images, labels, rows = image_set.images, image_set.labels, split.train
     if choices.resample is not None:
@@ -139,8 +137,8 @@ def _load_data(config: Config, choices: Choices) -> Data:
         rows = np.arange(len(labels))
     counts = np.bincount(labels[rows], minlength=len(image_set.class_names))
     losses.check_class_counts(torch.from_numpy(counts), image_set.class_names)
-    fingerprint = longtail.fingerprint(image_set, split, config.data_seed)
-    return Data(image_set, split, images, labels, rows, counts, mean, std, fingerprint)
+    identity = fingerprint.fingerprint(image_set, split, config.data_seed)
+    return Data(image_set, split, images, labels, rows, counts, mean, std, identity)
 
 
 def batches_of(data: Data, name: str, config: Config, device: torch.device) -> Batches:

@@ -1,7 +1,7 @@
 import numpy as np
 
 from imbalance_study.config.resolve import make
-from imbalance_study.data import longtail
+from imbalance_study.data.fingerprint import fingerprint
 from imbalance_study.experiment.setup.components import bind
 from imbalance_study.experiment.setup.data import load_data, shared_data
 
@@ -59,4 +59,4 @@ def test_no_more_than_a_few_cuts_are_kept():
 
 def test_the_data_carry_the_fingerprint_of_what_they_are():
     found = _load(data_seed=2)
-    assert found.fingerprint == longtail.fingerprint(found.image_set, found.split, 2)
+    assert found.fingerprint == fingerprint(found.image_set, found.split, 2)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from made_archives import LABELS, PIXELS, tiny_cifar, tiny_flowers102
 
-from imbalance_study.data import longtail
 from imbalance_study.data.datasets import (
     DATASETS,
     default_image_size,
@@ -16,7 +15,8 @@ from imbalance_study.data.datasets import (
     read_cifar_archive,
     read_flowers102,
 )
-from imbalance_study.data.image_set import Reading
+from imbalance_study.data.fingerprint import channel_statistics
+from imbalance_study.data.image_set import ReadSettings
 
 MakeFolder = Callable[..., Path]
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -30,8 +30,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def how(cache: Path) -> Reading:
-    return Reading(32, "error", cache, 1, "")
+def how(cache: Path) -> ReadSettings:
+    return ReadSettings(32, "error", cache, 1, "")
 
 
 def test_digits_are_scikit_learns_scaled_up(cache: Path) -> None:
@@ -90,7 +90,9 @@ def test_folders_of_other_classes_are_not_taken_for_cifar10(image_folder: MakeFo
 
 
 @pytest.mark.parametrize("keep", ["cifar-py", "cifar.tar.gz"])
-def test_cifar_is_read_from_torchvisions_files(tmp_path: Path, how: Reading, keep: str) -> None:
+def test_cifar_is_read_from_torchvisions_files(
+    tmp_path: Path, how: ReadSettings, keep: str
+) -> None:
     files = tiny_cifar(tmp_path)
     data = tmp_path / "data"
     data.mkdir()
@@ -104,7 +106,7 @@ def test_cifar_is_read_from_torchvisions_files(tmp_path: Path, how: Reading, kee
         assert found.class_names == ("cat", "dog")
 
 
-def test_a_changed_archive_is_not_served_from_the_cache(tmp_path: Path, how: Reading) -> None:
+def test_a_changed_archive_is_not_served_from_the_cache(tmp_path: Path, how: ReadSettings) -> None:
     files = tiny_cifar(tmp_path)
     shutil.rmtree(tmp_path / "cifar-py")
     read_cifar_archive("cifar10", tmp_path, files, how)
@@ -115,7 +117,7 @@ def test_a_changed_archive_is_not_served_from_the_cache(tmp_path: Path, how: Rea
 
 
 def test_cifar_is_downloaded_once_when_absent(
-    served: tuple[Path, str], tmp_path: Path, how: Reading
+    served: tuple[Path, str], tmp_path: Path, how: ReadSettings
 ) -> None:
     folder, url = served
     files = tiny_cifar(folder, url)
@@ -185,7 +187,7 @@ def test_absent_flowers_name_the_page_and_the_folder(tmp_path: Path) -> None:
         load("flowers", tmp_path)
 
 
-def test_flowers102_keeps_its_own_split(tmp_path: Path, how: Reading) -> None:
+def test_flowers102_keeps_its_own_split(tmp_path: Path, how: ReadSettings) -> None:
     files = tiny_flowers102(tmp_path)
     found = read_flowers102(tmp_path, files, how)
     assert found.labels.tolist() == [0, 1, 0, 0, 1, 1]
@@ -265,7 +267,7 @@ def test_the_real_cifar10_has_the_known_counts_mean_and_deviation(real_data: Pat
     found = load("cifar10", real_data)
     assert np.bincount(found.labels[found.train]).tolist() == [5000] * 10
     assert np.bincount(found.labels[found.test]).tolist() == [1000] * 10
-    mean, std = longtail.channel_statistics(found.images, found.train)
+    mean, std = channel_statistics(found.images, found.train)
     # Of the original files; the copy here is recompressed. Often copied: 0.2023, a wrong deviation.
     assert mean == pytest.approx([0.4914, 0.4822, 0.4465], abs=0.001)
     assert std == pytest.approx([0.2470, 0.2435, 0.2616], abs=0.003)

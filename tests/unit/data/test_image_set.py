@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from imbalance_study.data.image_folder import class_folders, scan_folder
-from imbalance_study.data.image_set import ImageSet, Reading, decoded
+from imbalance_study.data.image_set import ImageSet, ReadSettings, decoded
 
 MakeFolder = Callable[..., Path]
 
@@ -13,7 +13,7 @@ MakeFolder = Callable[..., Path]
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., ImageSet]:
     def read(root: Path, on_bad_image: str = "error") -> ImageSet:
-        how = Reading(6, on_bad_image, tmp_path / "cache", 1, "")
+        how = ReadSettings(6, on_bad_image, tmp_path / "cache", 1, "")
         return decoded("set", class_folders(scan_folder(root)), how)
 
     return read
