@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files: written whole or not at all, locked against other processes, kept in the cache folder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path, what: str = "") -> Iterator[Path]:
-    """A name beside `path` to write to, which becomes `path` when all went well.
+    """Give a name beside `path` to write to, and rename it to `path` when all went well.
 
-    Its ending is that of `path`; its folder is made when missing. After an error nothing is left
-    behind, and what was at `path` before is still there.
+    It has the ending of `path`; the folder is made when missing. After an error nothing is left
+    behind, and an earlier file at `path` is untouched.
 
     Args:
         path: The file.
-        what: What it is, for the message.
+        what: Words for its content, in the error message.
 
     Raises:
         OSError: The file cannot be written.
@@ -40,7 +40,42 @@ def replacing(path: Path, what: str = "") -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+# Errors of a file system that has no locks.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold an exclusive lock on a file; the system releases it when the process dies.
+
+    Where the file system has no locks, go on without one.
+
+    Args:
+        path: The file, made when missing; it stays afterwards.
+        wait: Wait until the lock is free. Otherwise another thread may release it.
+
+    Raises:
+        BlockingIOError: The lock is taken, and `wait` is False.
+        OSError: The file cannot be opened.
+    """
+    from filelock import FileLock, Timeout  # takes a tenth of a second, which help pages save
+
+    # A waiting lock belongs to its thread: one that waits for its own is an error, no standstill.
+    lock = FileLock(path, thread_local=wait, fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=wait)
+    except Timeout as error:
+        raise BlockingIOError(errno.EAGAIN, "it is locked by another process", str(path)) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def default_cache_dir() -> Path:
-    """``$IMBALANCE_STUDY_CACHE``, or ``~/.cache/imbalance_study``."""
+    """Return ``$IMBALANCE_STUDY_CACHE``, or ``~/.cache/imbalance_study``."""
     named = os.environ.get("IMBALANCE_STUDY_CACHE")
     return Path(named or os.path.expanduser("~/.cache/imbalance_study")).absolute()

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from imbalance_study import files
 
 VERSION = 1
 _DAY = 86_400.0
@@ -35,8 +36,8 @@ def cached(
     An entry is a folder with images.npy and manifest.json. Its name is a digest of `made_of`, so a
     changed file leads to another entry, and the outdated one is removed. An entry is written under
     another name and renamed: no process sees half of one. Of several processes that need the same
-    entry, one writes and the others wait for it; where the file system knows no locks, all write
-    and the first wins.
+    entry, one writes and the others wait for it; where no lock can be had, all write and
+    the first wins.
 
     Args:
         cache_dir: Folder of all entries; created when needed.
@@ -60,7 +61,9 @@ def cached(
     if stored is None:
         with _named(cache_dir):
             cache_dir.mkdir(parents=True, exist_ok=True)
-        with _alone(cache_dir / f".lock-{family}"):
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # no lock file can be made: see above
+                stack.enter_context(files.exclusive_lock(cache_dir / f".lock-{family}"))
             stored = _open(entry) or _make(entry, cache_dir, made_of, count, build)
     return stored
 
@@ -92,18 +95,6 @@ def _make(
     if stored is None:
         raise OSError(f"the cache in {cache_dir} cannot be read back after writing")
     return stored
-
-
-@contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Keep other processes waiting; the system lets them go on when this one dies."""
-    with contextlib.ExitStack() as stack:
-        if sys.platform != "win32":
-            import fcntl
-
-            with contextlib.suppress(OSError):
-                fcntl.lockf(stack.enter_context(lock.open("wb")), fcntl.LOCK_EX)
-        yield
 
 
 def _digest(value: dict[str, Any]) -> str:

@@ -12,14 +12,14 @@ import contextlib
 import json
 import os
 import shutil
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from imbalance_study import files
 from imbalance_study.tracking import run_folder as tracking_run_folder
 
 # Seconds between two times that lines are forced to the disk.
@@ -49,7 +49,7 @@ class Journal:
         self.run_folder = run_folder
         self.folder = run_folder / tracking_run_folder.JOURNAL
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = _lock(self.folder / "lock")
+        self._lock = self._locked()
         self.strict = False
         self.lost_files = 0
         self.state: dict[str, Any] = {"position": 0, "run_id": "", "experiment_id": "", "store": ""}
@@ -219,8 +219,19 @@ class Journal:
                 with contextlib.suppress(OSError):
                     self.run_folder.rmdir()
             self._file.close()
-            if self._lock is not None:
-                self._lock.close()
+            self._lock.close()
+
+    def _locked(self) -> contextlib.ExitStack:
+        """Keep other processes out until the result is closed."""
+        lock = contextlib.ExitStack()
+        try:
+            lock.enter_context(files.exclusive_lock(self.folder / "lock", wait=False))
+        except BlockingIOError:
+            raise ValueError(
+                f"the run {self.id} is still being recorded or uploaded by another process; wait "
+                "for its end, or stop it"
+            ) from None
+        return lock
 
     def _keep(self, number: int, files: Mapping[str, bytes | Path]) -> bool:
         folder = self.folder / _FILES / str(number)
@@ -293,27 +304,6 @@ def _read(path: Path) -> tuple[list[Entry], int]:
             entries.append(Entry(content.pop("n"), content.pop("op"), content))
             length += len(line)
     return entries, length
-
-
-def _lock(path: Path) -> IO[bytes] | None:
-    """Keep other processes out; the system lets them in when this one dies."""
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    file = path.open("wb")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise ValueError(
-            f"the run {path.parent.parent.name} is still being recorded or uploaded by another "
-            "process; wait for its end, or stop it"
-        ) from None
-    except OSError:  # a file system without locks
-        file.close()
-        return None
-    return file
 
 
 _here = threading.local()

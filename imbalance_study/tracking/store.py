@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import getpass
 import hashlib
 import logging
 import os
@@ -25,6 +26,8 @@ import mlflow
 import requests
 from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
+
+from imbalance_study import files
 
 # Seconds that what must be read back waits for a store that has gone away; and between two looks.
 PATIENCE = 600.0
@@ -78,7 +81,7 @@ def connect(tracking_uri: str) -> str:
         if uri.startswith(("http://", "https://")):
             _check_server(uri)
         elif (path := sqlite_file(uri)) is not None:
-            stack.enter_context(_alone(path))
+            stack.enter_context(files.exclusive_lock(_lock_of(path)))
             _check_file(path)
         elif uri.startswith(("postgresql", "mysql")):
             _check_database(uri)
@@ -174,19 +177,11 @@ def without_password(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Let one run at a time look whether a file is a store, and make it one."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
+def _lock_of(path: Path) -> Path:
+    """Return the file that processes lock while they look at a store of files, or make it."""
     digest = hashlib.sha256(str(path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()
-    name = f"imbalance_study-{os.getuid()}-{digest[:16]}.lock"
-    with Path(tempfile.gettempdir(), name).open("ab") as lock:
-        fcntl.lockf(lock, fcntl.LOCK_EX)
-        yield
+    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
+    return Path(tempfile.gettempdir(), f"imbalance_study-{user}-{digest[:16]}.lock")
 
 
 def _check_database(uri: str) -> None:
