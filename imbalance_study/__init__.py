@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from imbalance_study.config.resolve import make, resolve
     from imbalance_study.config.schema import Config
     from imbalance_study.experiment.run import run
-    from imbalance_study.studies.comparison.configurations import Comparing
+    from imbalance_study.studies.comparison.configurations import ComparisonSettings
     from imbalance_study.studies.comparison.run import compare
     from imbalance_study.tracking.run import train
 
 # Name to module.
 _EXPORTS = {
-    "Comparing": "studies.comparison.configurations",
+    "ComparisonSettings": "studies.comparison.configurations",
     "Config": "config.schema",
     "compare": "studies.comparison.run",
     "make": "config.resolve",
@@ -34,7 +34,16 @@ _EXPORTS = {
     "train": "tracking.run",
 }
 
-__all__ = ["Comparing", "Config", "__version__", "compare", "make", "resolve", "run", "train"]
+__all__ = [
+    "ComparisonSettings",
+    "Config",
+    "__version__",
+    "compare",
+    "make",
+    "resolve",
+    "run",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -10,7 +10,7 @@ import click
 from imbalance_study.cli.options import GroupedCommand, flag, given, options
 from imbalance_study.config import fields
 from imbalance_study.config.schema import Config
-from imbalance_study.studies.comparison.configurations import Comparing
+from imbalance_study.studies.comparison.configurations import ComparisonSettings
 
 
 @click.command(
@@ -27,14 +27,14 @@ def command(dry_run: str, debug: str, **values: Any) -> None:
     where it was stopped.
     """
     typed = given(values)
-    names = {field.name for field in dataclasses.fields(Comparing)}
+    names = {field.name for field in dataclasses.fields(ComparisonSettings)}
     asked = {name: value for name, value in typed.items() if name in names}
-    comparing = Comparing(**fields.parse_values(Comparing, asked))
+    settings = ComparisonSettings(**fields.parse_values(ComparisonSettings, asked))
     common = {name: value for name, value in typed.items() if name not in names}
-    from imbalance_study.studies.comparison import run as comparison_run
+    from imbalance_study.studies.comparison.run import compare
 
-    comparison_run.compare(comparing, common, dry_run=dry_run == "true", say=click.echo)
+    compare(settings, common, dry_run=dry_run == "true", echo=click.echo)
 
 
-options(Comparing)(command)
+options(ComparisonSettings)(command)
 options(Config)(command)

@@ -1,4 +1,4 @@
-"""What finished runs say together: statistics, tables, figures and sentences."""
+"""Compare finished runs: statistics, tables, figures and findings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imbalance_study.studies.comparison import (
     predictions,
     tables,
 )
-from imbalance_study.studies.comparison.grouping import Grouped
+from imbalance_study.studies.comparison.grouping import GroupedOutcomes
 from imbalance_study.studies.comparison.outcome import Comparison, Outcome
 
 
@@ -21,35 +21,35 @@ def compare_outcomes(
     *,
     baseline: str,
     metric: str = "test/balanced_accuracy",
-    panels: bool = True,
+    draw: bool = True,
 ) -> Comparison:
     """Compare configurations over their seeds.
 
     Args:
         outcomes: Finished runs.
-        baseline: Name of the configuration that the others are measured against.
-        metric: What the claim is made on.
-        panels: Draw the figures too; they take most of the time.
+        baseline: Name of the configuration that the others are compared with.
+        metric: The metric that is tested.
+        draw: Draw the figures too; they take most of the time.
 
     Raises:
         ValueError: There is no run, no such baseline, or no run with the metric.
     """
-    grouped = grouping.group(outcomes, baseline, metric)
-    found = Comparison(
+    grouped = grouping.group_outcomes(outcomes, baseline, metric)
+    comparison = Comparison(
         tables=_tables(grouped),
         metrics=_metrics(grouped),
         findings=findings.findings(grouped),
         marks=_marks(grouped),
     )
-    if panels:
-        from imbalance_study.studies.comparison import figures as drawn
+    if draw:
+        from imbalance_study.studies.comparison import figures
 
-        found.figures = drawn.figures(grouped)
-    return found
+        comparison.figures = figures.draw_figures(grouped)
+    return comparison
 
 
-def _tables(grouped: Grouped) -> dict[str, tables.Table]:
-    """All tables that have a row."""
+def _tables(grouped: GroupedOutcomes) -> dict[str, tables.Table]:
+    """Make all tables, without those that have no row."""
     made = {
         "summary": tables.summary(grouped),
         "headline": tables.headline(grouped),
@@ -64,25 +64,28 @@ def _tables(grouped: Grouped) -> dict[str, tables.Table]:
     return {f"comparison/{name}": table for name, table in made.items() if table}
 
 
-def _metrics(grouped: Grouped) -> dict[str, float]:
-    """The few numbers that the parent run carries itself."""
-    judged = differences.judge(grouped, grouped.metric)
-    best = differences.best(judged, grouped.metric)
-    found = {
+def _metrics(grouped: GroupedOutcomes) -> dict[str, float]:
+    """Make the metrics of the parent run."""
+    judgements = differences.judge(grouped, grouped.metric)
+    best = differences.best(judgements, grouped.metric)
+    better = [
+        one for one in judgements if one.verdict == differences.BETTER and one.group.comparable
+    ]
+    values = {
         "comparison/configurations": float(len(grouped.groups)),
         "comparison/runs": float(sum(len(group.outcomes) for group in grouped.groups)),
-        "comparison/baseline_mean": judged[0].summary.mean,
+        "comparison/baseline_mean": judgements[0].summary.mean,
         "comparison/best_mean": best.summary.mean if best else significance.NAN,
-        "comparison/better_than_baseline": float(
-            sum(one.verdict == differences.BETTER and one.group.comparable for one in judged)
-        ),
+        "comparison/better_than_baseline": float(len(better)),
     }
-    return {name: value for name, value in found.items() if value == value}
+    return {name: value for name, value in values.items() if value == value}
 
 
-def _marks(grouped: Grouped) -> list[str]:
-    """Why some configurations cannot be ranked with the baseline, and what is missing."""
+def _marks(grouped: GroupedOutcomes) -> list[str]:
+    """List why some configurations cannot be ranked with the baseline, and missing runs."""
     marks = [f"{group.name}: {mark}" for group in grouped.groups for mark in group.marks]
-    others = predictions.unpaired(grouped)
-    marks += [f"{name}: tested on other images, not paired with the baseline" for name in others]
+    marks += [
+        f"{name}: tested on other images, not paired with the baseline"
+        for name in predictions.unpaired(grouped)
+    ]
     return [*marks, *grouped.notes]

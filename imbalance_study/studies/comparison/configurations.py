@@ -1,4 +1,4 @@
-"""Which configurations a comparison consists of; nothing here imports torch."""
+"""Configurations of a comparison, from its settings. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from imbalance_study.config import fields as config_fields
-from imbalance_study.config import spec
+from imbalance_study.config import fields, spec
 from imbalance_study.config.fields import option
 from imbalance_study.config.identity import identity
 from imbalance_study.config.resolve import Resolved, resolve
@@ -17,8 +16,8 @@ from imbalance_study.studies.comparison.suites import SUITES
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparing:
-    """What is compared, and how.
+class ComparisonSettings:
+    """Settings of a comparison.
 
     Raises:
         ValueError: A value is outside its range or choices.
@@ -34,71 +33,73 @@ class Comparing:
     vary: str = option(
         "none",
         "Comparison",
-        "Options apart by ;, values by |, all combinations: "
+        "Options separated by ;, their values by |; all combinations run: "
         '"model=resnet18|vgg16; loss=cross_entropy|focal:gamma=1".',
     )
     recipes: str = option(
-        "none", "Comparison", 'Names of recipes apart by |: "paper_ce|paper_ldam_drw".'
+        "none", "Comparison", 'Names of recipes separated by |: "paper_ce|paper_ldam_drw".'
     )
     seeds: int = option(
         3,
         "Comparison",
-        "Runs of each configuration: seed, seed + 1, ...; below 3 nothing is tested.",
+        "Runs of each configuration: seed, seed + 1, ...; a test needs at least 3.",
         minimum=1,
     )
     baseline: str = option(
-        "auto", "Comparison", "What the others are tested against; auto: the first configuration."
+        "auto",
+        "Comparison",
+        "Label of the configuration that the others are compared with; auto: the first.",
     )
     metric: str = option("test/balanced_accuracy", "Comparison", "The metric that is tested.")
     vary_data: bool = option(
-        False, "Comparison", "Vary data_seed with seed: other images and parts for each."
+        False, "Comparison", "Vary data_seed with seed: each seed has its own subset and split."
     )
     parallel: int | Auto = option(
         "auto",
         "Comparison",
-        "Runs at once, each in a process of its own; auto: as many as the GPU's memory holds, at "
-        "most 4; 1 without a GPU.",
+        "Runs at the same time, each in its own process; auto: as many as the GPU's memory "
+        "holds, at most 4; 1 without a GPU.",
         minimum=1,
     )
     again: bool = option(
-        False, "Comparison", "Run what is finished once more, instead of taking it over."
+        False, "Comparison", "Train finished runs once more instead of reusing them."
     )
 
     def __post_init__(self) -> None:
-        config_fields.check(self)
+        fields.check(self)
 
 
 class Configuration(NamedTuple):
-    """What is compared: a label, and the options that set it apart, as typed."""
+    """One configuration: its label and its own options, as typed."""
 
     label: str
     options: dict[str, Any]
 
 
-def configurations(comparing: Comparing) -> list[Configuration]:
-    """The configurations that suite, vary or recipes name.
+def list_configurations(settings: ComparisonSettings) -> list[Configuration]:
+    """List the configurations that suite, vary or recipes name.
 
     Raises:
         ValueError: None or several of the three are given, fewer than two configurations, a
             mistake in `vary`.
     """
-    ways = ("suite", "vary", "recipes")
-    chosen = [name for name in ways if getattr(comparing, name) != "none"]
+    sources = ("suite", "vary", "recipes")
+    chosen = [name for name in sources if getattr(settings, name) != "none"]
     if len(chosen) != 1:
         came = " and ".join(chosen) if chosen else "none"
         raise ValueError(
             f"a comparison takes one of suite, vary and recipes, got {came}; "
-            "recipes can be varied beside other options: "
+            "to vary recipes together with other options, type "
             "vary='recipe=paper_ce|paper_drw; model=...'"
         )
-    if comparing.suite != "none":
-        pairs = SUITES[comparing.suite].configurations.items()
+    if settings.suite != "none":
+        pairs = SUITES[settings.suite].configurations.items()
         found = [Configuration(label, dict(values)) for label, values in pairs]
-    elif comparing.recipes != "none":
-        names = _values("recipes", comparing.recipes)
+    elif settings.recipes != "none":
+        names = _values("recipes", settings.recipes)
         found = [Configuration(name, {"recipe": name}) for name in names]
     else:
-        axes = parse_vary(comparing.vary)
+        axes = parse_vary(settings.vary)
         found = [
             Configuration(label(combination), combination)
             for values in itertools.product(*axes.values())
@@ -110,12 +111,12 @@ def configurations(comparing: Comparing) -> list[Configuration]:
 
 
 def parse_vary(text: str) -> dict[str, list[str]]:
-    """Take ``option=value|value; option=value|value`` apart.
+    """Parse ``option=value|value; option=value|value``.
 
     Raises:
-        ValueError: An unknown option, one that comes twice or cannot be compared, an empty value.
+        ValueError: An option is unknown, comes twice or cannot be varied, or a value is empty.
     """
-    fields = {field.name: field for field in dataclasses.fields(Config)}
+    known = config_fields_by_name()
     axes: dict[str, list[str]] = {}
     for part in text.split(";"):
         name, equals, values = (piece.strip() for piece in part.partition("="))
@@ -123,13 +124,13 @@ def parse_vary(text: str) -> dict[str, list[str]]:
             raise ValueError(
                 f"vary is 'option=value|value; option=value|value', got {part.strip()!r}"
             )
-        if name not in fields:
-            raise ValueError(f"vary: {config_fields.unknown(name, fields, 'option')}")
+        if name not in known:
+            raise ValueError(f"vary: {fields.unknown(name, known, 'option')}")
         if name in axes:
-            raise ValueError(f"vary names {name} twice; its values go apart by |")
+            raise ValueError(f"vary names {name} twice; separate its values by |")
         if name == "seed":
             raise ValueError("vary cannot vary seed: seeds=N runs each configuration N times")
-        if not fields[name].metadata["changes_result"] and name != "recipe":
+        if not known[name].metadata["changes_result"] and name != "recipe":
             raise ValueError(f"vary cannot vary {name}: it changes no result")
         axes[name] = _values(name, values)
     return axes
@@ -138,7 +139,7 @@ def parse_vary(text: str) -> dict[str, list[str]]:
 def _values(name: str, text: str) -> list[str]:
     values = [value.strip() for value in text.split("|")]
     if "" in values:
-        raise ValueError(f"{name} has an empty value in {text!r}; values go apart by |")
+        raise ValueError(f"{name} has an empty value in {text!r}; separate values by |")
     for value in values:
         if values.count(value) > 1:
             raise ValueError(f"{name} has the value {value} twice in {text!r}")
@@ -146,73 +147,81 @@ def _values(name: str, text: str) -> list[str]:
 
 
 def label(combination: Mapping[str, str]) -> str:
-    """What a configuration is called: values, with the option's name where they do not speak."""
+    """Label a configuration: its values, with the option's name where a value is ambiguous."""
     return ", ".join(
-        value if _speaks(name, value) else f"{name}={value}" for name, value in combination.items()
+        value if _is_clear(name, value) else f"{name}={value}"
+        for name, value in combination.items()
     )
 
 
-def _speaks(name: str, value: str) -> bool:
-    choices = options_of_config()[name].metadata["choices"]
+def _is_clear(name: str, value: str) -> bool:
+    """Whether a value alone tells the option that it belongs to."""
+    choices = config_fields_by_name()[name].metadata["choices"]
     return choices is not None and value != "none" and spec.parse(value).name != "auto"
 
 
-def options_of_config() -> dict[str, dataclasses.Field[Any]]:
-    """Every option of a run by its name."""
+def config_fields_by_name() -> dict[str, dataclasses.Field[Any]]:
+    """Map the name of every option of a run to its field."""
     return {field.name: field for field in dataclasses.fields(Config)}
 
 
-def resolve_all(
-    found: list[Configuration], comparing: Comparing, common: Mapping[str, Any]
+def resolve_configurations(
+    found: list[Configuration], settings: ComparisonSettings, common: Mapping[str, Any]
 ) -> dict[str, list[Resolved]]:
-    """Label to the resolved configuration of each seed.
+    """Resolve each configuration for each seed.
 
     Args:
         found: The configurations.
-        comparing: Tells how many seeds, and whether the data vary with them.
-        common: Options that all share, as typed.
+        settings: Settings of the comparison.
+        common: Options of all runs, as typed.
+
+    Returns:
+        Label to resolved configurations, one per seed.
 
     Raises:
-        ValueError: A configuration cannot be (the message names it), two are the same, an option is
-            given and varied.
+        ValueError: A configuration is invalid (the message names it), two are the same, or an
+            option is both given and varied.
     """
-    if comparing.suite != "none":
-        common = {**SUITES[comparing.suite].shared, **common}
-    typed = config_fields.parse_values(Config, common)
+    if settings.suite != "none":
+        common = {**SUITES[settings.suite].shared, **common}
+    typed = fields.parse_values(Config, common)
     _refuse_given_and_varied(found, typed)
-    _check_baseline(found, comparing.baseline)
+    _check_baseline(found, settings.baseline)
     resolved: dict[str, list[Resolved]] = {}
     seen: dict[str, str] = {}
     for label, values in found:
         try:
             resolved[label] = [
-                resolve({**common, **values, **_seeds(comparing, typed, number)})
-                for number in range(comparing.seeds)
+                resolve({**common, **values, **_seeds(settings, typed, number)})
+                for number in range(settings.seeds)
             ]
         except ValueError as error:
             raise ValueError(f"configuration {label}: {error}") from error
         same = seen.setdefault(identity(resolved[label][0].config), label)
         if same != label:
-            raise ValueError(f"the configurations {same} and {label} are the same")
+            raise ValueError(
+                f"the configurations {same} and {label} are the same; leave one of them out"
+            )
     return resolved
 
 
-def _seeds(comparing: Comparing, typed: Mapping[str, Any], number: int) -> dict[str, int]:
+def _seeds(settings: ComparisonSettings, typed: Mapping[str, Any], number: int) -> dict[str, int]:
     found = {"seed": typed.get("seed", Config.seed) + number}
-    if comparing.vary_data:
+    if settings.vary_data:
         found["data_seed"] = typed.get("data_seed", Config.data_seed) + number
     return found
 
 
 def _refuse_given_and_varied(found: list[Configuration], typed: Mapping[str, Any]) -> None:
-    """A given default passes: ``mlflow run`` passes the declared options in any case.
+    """Refuse an option that is given for all runs and varied.
 
-    So does a configuration that goes back to the default: without the weights that all others have.
+    A given default passes: ``mlflow run`` always passes the declared options. A configuration that
+    returns to the default passes too, as one without the weights that all others start from.
     """
-    fields = options_of_config()
+    known = config_fields_by_name()
     for label, values in found:
         for name in values:
-            given, default = typed.get(name, "auto"), fields[name].default
+            given, default = typed.get(name, "auto"), known[name].default
             if given not in ("auto", default) and values[name] != default:
                 raise ValueError(
                     f"{name}={typed[name]} is given for all, and {label} sets {name}="
@@ -223,4 +232,4 @@ def _refuse_given_and_varied(found: list[Configuration], typed: Mapping[str, Any
 def _check_baseline(found: list[Configuration], baseline: str) -> None:
     labels = [label for label, _ in found]
     if baseline not in ("auto", *labels):
-        raise ValueError(config_fields.unknown(baseline, labels, "baseline"))
+        raise ValueError(fields.unknown(baseline, labels, "baseline"))

@@ -1,11 +1,11 @@
-"""Every configuration against the baseline: the statistics that tables, figures and words share."""
+"""Test every configuration against the baseline, for tables, figures and findings."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from imbalance_study.evaluation import significance
-from imbalance_study.studies.comparison.grouping import Group, Grouped
+from imbalance_study.studies.comparison.grouping import Group, GroupedOutcomes
 
 # Words of a metric's name after its split.
 LOWER_IS_BETTER = {
@@ -15,14 +15,14 @@ LOWER_IS_BETTER = {
 NO_DIRECTION = {"epoch", "tau", "temperature", "std", "error", "gap", "confidence"}
 
 
-class Judged(NamedTuple):
-    """One configuration on one metric."""
+class Judgement(NamedTuple):
+    """One configuration compared with the baseline on one metric."""
 
     group: Group
     summary: significance.Summary
     test: significance.PairedTest | None  # None for the baseline
     p_holm: float  # NaN without a test
-    verdict: str  # one of VERDICTS
+    verdict: str  # BASELINE, BETTER, WORSE, OPEN or UNTESTED
 
 
 BASELINE, BETTER, WORSE, OPEN, UNTESTED = (
@@ -35,7 +35,7 @@ BASELINE, BETTER, WORSE, OPEN, UNTESTED = (
 
 
 def direction(metric: str) -> int:
-    """1 where larger is better, -1 where smaller is, 0 where neither is."""
+    """Return 1 where larger is better, -1 where smaller is better, 0 where neither is."""
     section, _, name = metric.rpartition("/")
     words = set(name.split("_"))
     if words & NO_DIRECTION or section in ("train", "test_deletion"):
@@ -43,16 +43,16 @@ def direction(metric: str) -> int:
     return -1 if words & LOWER_IS_BETTER else 1
 
 
-def judge(grouped: Grouped, metric: str) -> list[Judged]:
-    """All configurations on a metric, the baseline first.
+def judge(grouped: GroupedOutcomes, metric: str) -> list[Judgement]:
+    """Compare all configurations with the baseline on a metric; the baseline comes first.
 
-    The p values are corrected after Holm over the configurations that were tested on this metric:
-    that is the family, a second metric is another one.
+    The p values have Holm's correction over the configurations that were tested on this metric.
+    Each metric is a family of its own.
     """
     base = grouped.baseline.values(metric)
     tests = [significance.paired_t_test(one.values(metric), base) for one in grouped.others]
     adjusted = significance.holm([test.p for test in tests])
-    first = Judged(
+    first = Judgement(
         grouped.baseline,
         significance.summarise(list(base.values())),
         None,
@@ -61,7 +61,7 @@ def judge(grouped: Grouped, metric: str) -> list[Judged]:
     )
     sign = direction(metric)
     return [first] + [
-        Judged(
+        Judgement(
             one,
             significance.summarise(list(one.values(metric).values())),
             test,
@@ -80,16 +80,16 @@ def _verdict(test: significance.PairedTest, p_holm: float, sign: int) -> str:
     return BETTER if sign * test.difference > 0 else WORSE
 
 
-def best(judged: list[Judged], metric: str) -> Judged | None:
-    """The best mean among the configurations that can be compared; None without any value."""
+def best(judgements: list[Judgement], metric: str) -> Judgement | None:
+    """Find the best mean among the comparable configurations; None without any value."""
     sign = direction(metric) or 1
-    fair = [one for one in judged if one.group.comparable and one.summary.seeds]
+    fair = [one for one in judgements if one.group.comparable and one.summary.seeds]
     return max(fair, key=lambda one: sign * one.summary.mean, default=None)
 
 
-def ranked(judged: list[Judged], metric: str) -> list[Judged]:
-    """From the best mean to the worst; those without a value last."""
+def ranked(judgements: list[Judgement], metric: str) -> list[Judgement]:
+    """Sort from the best mean to the worst; configurations without a value come last."""
     sign = direction(metric) or 1
-    known = [one for one in judged if one.summary.seeds]
-    rest = [one for one in judged if not one.summary.seeds]
+    known = [one for one in judgements if one.summary.seeds]
+    rest = [one for one in judgements if not one.summary.seeds]
     return sorted(known, key=lambda one: -sign * one.summary.mean) + rest

@@ -1,4 +1,4 @@
-"""The figures of a comparison: from its runs to the arrays that are drawn."""
+"""Draw the figures of a comparison from its runs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imbalance_study.evaluation import significance
-from imbalance_study.evaluation.figures import comparison as drawn
-from imbalance_study.evaluation.figures import comparison_metrics as profiles
-from imbalance_study.evaluation.figures import comparison_panels as cells
+from imbalance_study.evaluation.figures import (
+    comparison,
+    comparison_metrics,
+    comparison_panels,
+)
 from imbalance_study.evaluation.figures.comparison_style import labels as short_labels
 from imbalance_study.evaluation.metrics import Floats
 from imbalance_study.studies.comparison import differences, predictions, tables
-from imbalance_study.studies.comparison.grouping import Group, Grouped
-from imbalance_study.studies.comparison.outcome import Curve, Projected
+from imbalance_study.studies.comparison.grouping import Group, GroupedOutcomes
+from imbalance_study.studies.comparison.outcome import Curve, StoredEmbedding
 
 CURVES = ("val/balanced_accuracy", "val/loss", "train/accuracy", "train/loss")
 COST_NAMES = {
@@ -29,16 +31,16 @@ PROFILE = (
 TOP = 5
 
 
-class Run(NamedTuple):
-    """A run whose features are drawn."""
+class EmbeddedRun(NamedTuple):
+    """A run with the embedding of its features."""
 
     group: Group
-    projected: Projected
+    embedding: StoredEmbedding
     macro_f1: float
 
 
-def figures(grouped: Grouped) -> dict[str, Any]:
-    """Name to figure; one that has nothing to show is left out."""
+def draw_figures(grouped: GroupedOutcomes) -> dict[str, Any]:
+    """Draw all figures that have something to show; returns name to figure."""
     names = labels(grouped)
     makers = {
         "headline": headline,
@@ -55,29 +57,29 @@ def figures(grouped: Grouped) -> dict[str, Any]:
     return {name: figure for name, figure in made.items() if figure is not None}
 
 
-def labels(grouped: Grouped) -> dict[str, str]:
-    """Configuration to what the figures call it."""
+def labels(grouped: GroupedOutcomes) -> dict[str, str]:
+    """Map each configuration to its short label in figures."""
     names = [group.name for group in grouped.groups]
     short = short_labels(names, [not group.comparable for group in grouped.groups])
     return dict(zip(names, short, strict=True))
 
 
-def headline(grouped: Grouped, names: dict[str, str]) -> Any:
-    """Bars of the headline metrics."""
-    return drawn.headline_bars(
+def headline(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
+    """Draw the headline metrics as bars."""
+    return comparison.headline_bars(
         {tables.short(metric): _bars(grouped, metric) for metric in grouped.headline},
         list(names.values()),
     )
 
 
-def _bars(grouped: Grouped, metric: str) -> drawn.Bars:
+def _bars(grouped: GroupedOutcomes, metric: str) -> comparison.Bars:
     values = [np.array(list(group.values(metric).values())) for group in grouped.groups]
     means, lows, highs = _over_seeds(grouped, metric)
-    return drawn.Bars(means, lows, highs, values)
+    return comparison.Bars(means, lows, highs, values)
 
 
-def _over_seeds(grouped: Grouped, metric: str) -> tuple[Floats, Floats, Floats]:
-    """Means (K,) and the ends of their intervals, NaN with fewer than three seeds."""
+def _over_seeds(grouped: GroupedOutcomes, metric: str) -> tuple[Floats, Floats, Floats]:
+    """Compute means (K,) and the ends of their intervals, NaN with fewer than three seeds."""
     found = [
         significance.summarise(list(group.values(metric).values())) for group in grouped.groups
     ]
@@ -87,36 +89,36 @@ def _over_seeds(grouped: Grouped, metric: str) -> tuple[Floats, Floats, Floats]:
     return np.array([one.mean for one in found]), lows, highs
 
 
-def differences_to_baseline(grouped: Grouped, names: dict[str, str]) -> Any:
-    """The forest plot; None with a baseline alone."""
-    judged = differences.judge(grouped, grouped.metric)[1:]
-    if not judged:
+def differences_to_baseline(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
+    """Draw the forest plot; None with a baseline alone."""
+    judgements = differences.judge(grouped, grouped.metric)[1:]
+    if not judgements:
         return None
-    tests = [one.test for one in judged if one.test is not None]
-    return drawn.differences_to_baseline(
+    tests = [one.test for one in judgements if one.test is not None]
+    return comparison.differences_to_baseline(
         np.array([one.difference for one in tests]),
         np.array([one.low for one in tests]),
         np.array([one.high for one in tests]),
-        np.array([one.p_holm for one in judged]),
-        [names[one.group.name] for one in judged],
+        np.array([one.p_holm for one in judgements]),
+        [names[one.group.name] for one in judgements],
         f"{grouped.metric} against {names[grouped.baseline.name]}, paired by seed",
         alpha=significance.ALPHA,
     )
 
 
-def training_curves(grouped: Grouped, names: dict[str, str]) -> Any:
-    """Validation and training over the epochs; None where no run recorded them."""
-    found: dict[str, dict[int, drawn.Band]] = {}
+def training_curves(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
+    """Draw validation and training over the epochs; None where no run recorded them."""
+    found: dict[str, dict[int, comparison.Band]] = {}
     for metric in CURVES:
         for index, group in enumerate(grouped.groups):
             curves = [one.curves[metric] for one in group.outcomes if metric in one.curves]
             if any(len(curve.steps) for curve in curves):
                 found.setdefault(metric, {})[index] = band(curves)
-    return drawn.training_curves_compared(found, list(names.values())) if found else None
+    return comparison.training_curves_compared(found, list(names.values())) if found else None
 
 
-def band(curves: Sequence[Curve]) -> drawn.Band:
-    """Mean and standard deviation over the seeds that reached each epoch."""
+def band(curves: Sequence[Curve]) -> comparison.Band:
+    """Compute mean and standard deviation over the seeds that reached each epoch."""
     steps = np.unique(np.concatenate([curve.steps for curve in curves]))
     values = np.full((len(curves), len(steps)), np.nan)
     for row, curve in zip(values, curves, strict=True):
@@ -124,16 +126,16 @@ def band(curves: Sequence[Curve]) -> drawn.Band:
     found = [significance.summarise(column) for column in values.T]
     means = np.array([one.mean for one in found])
     spread = np.nan_to_num([one.sd for one in found])
-    return drawn.Band(steps.astype(float), means, means - spread, means + spread)
+    return comparison.Band(steps.astype(float), means, means - spread, means + spread)
 
 
-def confusion_matrices(grouped: Grouped, names: dict[str, str]) -> Any:
-    """One matrix per configuration; None without predictions."""
+def confusion_matrices(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
+    """Draw a confusion matrix per configuration; None without predictions."""
     found = [(group, predictions.confusion_shares(group)) for group in grouped.same_classes]
     known = [(group, shares) for group, shares in found if shares is not None]
     if not known:
         return None
-    return cells.confusion_panel(
+    return comparison_panels.confusion_panel(
         [shares for _, shares in known],
         [_mean(group, "test/balanced_accuracy") for group, _ in known],
         [names[group.name] for group, _ in known],
@@ -141,14 +143,14 @@ def confusion_matrices(grouped: Grouped, names: dict[str, str]) -> Any:
     )
 
 
-def feature_clusters(grouped: Grouped, names: dict[str, str]) -> Any:
-    """t-SNE of the same images, of the seed that most configurations have; None without any."""
+def feature_clusters(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
+    """Draw t-SNE of the same images, for the seed that most configurations have; else None."""
     seed, runs = same_projection(grouped)
     if not runs:
         return None
-    first = runs[0].projected
-    return cells.cluster_panel(
-        [run.projected.points for run in runs],
+    first = runs[0].embedding
+    return comparison_panels.cluster_panel(
+        [run.embedding.points for run in runs],
         first.targets,
         [run.macro_f1 for run in runs],
         [names[run.group.name] for run in runs],
@@ -157,34 +159,34 @@ def feature_clusters(grouped: Grouped, names: dict[str, str]) -> Any:
     )
 
 
-def same_projection(grouped: Grouped) -> tuple[int, list[Run]]:
-    """The seed, and one run per configuration, whose pictures show the same images."""
-    best: tuple[int, list[Run]] = (0, [])
-    by_images: dict[tuple[int, bytes], list[Run]] = {}
+def same_projection(grouped: GroupedOutcomes) -> tuple[int, list[EmbeddedRun]]:
+    """Find the seed, and a run per configuration, whose embeddings are of the same images."""
+    best: tuple[int, list[EmbeddedRun]] = (0, [])
+    by_images: dict[tuple[int, bytes], list[EmbeddedRun]] = {}
     for group in grouped.same_classes:
         for one in group.outcomes:
             if one.tsne is not None and len(one.tsne.targets):
                 key = (one.seed, one.tsne.indices.tobytes())
                 score = one.metrics.get("test/macro_f1", significance.NAN)
-                by_images.setdefault(key, []).append(Run(group, one.tsne, score))
+                by_images.setdefault(key, []).append(EmbeddedRun(group, one.tsne, score))
     for (seed, _), runs in by_images.items():
         if len(runs) > len(best[1]):
             best = seed, runs
     return best
 
 
-def recall_by_frequency(grouped: Grouped, names: dict[str, str]) -> Any:
-    """Recall of each class for all configurations; None without predictions."""
+def recall_by_frequency(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
+    """Draw the recall of each class for all configurations; None without predictions."""
     recalls = {
         group.name: np.stack(list(tables.class_recalls(group).values()))
         for group in grouped.same_classes
-        if group.predicted()
+        if group.predictions()
     }
     if not recalls:
         return None
     first = grouped.baseline.outcomes[0]
     means = [[significance.summarise(of).mean for of in found.T] for found in recalls.values()]
-    return cells.recall_compared(
+    return comparison_panels.recall_compared(
         first.train_counts,
         [np.array(one) for one in means],
         [names[name] for name in recalls],
@@ -192,8 +194,8 @@ def recall_by_frequency(grouped: Grouped, names: dict[str, str]) -> Any:
     )
 
 
-def all_metrics(grouped: Grouped, names: dict[str, str]) -> Any:
-    """The heat map of everything that was measured."""
+def all_metrics(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
+    """Draw the heat map of all metrics; None without any."""
     found = {
         name: [_mean(group, name) for group in grouped.groups]
         for name in tables.shown_metrics(grouped)
@@ -203,19 +205,19 @@ def all_metrics(grouped: Grouped, names: dict[str, str]) -> Any:
         return None
     values = np.array([found[name] for name in metrics])
     ways = [differences.direction(name) for name in metrics]
-    return profiles.metrics_heatmap(values, ways, metrics, list(names.values()))
+    return comparison_metrics.metrics_heatmap(values, ways, metrics, list(names.values()))
 
 
-def radar(grouped: Grouped, names: dict[str, str]) -> Any:
-    """The five best by validation (by the metric itself without one); None with few metrics."""
-    judged = differences.judge(grouped, grouped.metric)
-    ranking = [one.group for one in differences.ranked(judged, grouped.metric)]
+def radar(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
+    """Draw the five best by validation, else by the metric; None with fewer than three metrics."""
+    judgements = differences.judge(grouped, grouped.metric)
+    ranking = [one.group for one in differences.ranked(judgements, grouped.metric)]
     top = (tables.by_validation(grouped, "selected_val/balanced_accuracy") or ranking)[:TOP]
     found = {name: [_mean(group, f"test/{name}") for group in top] for name in PROFILE}
     metrics = [name for name, means in found.items() if np.isfinite(means).any()]
     if len(metrics) < 3:
         return None
-    return profiles.radar(
+    return comparison_metrics.radar(
         np.array([found[name] for name in metrics]).T,
         [name.replace("_", " ").replace("f1", "F1") for name in metrics],
         [names[group.name] for group in top],
@@ -223,8 +225,8 @@ def radar(grouped: Grouped, names: dict[str, str]) -> Any:
     )
 
 
-def costs(grouped: Grouped, names: dict[str, str]) -> Any:
-    """Accuracy against what it costs; None where no cost was measured."""
+def costs(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
+    """Draw the metric against its costs; None where no cost was measured."""
     amounts = {
         text: np.array([_mean(group, name) for group in grouped.groups])
         for name, text in COST_NAMES.items()
@@ -233,7 +235,7 @@ def costs(grouped: Grouped, names: dict[str, str]) -> Any:
     if not amounts:
         return None
     means, lows, highs = _over_seeds(grouped, grouped.metric)
-    return drawn.metric_against_costs(
+    return comparison.metric_against_costs(
         amounts, means, lows, highs, list(names.values()), grouped.metric
     )
 

@@ -1,4 +1,4 @@
-"""Key findings in words, computed from the numbers: only what the tests bear out."""
+"""Write the findings of a comparison as sentences that its tests support."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from imbalance_study.evaluation.bootstrap import p_text
 from imbalance_study.studies.comparison import differences, predictions, tables
-from imbalance_study.studies.comparison.differences import Judged
-from imbalance_study.studies.comparison.grouping import Grouped
+from imbalance_study.studies.comparison.differences import Judgement
+from imbalance_study.studies.comparison.grouping import GroupedOutcomes
 
 LISTED = 6  # configurations in one sentence
 COST_WORDS = {
@@ -16,37 +16,38 @@ COST_WORDS = {
     "cost/macs": "multiply-accumulates",
     "cost/parameters": "parameters",
 }
-COUNTED = ("cost/macs", "cost/parameters")  # the same in every run, while times are measured
+COUNTED = ("cost/macs", "cost/parameters")  # equal in every run; times vary
 NOTABLE = 1.1  # times the baseline's cost
 
 
-def findings(grouped: Grouped) -> list[str]:
-    """Sentences about a comparison, the most important first.
+def findings(grouped: GroupedOutcomes) -> list[str]:
+    """Write sentences about a comparison, the most important first.
 
     A configuration is called better or worse only where the paired t-test over seeds, with Holm's
-    correction over the configurations, has p below 5 %; and a winner only where nothing but the
-    configuration sets it apart from the baseline.
+    correction over the configurations, has p below 5 %, and only where the configuration is the
+    sole difference to the baseline.
     """
-    judged = differences.judge(grouped, grouped.metric)
-    if len(judged) == 1:
-        return [_alone(judged[0], grouped), *_ensemble(grouped)]
+    judgements = differences.judge(grouped, grouped.metric)
+    if len(judgements) == 1:
+        return [_single(judgements[0], grouped), *_ensemble(grouped)]
     return [
-        *_claims(judged, grouped),
-        *_marked(judged, grouped),
+        *_claims(judgements, grouped),
+        *_not_ranked(judgements),
         *_tail(grouped),
         *_choice(grouped),
         *_costs(grouped),
         *_ensemble(grouped),
-        *_how(judged, grouped),
+        *_method(judgements, grouped),
     ]
 
 
 def words(metric: str) -> str:
-    """A metric's name as one says it."""
+    """Write a metric's name in words."""
     return tables.short(metric).replace("_", " ").replace("f1", "F1")
 
 
-def _alone(one: Judged, grouped: Grouped) -> str:
+def _single(one: Judgement, grouped: GroupedOutcomes) -> str:
+    """Describe the only configuration."""
     seeds = f"{one.summary.seeds} seed{'s' if one.summary.seeds != 1 else ''}"
     return (
         f"{one.group.name} is the only configuration, so there is nothing to compare it with: "
@@ -54,9 +55,9 @@ def _alone(one: Judged, grouped: Grouped) -> str:
     )
 
 
-def _claims(judged: Sequence[Judged], grouped: Grouped) -> list[str]:
-    """Who beats the baseline, who loses to it, and about whom nothing can be said."""
-    fair = [one for one in judged[1:] if one.group.comparable]
+def _claims(judgements: Sequence[Judgement], grouped: GroupedOutcomes) -> list[str]:
+    """Name the configurations that are better, worse, or not shown to differ."""
+    fair = [one for one in judgements[1:] if one.group.comparable]
     ranked = differences.ranked(fair, grouped.metric)
     name, metric = grouped.baseline.name, words(grouped.metric)
     by_verdict = {
@@ -64,35 +65,41 @@ def _claims(judged: Sequence[Judged], grouped: Grouped) -> list[str]:
         for verdict in (differences.BETTER, differences.WORSE, differences.OPEN)
     }
     better, worse, unclear = by_verdict.values()
-    said = []
+    sentences = []
     if better:
-        said.append(f"{better[0].group.name} beats {name} in {metric} by {_sure(better[0])}.")
+        sentences.append(
+            f"{better[0].group.name} beats {name} in {metric} by {_effect(better[0])}."
+        )
     if len(better) > 1:
-        said.append(
-            f"{_listed(better[1:])} beat{'s' if len(better) == 2 else ''} it too. Which of those "
-            "that beat the baseline is best was not tested."
+        sentences.append(
+            f"{_listed(better[1:])} beat{'s' if len(better) == 2 else ''} it too. The "
+            "configurations that beat the baseline were not tested against each other."
         )
     if worse:
-        said.append(f"Worse than {name} in {metric}: {_listed(worse[::-1])}.")
+        sentences.append(f"Worse than {name} in {metric}: {_listed(worse[::-1])}.")
     if unclear:
-        also = "No difference is shown for" if said else f"No difference to {name} is shown for"
-        said.append(f"{also} {_listed(unclear)}: {metric} may differ, these seeds do not tell.")
-    return said + _untested(fair, grouped)
+        also = (
+            "No difference is shown for" if sentences else f"No difference to {name} is shown for"
+        )
+        sentences.append(
+            f"{also} {_listed(unclear)}: {metric} may differ, but these seeds do not show it."
+        )
+    return sentences + _untested(fair, grouped)
 
 
-def _untested(fair: Sequence[Judged], grouped: Grouped) -> list[str]:
+def _untested(fair: Sequence[Judgement], grouped: GroupedOutcomes) -> list[str]:
     by_reason: dict[str, list[str]] = {}
     for one in fair:
         if one.test is not None and one.test.reason:
             by_reason.setdefault(one.test.reason, []).append(one.group.name)
     return [
-        f"Nothing is claimed about {_joined(names)} against {grouped.baseline.name}: {reason}."
+        f"There is no test of {_joined(names)} against {grouped.baseline.name}: {reason}."
         for reason, names in by_reason.items()
     ]
 
 
-def _sure(one: Judged) -> str:
-    """Difference, interval and p."""
+def _effect(one: Judgement) -> str:
+    """Write difference, interval and p."""
     assert one.test is not None
     test = one.test
     low, high = _signed(test.low), _signed(test.high)
@@ -103,48 +110,53 @@ def _sure(one: Judged) -> str:
 
 
 def _signed(value: float) -> str:
-    """With its sign, and never -0.000."""
+    """Write a value with its sign, never as -0.000."""
     return f"{round(value, 3) + 0.0:+.3f}"
 
 
-def _listed(those: Sequence[Judged]) -> str:
-    told = []
-    for one in those[:LISTED]:
+def _listed(judgements: Sequence[Judgement]) -> str:
+    """List configurations with difference and p, the first few of them."""
+    names = []
+    for one in judgements[:LISTED]:
         assert one.test is not None
-        told.append(f"{one.group.name} ({_signed(one.test.difference)}, {p_text(one.p_holm)})")
-    return _joined(told + [f"{len(those) - LISTED} more"] * (len(those) > LISTED))
+        names.append(f"{one.group.name} ({_signed(one.test.difference)}, {p_text(one.p_holm)})")
+    return _joined(names + _rest(judgements))
+
+
+def _rest(judgements: Sequence[Judgement]) -> list[str]:
+    return [f"{len(judgements) - LISTED} more"] if len(judgements) > LISTED else []
 
 
 def _joined(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def _marked(judged: Sequence[Judged], grouped: Grouped) -> list[str]:
-    """Those that are not ranked, and why; those with the same reasons in one sentence."""
-    by_marks: dict[tuple[str, ...], list[Judged]] = {}
-    for one in judged[1:]:
+def _not_ranked(judgements: Sequence[Judgement]) -> list[str]:
+    """Name the configurations that are not ranked, with their marks; a sentence for equal marks."""
+    by_marks: dict[tuple[str, ...], list[Judgement]] = {}
+    for one in judgements[1:]:
         if not one.group.comparable:
             by_marks.setdefault(one.group.marks, []).append(one)
-    said = []
-    for marks, those in by_marks.items():
-        told = [f"{one.group.name}{_difference(one)}" for one in those[:LISTED]]
-        told += [f"{len(those) - LISTED} more"] * (len(those) > LISTED)
-        verb = "is" if len(those) == 1 else "are"
-        said.append(
-            f"{_joined(told)} {verb} not ranked: {'; '.join(marks)}. What the configuration does "
-            "and what that does cannot be told apart."
+    sentences = []
+    for marks, alike in by_marks.items():
+        names = [f"{one.group.name}{_difference(one)}" for one in alike[:LISTED]] + _rest(alike)
+        verb = "is" if len(alike) == 1 else "are"
+        difference = "this difference" if len(marks) == 1 else "these differences"
+        sentences.append(
+            f"{_joined(names)} {verb} not ranked: {'; '.join(marks)}. The effect of the "
+            f"configuration cannot be separated from {difference}."
         )
-    return said
+    return sentences
 
 
-def _difference(one: Judged) -> str:
+def _difference(one: Judgement) -> str:
     if one.test is None or one.test.pairs == 0:
         return ""
     return f" ({_signed(one.test.difference)})"
 
 
-def _tail(grouped: Grouped) -> list[str]:
-    """Who helps the rarest third of the classes, and what that costs the most frequent third."""
+def _tail(grouped: GroupedOutcomes) -> list[str]:
+    """Name the largest gain for the rarest third of the classes, and its cost for the others."""
     tail = [
         one
         for one in differences.judge(grouped, "test/tail_recall")
@@ -156,31 +168,31 @@ def _tail(grouped: Grouped) -> list[str]:
     if not gains:
         return ["For the rarest third of the classes no gain in recall is shown."]
     best = differences.ranked(gains, "test/tail_recall")[0]
-    said = (
-        f"The rarest third of the classes gains most with {best.group.name} among those whose gain "
-        f"is shown: recall by {_sure(best)}"
+    gain = (
+        f"The rarest third of the classes gains most with {best.group.name} among the "
+        f"configurations with a significant gain: recall by {_effect(best)}"
     )
     head = next(
         one
         for one in differences.judge(grouped, "test/head_recall")
         if one.group.name == best.group.name
     )
-    return [f"{said}; {_head(head)}."]
+    return [f"{gain}; {_head(head)}."]
 
 
-def _head(one: Judged) -> str:
+def _head(one: Judgement) -> str:
     third = "the most frequent third"
     if one.verdict == differences.WORSE:
-        return f"{third} pays for it with {_sure(one)}"
+        return f"{third} pays for it with {_effect(one)}"
     if one.verdict == differences.BETTER:
-        return f"{third} gains as well, {_sure(one)}"
+        return f"{third} gains as well, {_effect(one)}"
     if one.test is None or one.test.pairs == 0:
-        return f"what it does to {third} is not known"
+        return f"the effect on {third} is not known"
     return f"for {third} ({_signed(one.test.difference)}) no difference is shown"
 
 
-def _choice(grouped: Grouped) -> list[str]:
-    """Whether validation would have chosen what the test set shows as the highest."""
+def _choice(grouped: GroupedOutcomes) -> list[str]:
+    """Compare the choice of validation with the highest mean on the test set."""
     table = tables.best_by_metric(grouped)
     metric = words(grouped.metric)
     if not table or grouped.metric not in table["metric"]:
@@ -189,8 +201,8 @@ def _choice(grouped: Grouped) -> list[str]:
     if not row["chosen_by"].startswith("selected_val/"):
         return [
             "There is no validation to choose by: the highest mean on the test set, "
-            f"{row['configuration']} ({metric} {row['test_mean']:.3f}), is too good as an estimate "
-            "of what choosing it gives."
+            f"{row['configuration']} ({metric} {row['test_mean']:.3f}), is too optimistic for a "
+            "configuration that is chosen by it."
         ]
     if row["same"]:
         return [
@@ -199,18 +211,18 @@ def _choice(grouped: Grouped) -> list[str]:
         ]
     return [
         f"Validation chooses {row['configuration']} ({metric} {row['test_mean']:.3f} on the test "
-        f"set); the highest mean there is that of {row['best_on_test']} "
+        f"set); {row['best_on_test']} has the highest mean there "
         f"({row['best_on_test_mean']:.3f}), which is no reason to choose it."
     ]
 
 
-def _costs(grouped: Grouped) -> list[str]:
-    """The largest multiples of the baseline's costs, where they are notable.
+def _costs(grouped: GroupedOutcomes) -> list[str]:
+    """Name the largest multiples of the baseline's costs.
 
-    Times vary from run to run, so they are told only where the test over seeds shows them to be
-    larger.
+    Times vary from run to run, so that they count only where the test over seeds shows a
+    difference.
     """
-    told: dict[str, list[str]] = {}
+    parts: dict[str, list[str]] = {}
     for metric, noun in COST_WORDS.items():
         measured = differences.judge(grouped, metric)
         base = measured[0].summary.mean
@@ -222,14 +234,14 @@ def _costs(grouped: Grouped) -> list[str]:
         }
         most = max(ratios, key=lambda name: ratios[name], default="")
         if most and ratios[most] >= NOTABLE:
-            told.setdefault(most, []).append(f"{ratios[most]:.1f} times the {noun}")
-    if not told:
+            parts.setdefault(most, []).append(f"{ratios[most]:.1f} times the {noun}")
+    if not parts:
         return []
-    costs = "; ".join(f"{_joined(of)} with {name}" for name, of in told.items())
+    costs = "; ".join(f"{_joined(of)} with {name}" for name, of in parts.items())
     return [f"Costs reach, against {grouped.baseline.name}: {costs}."]
 
 
-def _ensemble(grouped: Grouped) -> list[str]:
+def _ensemble(grouped: GroupedOutcomes) -> list[str]:
     table = predictions.ensembles(grouped)
     if not table:
         return []
@@ -247,9 +259,9 @@ def _ensemble(grouped: Grouped) -> list[str]:
     ]
 
 
-def _how(judged: Sequence[Judged], grouped: Grouped) -> list[str]:
-    """What the p values are, and over which family they are corrected."""
-    tested = sum(one.p_holm == one.p_holm for one in judged)
+def _method(judgements: Sequence[Judgement], grouped: GroupedOutcomes) -> list[str]:
+    """Explain the p values and the family of their correction."""
+    tested = sum(one.p_holm == one.p_holm for one in judgements)
     if not tested:
         return []
     return [

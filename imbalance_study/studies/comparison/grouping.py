@@ -1,4 +1,4 @@
-"""Runs grouped by configuration, and what keeps two configurations from being compared."""
+"""Group runs by configuration, and mark configurations that cannot be ranked with the baseline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imbalance_study.studies.comparison.outcome import Outcome, Predicted
+from imbalance_study.studies.comparison.outcome import Outcome, StoredPredictions
 
 HEADLINE = (
     "test/balanced_accuracy",
@@ -17,7 +17,7 @@ HEADLINE = (
     "test/tail_recall",
     "test/worst_recall",
 )
-# What a training is measured by, as a mark says it, to the field of an outcome.
+# Amounts of training in the words of a mark, and their fields of an outcome.
 _AMOUNTS = {"epochs": "epochs", "images seen": "images_seen", "updates": "steps"}
 
 
@@ -30,30 +30,30 @@ class Group(NamedTuple):
 
     @property
     def comparable(self) -> bool:
-        """Whether only the configuration sets it apart from the baseline."""
+        """Whether the configuration is the only difference to the baseline."""
         return not self.marks
 
     def values(self, metric: str) -> dict[int, float]:
-        """Seed to value, of the runs that have the metric."""
+        """Map seed to value, for the runs that have the metric."""
         return {
             one.seed: float(one.metrics[metric]) for one in self.outcomes if metric in one.metrics
         }
 
-    def predicted(self) -> dict[int, Predicted]:
-        """Seed to test predictions, of the runs that have them."""
+    def predictions(self) -> dict[int, StoredPredictions]:
+        """Map seed to test predictions, for the runs that have them."""
         return {one.seed: one.test for one in self.outcomes if one.test is not None}
 
 
-class Grouped(NamedTuple):
-    """All configurations, the baseline first, the others as they were given."""
+class GroupedOutcomes(NamedTuple):
+    """Runs of all configurations, the baseline first, the others in the given order."""
 
     groups: tuple[Group, ...]
-    metric: str  # that the claim is made on
-    notes: tuple[str, ...]  # what else was left out or is odd
+    metric: str  # the metric that is tested
+    notes: tuple[str, ...]  # repeated and missing seeds
 
     @property
     def baseline(self) -> Group:
-        """What the others are measured against."""
+        """The configuration that the others are compared with."""
         return self.groups[0]
 
     @property
@@ -63,7 +63,7 @@ class Grouped(NamedTuple):
 
     @property
     def headline(self) -> list[str]:
-        """The metrics that matter and that some run has; the one of the claim comes first."""
+        """The headline metrics that some run has; the tested metric comes first."""
         names = dict.fromkeys([self.metric, *HEADLINE])
         return [
             name
@@ -73,7 +73,7 @@ class Grouped(NamedTuple):
 
     @property
     def same_classes(self) -> list[Group]:
-        """The groups whose classes are the baseline's: what has a value per class needs that."""
+        """The groups whose classes are the baseline's; values per class need equal classes."""
         names = self.baseline.outcomes[0].class_names
         return [
             group
@@ -82,8 +82,8 @@ class Grouped(NamedTuple):
         ]
 
 
-def group(outcomes: Sequence[Outcome], baseline: str, metric: str) -> Grouped:
-    """Group finished runs by configuration and mark those that differ by more than that.
+def group_outcomes(outcomes: Sequence[Outcome], baseline: str, metric: str) -> GroupedOutcomes:
+    """Group finished runs by configuration, and mark the groups that differ in data or training.
 
     Of two runs with the same configuration and seed the last one counts.
 
@@ -109,7 +109,7 @@ def group(outcomes: Sequence[Outcome], baseline: str, metric: str) -> Grouped:
         groups.append(Group(name, tuple(runs.values()), tuple(marks)))
     if len(groups) > 1:
         notes += _missing_seeds(groups)
-    return Grouped(tuple(groups), metric, tuple(notes))
+    return GroupedOutcomes(tuple(groups), metric, tuple(notes))
 
 
 def _by_seed(name: str, outcomes: Iterable[Outcome], notes: list[str]) -> dict[int, Outcome]:
@@ -121,7 +121,7 @@ def _by_seed(name: str, outcomes: Iterable[Outcome], notes: list[str]) -> dict[i
 
 
 def _missing_seeds(groups: Sequence[Group]) -> list[str]:
-    """Who lacks seeds that another has: its mean is over fewer runs."""
+    """Note the configurations that lack seeds, so that their mean is over fewer runs."""
     everyone = sorted({one.seed for group in groups for one in group.outcomes})
     notes = []
     for group in groups:
@@ -133,7 +133,7 @@ def _missing_seeds(groups: Sequence[Group]) -> list[str]:
 
 
 def _data_marks(runs: dict[int, Outcome], reference: dict[int, Outcome]) -> list[str]:
-    """The same seed has to see the same data; where no seed is common, any of the baseline's."""
+    """Mark runs on other data: of the same seed, or of any seed where none is common."""
     common = runs.keys() & reference.keys()
     known = {one.fingerprint for one in reference.values()}
     other = (
@@ -145,7 +145,7 @@ def _data_marks(runs: dict[int, Outcome], reference: dict[int, Outcome]) -> list
 
 
 def _training_marks(runs: dict[int, Outcome], reference: dict[int, Outcome]) -> list[str]:
-    """Epochs and images seen, run by run; updates where the images are as many."""
+    """Mark other amounts of training: epochs, images seen, and updates of as many images."""
     marks: list[str] = []
     pairs = _pairs(runs, reference)
     for text, attribute in _AMOUNTS.items():
@@ -165,18 +165,18 @@ def _training_marks(runs: dict[int, Outcome], reference: dict[int, Outcome]) -> 
 def _pairs(
     runs: dict[int, Outcome], reference: dict[int, Outcome]
 ) -> list[tuple[Outcome, Outcome]]:
-    """Each run with the baseline's of its seed, else with the baseline's first."""
+    """Pair each run with the baseline's run of its seed, else with the baseline's first."""
     first = next(iter(reference.values()))
     return [(one, reference.get(seed, first)) for seed, one in runs.items()]
 
 
 def _typical(runs: Iterable[Outcome], attribute: str) -> str:
-    """The median, written plainly."""
+    """Write the median of a field."""
     return f"{numbers.median(float(getattr(one, attribute)) for one in runs):,.0f}"
 
 
-def same_images(predictions: Iterable[Predicted]) -> bool:
-    """Whether all predictions are of the same images with the same classes, in one order."""
+def same_images(predictions: Iterable[StoredPredictions]) -> bool:
+    """Whether all predictions are of the same images and classes, in the same order."""
     given = list(predictions)
     first = given[0]
     return all(

@@ -1,4 +1,4 @@
-"""A finished run, read back from the store for a comparison."""
+"""Read a finished run from MLflow for a comparison."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from imbalance_study.studies.comparison.outcome import (
     Curve,
     Outcome,
-    Predicted,
-    Projected,
+    StoredEmbedding,
+    StoredPredictions,
 )
 
-# Metrics whose course over the epochs is read; each one is a question to the server.
+# Metrics whose history is read; each one is a request to the server.
 CURVES = (
     *("train/loss", "train/accuracy"),
     *("val/loss", "val/accuracy", "val/balanced_accuracy", "val/macro_f1"),
@@ -27,16 +27,16 @@ _PREDICTIONS = "predictions/test.parquet"
 _FEATURES = "features/coordinates.parquet"
 
 
-def load(client: MlflowClient, run_id: str, configuration: str) -> Outcome:
-    """What the store knows of a finished run.
+def load_outcome(client: MlflowClient, run_id: str, configuration: str) -> Outcome:
+    """Read a finished run.
 
     Args:
-        client: Of the store.
-        run_id: The run, as `tracking.run.train` left it.
+        client: Client of the store.
+        run_id: A run of `tracking.run.train`.
         configuration: Its label in the comparison.
 
     Returns:
-        The outcome; without test predictions or t-SNE where the run's analyses left them out.
+        The outcome, without test predictions or t-SNE where the run has none.
     """
     run = client.get_run(run_id)
     metrics = {
@@ -61,15 +61,15 @@ def load(client: MlflowClient, run_id: str, configuration: str) -> Outcome:
             epochs=int(metrics.get("train/epochs", 0)),
             images_seen=int(metrics.get("train/images_seen", 0)),
             steps=int(metrics.get("train/steps", 0)),
-            test=_predicted(files, names),
-            tsne=_projected(files),
+            test=_predictions(files, names),
+            tsne=_embedding(files),
             params=dict(run.data.params),
             seconds=metrics.get("time/train_seconds", 0.0),
         )
 
 
 class _Files:
-    """The files of a run, each brought to a local folder when it is asked for."""
+    """Artifacts of a run, downloaded to a local folder on demand."""
 
     def __init__(self, client: MlflowClient, run_id: str, folder: Path) -> None:
         self._client, self._run_id, self._folder = client, run_id, folder
@@ -79,10 +79,10 @@ class _Files:
         return Path(self._client.download_artifacts(self._run_id, name, str(self._folder)))
 
     def columns(self, name: str) -> dict[str, np.ndarray[Any, Any]]:
-        """The columns of a Parquet file; none where there is no such file."""
+        """Read the columns of a Parquet file; none where there is no such file."""
         parent, _, _ = name.rpartition("/")
-        there = {entry.path for entry in self._client.list_artifacts(self._run_id, parent)}
-        if name not in there:
+        names = {entry.path for entry in self._client.list_artifacts(self._run_id, parent)}
+        if name not in names:
             return {}
         from pyarrow import parquet
 
@@ -102,20 +102,22 @@ def _curves(client: MlflowClient, run_id: str, metrics: dict[str, float]) -> dic
     return curves
 
 
-def _predicted(files: _Files, names: tuple[str, ...]) -> Predicted | None:
+def _predictions(files: _Files, names: tuple[str, ...]) -> StoredPredictions | None:
     columns = files.columns(_PREDICTIONS)
     if not columns:
         return None
     order = np.argsort(columns["index"], kind="stable")
     probs = np.stack([columns[f"p_{name}"][order] for name in names], axis=1)
-    return Predicted(
+    return StoredPredictions(
         columns["index"][order].astype(np.int64), columns["label"][order].astype(np.int64), probs
     )
 
 
-def _projected(files: _Files) -> Projected | None:
+def _embedding(files: _Files) -> StoredEmbedding | None:
     columns = files.columns(_FEATURES)
     if "tsne_1" not in columns:
         return None
     points = np.stack([columns["tsne_1"], columns["tsne_2"]], axis=1)
-    return Projected(columns["index"].astype(np.int64), columns["label"].astype(np.int64), points)
+    return StoredEmbedding(
+        columns["index"].astype(np.int64), columns["label"].astype(np.int64), points
+    )

@@ -1,4 +1,4 @@
-"""What a comparison knows of each finished run, and what it makes of them."""
+"""Records of a comparison: a finished run as MLflow stores it, and the result over all runs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Curve(NamedTuple):
     values: npt.NDArray[np.float64]  # (E,)
 
 
-class Predicted(NamedTuple):
-    """Class probabilities of a part of the data."""
+class StoredPredictions(NamedTuple):
+    """Class probabilities of the test images, read from the run's Parquet file."""
 
     indices: npt.NDArray[np.int64]  # (N,) into the image set, ascending
     targets: npt.NDArray[np.int64]  # (N,)
     probs: npt.NDArray[np.floating[Any]]  # (N, C)
 
 
-class Projected(NamedTuple):
-    """A two-dimensional picture of features."""
+class StoredEmbedding(NamedTuple):
+    """Two-dimensional coordinates of features, read from the run's Parquet file."""
 
     indices: npt.NDArray[np.int64]  # (K,) into the image set
     targets: npt.NDArray[np.int64]  # (K,)
@@ -34,31 +34,31 @@ class Projected(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A finished run, as its record in the store has it."""
+    """A finished run, read from MLflow."""
 
     run_id: str
-    configuration: str  # what sets it apart in this comparison, as "loss=focal:gamma=1"
+    configuration: str  # its label in this comparison, as "loss=focal:gamma=1"
     seed: int
     metrics: dict[str, float]  # final ones: "test/macro_f1", "selected_val/...", "cost/...", ...
     curves: dict[str, Curve]
     class_names: tuple[str, ...]  # (C,)
-    train_counts: npt.NDArray[np.int64]  # (C,) images of each class that it trained on
+    train_counts: npt.NDArray[np.int64]  # (C,) training images of each class
     fingerprint: str  # of data and split
     epochs: int  # trained
     images_seen: int
     steps: int
-    test: Predicted | None = None
-    tsne: Projected | None = None
+    test: StoredPredictions | None = None
+    tsne: StoredEmbedding | None = None
     params: dict[str, str] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0  # of training
 
 
 @dataclasses.dataclass
 class Comparison:
-    """What several runs say together. Names are those of the artifacts, without ending."""
+    """Result of a comparison. Names are those of the artifacts, without their ending."""
 
     tables: dict[str, dict[str, list[Any]]] = dataclasses.field(default_factory=dict)  # columns
     figures: dict[str, Any] = dataclasses.field(default_factory=dict)  # matplotlib Figures
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
-    findings: list[str] = dataclasses.field(default_factory=list)  # sentences, the first matters
+    findings: list[str] = dataclasses.field(default_factory=list)  # the most important one first
     marks: list[str] = dataclasses.field(default_factory=list)  # why some are not comparable

@@ -1,4 +1,4 @@
-"""The plan of a comparison: every run of it, checked against data and models before any starts."""
+"""Plan a comparison: resolve every run, and check it against data and models before any starts."""
 
 from __future__ import annotations
 
@@ -21,93 +21,89 @@ from imbalance_study.experiment.setup import build
 from imbalance_study.experiment.setup.components import bind
 from imbalance_study.experiment.setup.data import Data, load_data
 from imbalance_study.experiment.setup.device import DeviceSetup, resolve_device
-from imbalance_study.studies.comparison import (
-    configurations as comparison_configurations,
-)
-from imbalance_study.studies.comparison.configurations import Comparing, Configuration
+from imbalance_study.studies.comparison import configurations
+from imbalance_study.studies.comparison.configurations import ComparisonSettings, Configuration
 from imbalance_study.studies.comparison.suites import SUITES
 
 _SIX_IMAGES = np.arange(6), np.eye(6), np.ones(6, int)  # the smallest set that has all metrics
 BALANCED = "balanced:per_class=50"
-# What the parent draws from; the costly part for the first seed of each configuration alone.
+# Analyses that the parent's figures need; the costly ones run for the first seed alone.
 _EVERY_SEED = "predictions+intervals+confusion"
 _FIRST_SEED = f"{_EVERY_SEED}+pca+tsne+complexity"
 
 
-class Child(NamedTuple):
-    """A run of a comparison."""
+class PlannedRun(NamedTuple):
+    """A run of a comparison, resolved."""
 
     label: str
     seed: int
-    first: bool  # of the seeds of its configuration
+    first: bool  # has the first seed of its configuration
     resolved: Resolved
     identity: str
     fingerprint: str  # of its data
 
     @property
     def key(self) -> tuple[str, str]:
-        """What it is known by."""
+        """Key under which a finished run is found again."""
         return self.identity, self.fingerprint
 
     @property
     def name(self) -> str:
-        """What people know it by."""
+        """Name in messages."""
         return f"{self.label}, seed {self.seed}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """All runs, by seed, and what was decided on the way."""
+class ComparisonPlan:
+    """All runs of a comparison, seed by seed, with the decisions made for them."""
 
-    comparing: Comparing
+    settings: ComparisonSettings
     configurations: list[Configuration]
-    children: list[Child]
+    children: list[PlannedRun]
     baseline: str
-    given: dict[str, Any]  # options that all share, as typed
-    common: dict[str, Any]  # those, and what the suite added
+    given: dict[str, Any]  # options of all runs, as typed
+    common: dict[str, Any]  # the same with the options that the suite adds
     notes: list[str]
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits, equal for comparisons of the same runs."""
+        """Digest of 16 hexadecimal digits, equal for comparisons of the same runs."""
         parts = sorted(f"{child.identity} {child.fingerprint}" for child in self.children)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     @property
     def varied(self) -> list[str]:
-        """The options that set the configurations apart."""
+        """Names of the options that the configurations set."""
         return list(dict.fromkeys(name for one in self.configurations for name in one.options))
 
 
-def make(comparing: Comparing, common: Mapping[str, Any]) -> Plan:
-    """Resolve and check every run; inside `prepare.shared_data` the data are then in memory.
+def make_plan(settings: ComparisonSettings, common: Mapping[str, Any]) -> ComparisonPlan:
+    """Resolve and check every run; within `shared_data` the data then stay in memory.
 
     Args:
-        comparing: What is compared.
-        common: Options that all share, as typed.
+        settings: Settings of the comparison.
+        common: Options of all runs, as typed.
 
     Raises:
-        ValueError: A configuration that cannot be run; the message names it.
+        ValueError: A configuration cannot be run; the message names it.
     """
-    _check_metric(comparing.metric)
-    found = comparison_configurations.configurations(comparing)
-    comparison_configurations.resolve_all(
-        found, comparing, common
-    )  # a mistake comes out before data are read
+    _check_metric(settings.metric)
+    chosen = configurations.list_configurations(settings)
+    configurations.resolve_configurations(chosen, settings, common)  # errors before data are read
     notes: list[str] = []
     shared = dict(common)
-    if comparing.suite != "none":
-        shared |= _settings_of_suite(comparing, found, common, notes)
-        found = _possible(comparing, found, shared, notes)
-    resolved = comparison_configurations.resolve_all(found, comparing, shared)
+    if settings.suite != "none":
+        shared |= _suite_options(settings, chosen, common, notes)
+        chosen = _possible_configurations(settings, chosen, shared, notes)
+    resolved = configurations.resolve_configurations(chosen, settings, shared)
     children = [
-        _child(label, number, seeds[number])
-        for number in range(comparing.seeds)
+        _planned_run(label, number, seeds[number])
+        for number in range(settings.seeds)
         for label, seeds in resolved.items()
     ]
     _check_models(children)
-    baseline = found[0].label if comparing.baseline == "auto" else comparing.baseline
-    return Plan(comparing, found, children, baseline, dict(common), shared, notes)
+    baseline = chosen[0].label if settings.baseline == "auto" else settings.baseline
+    return ComparisonPlan(settings, chosen, children, baseline, dict(common), shared, notes)
 
 
 def _check_metric(metric: str) -> None:
@@ -116,15 +112,16 @@ def _check_metric(metric: str) -> None:
         raise ValueError(fields.unknown(metric, known, "metric"))
 
 
-def _settings_of_suite(
-    comparing: Comparing,
-    found: list[Configuration],
+def _suite_options(
+    settings: ComparisonSettings,
+    chosen: list[Configuration],
     common: Mapping[str, Any],
     notes: list[str],
 ) -> dict[str, Any]:
-    """Balanced validation where the data allow, and the updates of the baseline where asked for."""
+    """Choose balanced validation where the data allow it, and equal updates for some suites."""
     extra: dict[str, Any] = {}
-    first = next(iter(comparison_configurations.resolve_all(found, comparing, common).values()))[0]
+    resolved = configurations.resolve_configurations(chosen, settings, common)
+    first = resolved[chosen[0].label][0]
     if first.origins["validation"] == "default":
         trial = dataclasses.replace(first.config, validation=BALANCED)
         try:
@@ -134,30 +131,30 @@ def _settings_of_suite(
             if "validation balanced" not in str(error):
                 raise
             notes.append(f"validation is {first.config.validation}: {error}")
-    if SUITES[comparing.suite].same_updates and first.origins["steps_per_epoch"] == "default":
+    if SUITES[settings.suite].same_updates and first.origins["steps_per_epoch"] == "default":
         config = dataclasses.replace(first.config, **extra)
         if config.batch_size == "auto":
             raise ValueError(
-                f"suite={comparing.suite} gives all runs the same updates, for which batch_size "
+                f"suite={settings.suite} gives all runs the same updates, for which batch_size "
                 "must be a number, got auto"
             )
         steps = math.ceil(len(_load(config).train_rows) / config.batch_size)
         extra["steps_per_epoch"] = steps
-        notes.append(f"every epoch has {steps} updates, as many as {found[0].label} makes")
+        notes.append(f"every epoch has {steps} updates, as many as {chosen[0].label} makes")
     return extra
 
 
-def _possible(
-    comparing: Comparing,
-    found: list[Configuration],
+def _possible_configurations(
+    settings: ComparisonSettings,
+    chosen: list[Configuration],
     common: Mapping[str, Any],
     notes: list[str],
 ) -> list[Configuration]:
-    """The configurations of a suite without those that these data do not allow."""
+    """Leave out the configurations of a suite that these data do not allow."""
     possible = []
-    for one in found:
-        resolved = comparison_configurations.resolve_all(
-            [one], dataclasses.replace(comparing, baseline="auto"), common
+    for one in chosen:
+        resolved = configurations.resolve_configurations(
+            [one], dataclasses.replace(settings, baseline="auto"), common
         )
         try:
             for seed in resolved[one.label]:
@@ -168,7 +165,7 @@ def _possible(
             possible.append(one)
     if len(possible) < 2:
         raise ValueError(
-            f"these data allow fewer than two configurations of {comparing.suite}: {notes[-1]}"
+            f"these data allow fewer than two configurations of {settings.suite}: {notes[-1]}"
         )
     return possible
 
@@ -177,7 +174,7 @@ def _load(config: Config) -> Data:
     return load_data(config, bind(config))
 
 
-def _child(label: str, number: int, resolved: Resolved) -> Child:
+def _planned_run(label: str, number: int, resolved: Resolved) -> PlannedRun:
     config, origins = resolved
     try:
         where = resolve_device(config)
@@ -190,16 +187,16 @@ def _child(label: str, number: int, resolved: Resolved) -> Child:
     config = dataclasses.replace(
         config, run_name=f"{label}, seed {config.seed}", analyses=analyses_
     )
-    # The same on a processor and on a GPU it is not.
+    # A run on a GPU does not equal the same run on a processor.
     device: Any = where.device.type
     known = dataclasses.replace(config, device=device, precision=where.precision)
-    return Child(
+    return PlannedRun(
         label, config.seed, number == 0, Resolved(config, origins), identity(known), fingerprint
     )
 
 
-def _check_models(children: list[Child]) -> None:
-    """Build each distinct model once, on the processor, and look for what analyses need of it."""
+def _check_models(children: list[PlannedRun]) -> None:
+    """Build each distinct model once, on the processor, and check it against the analyses."""
     done: set[tuple[Any, ...]] = set()
     for child in children:
         config = child.resolved.config
@@ -224,8 +221,8 @@ def _check_models(children: list[Child]) -> None:
             raise ValueError(f"configuration {child.label}: {error}") from error
 
 
-def describe(plan: Plan, reused: set[tuple[str, str]]) -> str:
-    """The plan in words: configurations and seeds, what is taken over, what was decided.
+def describe(plan: ComparisonPlan, reused: set[tuple[str, str]]) -> str:
+    """Describe a plan in words: configurations, seeds, reused runs and notes.
 
     Args:
         plan: The plan.

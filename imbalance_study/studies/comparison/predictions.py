@@ -1,4 +1,4 @@
-"""What the test predictions say: two trained models on the same images, and ensembles of them."""
+"""Compare the test predictions of two trained models, and of ensembles."""
 
 from __future__ import annotations
 
@@ -12,50 +12,55 @@ from imbalance_study.evaluation import metrics as scores
 from imbalance_study.evaluation import significance
 from imbalance_study.evaluation.calibration import negative_log_likelihood
 from imbalance_study.studies.comparison import tables
-from imbalance_study.studies.comparison.grouping import Group, Grouped, same_images
-from imbalance_study.studies.comparison.outcome import Outcome, Predicted
+from imbalance_study.studies.comparison.grouping import Group, GroupedOutcomes, same_images
+from imbalance_study.studies.comparison.outcome import Outcome, StoredPredictions
 
 SPEAKS_OF = "these two trained models only, not the next training"
 TOP = 3  # configurations in the ensemble of the best
 
 
-def paired_tests(grouped: Grouped, resamples: int = 1_000) -> tables.Table:
-    """A row per configuration and seed against the baseline's run of that seed.
+def paired_tests(grouped: GroupedOutcomes, resamples: int = 1_000) -> tables.Table:
+    """Test each run against the baseline's run of its seed: a row per configuration and seed.
 
     McNemar's test compares accuracy; the bootstrap interval is of the difference in balanced
-    accuracy. Both hold for the two trained models alone. Runs whose test images are not the
+    accuracy. Both hold for these two trained models only. Runs on other test images than the
     baseline's are left out; `unpaired` names them.
     """
-    base = grouped.baseline.predicted()
+    base = grouped.baseline.predictions()
     counts = {one.seed: one.train_counts for one in grouped.baseline.outcomes}
     rows = []
     for group in grouped.others:
-        for seed, test in group.predicted().items():
+        for seed, test in group.predictions().items():
             if seed in base and same_images([base[seed], test]):
                 row = {"configuration": group.name, "baseline": grouped.baseline.name, "seed": seed}
                 rows.append(row | _pair(test, base[seed], counts[seed], group.name, resamples))
     return tables.columns(rows)
 
 
-def unpaired(grouped: Grouped) -> list[str]:
-    """Configurations with a run that was tested on other images than the baseline's of its seed."""
-    base = grouped.baseline.predicted()
+def unpaired(grouped: GroupedOutcomes) -> list[str]:
+    """List the configurations with a run on other test images than the baseline's of its seed."""
+    base = grouped.baseline.predictions()
     return [
         group.name
         for group in grouped.others
         if any(
             seed in base and not same_images([base[seed], test])
-            for seed, test in group.predicted().items()
+            for seed, test in group.predictions().items()
         )
     ]
 
 
 def _pair(
-    ours: Predicted, theirs: Predicted, train_counts: scores.Ints, name: str, resamples: int
+    ours: StoredPredictions,
+    theirs: StoredPredictions,
+    train_counts: scores.Ints,
+    name: str,
+    resamples: int,
 ) -> dict[str, Any]:
+    """Compare a run of the configuration `name` with the baseline's on the same images."""
     targets = ours.targets
     first, second = ours.probs.argmax(1), theirs.probs.argmax(1)
-    found = significance.mcnemar(first == targets, second == targets)
+    mcnemar = significance.mcnemar(first == targets, second == targets)
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
     generator = np.random.default_rng(seed)
     interval = significance.paired_bootstrap(
@@ -68,10 +73,10 @@ def _pair(
     )
     return {
         "images": len(targets),
-        "only_it_is_right": found.only_first,
-        "only_baseline_is_right": found.only_second,
-        "mcnemar_p": found.p,
-        "mcnemar": "exact" if found.exact else "chi squared",
+        "only_it_is_right": mcnemar.only_first,
+        "only_baseline_is_right": mcnemar.only_second,
+        "mcnemar_p": mcnemar.p,
+        "mcnemar": "exact" if mcnemar.exact else "chi squared",
         "balanced_accuracy_difference": next(gains) - next(gains),
         "bootstrap_low_95": interval.low,
         "bootstrap_high_95": interval.high,
@@ -79,8 +84,8 @@ def _pair(
     }
 
 
-def ensembles(grouped: Grouped) -> tables.Table:
-    """Mean probabilities of each configuration's seeds, and of the best configurations' runs.
+def ensembles(grouped: GroupedOutcomes) -> tables.Table:
+    """Score the mean probabilities of each configuration's seeds, and of the best configurations.
 
     The best are the three with the highest mean selected_val/balanced_accuracy; without validation
     there is no such ensemble. The gain is over the mean of the members.
@@ -100,7 +105,7 @@ def ensembles(grouped: Grouped) -> tables.Table:
 def _ensemble(
     name: str, of: str, outcomes: Sequence[Outcome], metric: str
 ) -> dict[str, Any] | None:
-    """Metrics of the mean of the probabilities; None with one member or different images."""
+    """Score the mean of the probabilities; None with one member or different images."""
     tests = [one.test for one in outcomes if one.test is not None]
     if len(tests) < 2 or not same_images(tests):
         return None
@@ -129,8 +134,8 @@ def _ensemble(
 
 
 def confusion_shares(group: Group) -> scores.Floats | None:
-    """Share of each true class (C, C) over all seeds together; None without predictions."""
-    tests = list(group.predicted().values())
+    """Sum confusion matrices (C, C) over seeds, as shares of true classes; None without any."""
+    tests = list(group.predictions().values())
     if not tests:
         return None
     counts = sum(

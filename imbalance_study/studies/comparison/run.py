@@ -1,4 +1,4 @@
-"""Configurations x seeds as child runs of one parent, and what they say together."""
+"""Run a comparison: train configurations x seeds as child runs of one parent, then compare them."""
 
 from __future__ import annotations
 
@@ -8,137 +8,149 @@ from typing import Any
 
 from imbalance_study.experiment.setup.data import shared_data
 from imbalance_study.studies.comparison import analyse, configurations, workers
-from imbalance_study.studies.comparison import load as outcomes
-from imbalance_study.studies.comparison import parent_run as record
-from imbalance_study.studies.comparison import plan as comparison_plan
-from imbalance_study.studies.comparison.configurations import Comparing
+from imbalance_study.studies.comparison.child_runs import Key
+from imbalance_study.studies.comparison.configurations import ComparisonSettings
+from imbalance_study.studies.comparison.load import load_outcome
 from imbalance_study.studies.comparison.outcome import Comparison
-from imbalance_study.studies.comparison.plan import Child, Plan
+from imbalance_study.studies.comparison.parent_run import (
+    ParentRun,
+    reusable_keys,
+    start_parent_run,
+)
+from imbalance_study.studies.comparison.plan import (
+    ComparisonPlan,
+    PlannedRun,
+    describe,
+    make_plan,
+)
 from imbalance_study.tracking import fetch
 
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 
 
 def compare(
-    comparing: Comparing,
+    settings: ComparisonSettings,
     common: Mapping[str, Any],
     *,
     dry_run: bool = False,
     brief: bool = False,
-    say: Say = print,
+    echo: Echo = print,
 ) -> Comparison | None:
-    """Run what is not finished yet, compare all, and record it in a parent run.
+    """Train all runs that are not finished yet, compare all, and record the result in a parent run.
 
-    Inside ``mlflow run`` that run is the parent, else one is started. A child that fails is left
-    out of the comparison. Stopped at any moment, the same call goes on where this one ended.
+    Inside ``mlflow run`` that run is the parent, else a new one is started. A run that fails is
+    left out of the comparison. Stopped at any moment, the same call continues.
 
     Args:
-        comparing: What is compared.
-        common: Options that all runs share, as typed.
-        dry_run: Check everything and tell the plan; run nothing.
-        brief: Draw no figures and keep no model to serve, which saves seconds for each run.
-        say: Where a person follows.
+        settings: Settings of the comparison.
+        common: Options of all runs, as typed.
+        dry_run: Check everything and print the plan; train nothing.
+        brief: Draw no figures and log no model, which saves seconds for each run.
+        echo: Receives each message.
 
     Returns:
         The comparison; None after a dry run.
 
     Raises:
-        ValueError: Something is wrong, before anything ran; or a child failed, after all else is
-            done and recorded.
+        ValueError: A mistake in the settings, before anything is trained; or a run failed, after
+            all others are trained and the comparison is recorded.
     """
-    with shared_data(), _weights_here(comparing, common):
-        plan = comparison_plan.make(comparing, common)
+    with shared_data(), _local_weights(settings, common):
+        plan = make_plan(settings, common)
         if dry_run:
-            say(comparison_plan.describe(plan, record.finished_before(plan)))
+            echo(describe(plan, reusable_keys(plan)))
             return None
-        with record.parent(plan) as parent:
-            todo = parent.take_over(say)
-            failed = _run(todo, plan, parent, brief, say)
-            found = _conclude(plan, parent, failed, panels=not brief)
-            say(parent.closing(found))
-            if failed:
+        with start_parent_run(plan) as parent:
+            todo = parent.reuse_finished(echo)
+            problems = _train(todo, plan, parent, brief, echo)
+            comparison = _conclude(plan, parent, problems, draw=not brief)
+            echo(parent.closing_text(comparison))
+            if problems:
                 raise ValueError(
-                    f"{len(failed)} of {len(plan.children)} runs failed and are missing from the "
-                    f"comparison; {next(iter(failed.values()))}; the same command runs them again"
+                    f"{len(problems)} of {len(plan.children)} runs failed and are missing from the "
+                    f"comparison; {next(iter(problems.values()))}; the same command runs them again"
                 )
-    return found
+    return comparison
 
 
 @contextlib.contextmanager
-def _weights_here(comparing: Comparing, common: Mapping[str, Any]) -> Iterator[None]:
-    """Inside, the weights of runs that the configurations start from have a local file."""
-    every = [common, *(one.options for one in configurations.configurations(comparing))]
+def _local_weights(settings: ComparisonSettings, common: Mapping[str, Any]) -> Iterator[None]:
+    """Keep the weights of other runs that configurations start from in local files."""
+    chosen = configurations.list_configurations(settings)
     with contextlib.ExitStack() as stack:
-        for weights in {str(options.get("weights", "none")) for options in every}:
+        for weights in {
+            str(options.get("weights", "none"))
+            for options in [common, *(one.options for one in chosen)]
+        }:
             address = str(common.get("tracking_uri", "auto"))
             stack.enter_context(fetch.local_weights(weights, address))
         yield
 
 
-def _run(
-    todo: list[Child], plan: Plan, parent: record.Parent, brief: bool, say: Say
-) -> dict[tuple[str, str], str]:
-    """Run children; returns those that failed, with the reason."""
-    failed: dict[tuple[str, str], str] = {}
+def _train(
+    todo: list[PlannedRun], plan: ComparisonPlan, parent: ParentRun, brief: bool, echo: Echo
+) -> dict[Key, str]:
+    """Train runs; return the key of each failed one with the reason."""
+    problems: dict[Key, str] = {}
     count = 0
     tasks = [
-        workers.Task(
-            parent.at_home(child.resolved),
-            parent.tags_of(child),
+        workers.RunTask(
+            parent.in_own_experiment(child.resolved),
+            parent.child_tags(child),
             parent.run.info.run_id,
             brief=brief or not child.first,
-            metric=plan.comparing.metric,
+            metric=plan.settings.metric,
         )
         for child in todo
     ]
 
-    def report(number: int, done: workers.Done) -> None:
+    def report(number: int, result: workers.TaskResult) -> None:
         nonlocal count
         count += 1
         child = todo[number]
         name = f"[{count}/{len(todo)}] {child.name}"
-        if done.problem:
-            failed[child.key] = f"{child.name}: {done.problem}"
-            say(f"{name}: FAILED: {done.problem}")
+        if result.problem:
+            problems[child.key] = f"{child.name}: {result.problem}"
+            echo(f"{name}: FAILED: {result.problem}")
         else:
-            say(f"{name}: {plan.comparing.metric} {done.value:.4f}, {done.seconds:.0f} s")
+            echo(f"{name}: {plan.settings.metric} {result.value:.4f}, {result.seconds:.0f} s")
 
-    at_once = workers.how_many(plan.comparing.parallel, todo)
-    if at_once > 1:
-        say(f"{at_once} runs at once")
-        workers.at_once(tasks, at_once, report)
+    parallel = workers.count_parallel(plan.settings.parallel, todo)
+    if parallel > 1:
+        echo(f"{parallel} runs at the same time")
+        workers.run_in_parallel(tasks, parallel, report)
     else:
-        workers.in_turn(tasks, report)
-    return failed
+        workers.run_in_turn(tasks, report)
+    return problems
 
 
 def _conclude(
-    plan: Plan, parent: record.Parent, failed: Mapping[tuple[str, str], str], *, panels: bool
+    plan: ComparisonPlan, parent: ParentRun, problems: Mapping[Key, str], *, draw: bool
 ) -> Comparison:
-    """Read all finished children back from the store, compare them, and record what they say."""
-    runs = parent.finished()
-    untold = {child.key for child in plan.children} - set(runs) - set(failed)
-    if untold:
+    """Read all finished runs from MLflow, compare them, and record the result."""
+    runs = parent.finished_runs()
+    missing = {child.key for child in plan.children} - set(runs) - set(problems)
+    if missing:
         raise ValueError(
-            f"MLflow does not have {len(untold)} of the runs that are finished; upload them with "
-            "imbalance-study sync, then the same command goes on"
+            f"MLflow does not have {len(missing)} of the finished runs; upload them with "
+            "imbalance-study sync, then the same command continues"
         )
     if not runs:
-        raise ValueError(f"no run has finished; {next(iter(failed.values()), 'none was started')}")
-    found = [
-        outcomes.load(parent.client, run.info.run_id, child.label)
+        reason = next(iter(problems.values()), "none was started")
+        raise ValueError(f"no run has finished; {reason}")
+    outcomes = [
+        load_outcome(parent.client, runs[child.key].info.run_id, child.label)
         for child in plan.children
-        for run in [runs.get(child.key)]
-        if run is not None
+        if child.key in runs
     ]
-    present = {one.configuration for one in found}
+    present = {one.configuration for one in outcomes}
     baseline = plan.baseline
     if baseline not in present:
         baseline = next(one.label for one in plan.configurations if one.label in present)
-    compared = analyse.compare_outcomes(
-        found, baseline=baseline, metric=plan.comparing.metric, panels=panels
+    comparison = analyse.compare_outcomes(
+        outcomes, baseline=baseline, metric=plan.settings.metric, draw=draw
     )
     if baseline != plan.baseline:
-        compared.marks.insert(0, f"{plan.baseline}: no run finished; the baseline is {baseline}")
-    parent.record(compared, failed)
-    return compared
+        comparison.marks.insert(0, f"{plan.baseline}: no run finished; the baseline is {baseline}")
+    parent.record_result(comparison, problems)
+    return comparison

@@ -1,4 +1,4 @@
-"""The tables of a comparison, as columns."""
+"""Make the tables of a comparison, as columns."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from imbalance_study.evaluation import metrics as scores
 from imbalance_study.evaluation import significance
 from imbalance_study.studies.comparison import differences
-from imbalance_study.studies.comparison.differences import Judged
-from imbalance_study.studies.comparison.grouping import Group, Grouped
+from imbalance_study.studies.comparison.differences import Judgement
+from imbalance_study.studies.comparison.grouping import Group, GroupedOutcomes
 
 Table = dict[str, list[Any]]
 COSTS = (
@@ -27,18 +27,18 @@ SHOWN = ("test/", "test_calibration/", "test_features/", "selected_val/", "cost/
 
 
 def columns(rows: Iterable[dict[str, Any]]) -> Table:
-    """Rows as columns; a row lacks nothing that another has."""
+    """Turn rows, all with the same keys, into columns."""
     given = list(rows)
     return {name: [row[name] for row in given] for name in given[0]} if given else {}
 
 
-def summary(grouped: Grouped) -> Table:
-    """One row per configuration, the best first: the claim, then the other headline metrics."""
+def summary(grouped: GroupedOutcomes) -> Table:
+    """Make a row per configuration, the best first: the test, then the other headline metrics."""
     metric = grouped.metric
-    judged = differences.judge(grouped, metric)
-    winner = differences.best(judged, metric)
+    judgements = differences.judge(grouped, metric)
+    winner = differences.best(judgements, metric)
     rows = []
-    for one in differences.ranked(judged, metric):
+    for one in differences.ranked(judgements, metric):
         row: dict[str, Any] = {"configuration": one.group.name, "seeds": len(one.group.outcomes)}
         row |= _judgement(one, short(metric))
         row |= {"best": one is winner, **_marks(one.group)}
@@ -49,20 +49,21 @@ def summary(grouped: Grouped) -> Table:
     return columns(rows)
 
 
-def headline(grouped: Grouped) -> Table:
-    """A row per headline metric and configuration, with everything that `summary` has for one."""
+def headline(grouped: GroupedOutcomes) -> Table:
+    """Make a row per headline metric and configuration, with the columns of `summary`."""
     rows = []
     for metric in grouped.headline:
-        judged = differences.judge(grouped, metric)
-        winner = differences.best(judged, metric)
-        for one in differences.ranked(judged, metric):
+        judgements = differences.judge(grouped, metric)
+        winner = differences.best(judgements, metric)
+        for one in differences.ranked(judgements, metric):
             row: dict[str, Any] = {"metric": metric, "configuration": one.group.name}
             row |= {"seeds": one.summary.seeds, **_judgement(one, "mean")}
             rows.append(row | {"best": one is winner, **_marks(one.group)})
     return columns(rows)
 
 
-def _judgement(one: Judged, name: str) -> dict[str, Any]:
+def _judgement(one: Judgement, name: str) -> dict[str, Any]:
+    """Make the columns of a judgement; the mean is called `name`."""
     test = one.test
     nothing = significance.NAN
     return {
@@ -85,12 +86,12 @@ def _marks(group: Group) -> dict[str, Any]:
 
 
 def short(metric: str) -> str:
-    """The name without its split."""
+    """Cut the split off a metric's name."""
     return metric.rsplit("/", 1)[-1]
 
 
-def shown_metrics(grouped: Grouped) -> list[str]:
-    """Names of all metrics worth a row, in the order of `SHOWN`; without those that repeat."""
+def shown_metrics(grouped: GroupedOutcomes) -> list[str]:
+    """List the metrics worth a row, in the order of `SHOWN`, without repetitions."""
     names = dict.fromkeys(
         name for group in grouped.groups for one in group.outcomes for name in one.metrics
     )
@@ -103,8 +104,8 @@ def shown_metrics(grouped: Grouped) -> list[str]:
     ]
 
 
-def all_metrics(grouped: Grouped) -> Table:
-    """A row per metric and configuration: mean, standard deviation and interval over seeds."""
+def all_metrics(grouped: GroupedOutcomes) -> Table:
+    """Make a row per metric and configuration: mean, deviation and interval over seeds."""
     rows = []
     for metric in shown_metrics(grouped):
         better = {1: "higher", -1: "lower", 0: ""}[differences.direction(metric)]
@@ -116,11 +117,11 @@ def all_metrics(grouped: Grouped) -> Table:
     return columns(rows)
 
 
-def best_by_metric(grouped: Grouped) -> Table:
-    """Which configuration each headline metric chooses, on validation where that is known.
+def best_by_metric(grouped: GroupedOutcomes) -> Table:
+    """Find the configuration that each headline metric chooses, on validation where possible.
 
-    The test value of a choice made on validation is an honest one; that of the best on the test
-    set is too good, and stands beside it.
+    The test value of a choice made on validation is unbiased. The best value on the test set is
+    too optimistic, and is shown beside it.
     """
     rows = []
     for metric in grouped.headline:
@@ -146,8 +147,8 @@ def best_by_metric(grouped: Grouped) -> Table:
     return columns(rows)
 
 
-def _best_on(grouped: Grouped, metric: str) -> Group | None:
-    """The comparable configuration with the best mean; None unless all of them have a value."""
+def _best_on(grouped: GroupedOutcomes, metric: str) -> Group | None:
+    """Find the comparable configuration with the best mean; None unless all have a value."""
     fair = [group for group in grouped.groups if group.comparable]
     found = {
         group.name: significance.summarise(list(group.values(metric).values())) for group in fair
@@ -158,8 +159,8 @@ def _best_on(grouped: Grouped, metric: str) -> Group | None:
     return max(fair, key=lambda group: sign * found[group.name].mean)
 
 
-def by_validation(grouped: Grouped, metric: str) -> list[Group]:
-    """The comparable configurations from the best on validation; none where some lack it."""
+def by_validation(grouped: GroupedOutcomes, metric: str) -> list[Group]:
+    """Sort the comparable configurations by validation, the best first; none where some lack it."""
     fair = [group for group in grouped.groups if group.comparable]
     means = [significance.summarise(list(one.values(metric).values())).mean for one in fair]
     if any(mean != mean for mean in means):
@@ -168,8 +169,8 @@ def by_validation(grouped: Grouped, metric: str) -> list[Group]:
     return [fair[index] for index in order]
 
 
-def costs(grouped: Grouped) -> Table:
-    """What each configuration costs: means over seeds, and how many times the baseline's time."""
+def costs(grouped: GroupedOutcomes) -> Table:
+    """Make a row per configuration: mean costs over seeds, and the ratio to the baseline's time."""
     known = [name for name in COSTS if any(group.values(name) for group in grouped.groups)]
     base = _mean_seconds(grouped.baseline)
     rows = []
@@ -201,8 +202,8 @@ def _mean_seconds(group: Group) -> float:
     return significance.summarise([one.seconds or significance.NAN for one in group.outcomes]).mean
 
 
-def per_seed(grouped: Grouped) -> Table:
-    """A row per run: the headline metrics, and what it was trained on and for how long."""
+def per_seed(grouped: GroupedOutcomes) -> Table:
+    """Make a row per run: its headline metrics, data and amount of training."""
     return columns(
         {"configuration": group.name, "seed": one.seed}
         | {short(name): one.metrics.get(name, significance.NAN) for name in grouped.headline}
@@ -223,16 +224,16 @@ def per_seed(grouped: Grouped) -> Table:
 
 
 def class_recalls(group: Group) -> dict[int, scores.Floats]:
-    """Seed to the recall (C,) of each class, of the runs that have test predictions."""
+    """Map seed to the recall (C,) of each class, for the runs that have test predictions."""
     found = {}
-    for seed, test in group.predicted().items():
+    for seed, test in group.predictions().items():
         matrix = scores.confusion_matrix(test.targets, test.probs.argmax(1), test.probs.shape[1])
         found[seed] = scores.class_scores(matrix).recall
     return found
 
 
-def recall_by_class(grouped: Grouped) -> Table:
-    """A row per class, from the most to the fewest training images; a column per configuration."""
+def recall_by_class(grouped: GroupedOutcomes) -> Table:
+    """Make a row per class, by falling number of training images; a column per configuration."""
     first = grouped.baseline.outcomes[0]
     order = sorted(range(len(first.class_names)), key=lambda label: -first.train_counts[label])
     table: Table = {

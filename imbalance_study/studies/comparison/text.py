@@ -1,4 +1,4 @@
-"""What a comparison says in words: on the terminal at its end, and as its parent's description."""
+"""Write the result of a comparison as text: for the terminal, and as the parent's description."""
 
 from __future__ import annotations
 
@@ -7,31 +7,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from imbalance_study.studies.comparison.outcome import Comparison
-from imbalance_study.studies.comparison.plan import Plan
-from imbalance_study.tracking import description as tracking_description
+from imbalance_study.studies.comparison.plan import ComparisonPlan
+from imbalance_study.tracking.description import failure, plain, row
 
 SUMMARY = "comparison/summary"
 _HEAD = ("configuration", "seeds", "mean", "sd", "95 % interval", "to baseline", "p (Holm)", "")
 
 
-def rows(found: Comparison, metric: str) -> list[tuple[str, ...]]:
-    """The cells of the table of the result, the head first; the best is marked by a star."""
-    table = found.tables.get(SUMMARY, {})
+def table_rows(comparison: Comparison, metric: str) -> list[tuple[str, ...]]:
+    """Make the cells of the result's table, the head first; a star marks the best."""
+    summary = comparison.tables.get(SUMMARY, {})
     name = metric.rsplit("/", 1)[-1]
     lines: list[tuple[str, ...]] = [_HEAD]
-    for number, configuration in enumerate(table.get("configuration", [])):
-        row = {key: column[number] for key, column in table.items()}
-        interval = f"{_four(row['low_95'])} to {_four(row['high_95'])}" if row["sd"] else ""
+    for number, configuration in enumerate(summary.get("configuration", [])):
+        values = {key: column[number] for key, column in summary.items()}
+        interval = (
+            f"{_four(values['low_95'])} to {_four(values['high_95'])}" if values["sd"] else ""
+        )
         lines.append(
             (
-                configuration + (" *" if row["best"] else ""),
-                str(row["seeds"]),
-                _four(row[name]),
-                _four(row["sd"]),
-                interval if not math.isnan(row["low_95"]) else "",
-                _four(row["difference"], "+"),
-                "" if math.isnan(row["p_holm"]) else f"{row['p_holm']:.2g}",
-                row["mark"] or row["verdict"],
+                configuration + (" *" if values["best"] else ""),
+                str(values["seeds"]),
+                _four(values[name]),
+                _four(values["sd"]),
+                interval if not math.isnan(values["low_95"]) else "",
+                _four(values["difference"], "+"),
+                "" if math.isnan(values["p_holm"]) else f"{values['p_holm']:.2g}",
+                values["mark"] or values["verdict"],
             )
         )
     return lines
@@ -41,9 +43,9 @@ def _four(value: float, sign: str = "") -> str:
     return "" if math.isnan(value) else f"{value:{sign}.4f}"
 
 
-def table(found: Comparison, metric: str) -> list[str]:
-    """Lines of plain text: what was compared, with mean, spread, interval and test."""
-    lines = rows(found, metric)
+def table(comparison: Comparison, metric: str) -> list[str]:
+    """Make the lines of a plain table: mean, deviation, interval and test per configuration."""
+    lines = table_rows(comparison, metric)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [_aligned(line, widths) for line in lines]
     return [f"{metric} (* the best)", text[0], "-" * min(len(text[0]), 100), *text[1:]]
@@ -58,28 +60,28 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def description(
-    plan: Plan,
-    found: Comparison,
-    failed: Mapping[tuple[str, str], str],
+    plan: ComparisonPlan,
+    comparison: Comparison,
+    problems: Mapping[tuple[str, str], str],
     address: str,
     command: str,
 ) -> str:
-    """Findings, table, marks, failures, and the command that repeats it, in Markdown."""
-    metric = plan.comparing.metric
-    head, *body = rows(found, metric)
+    """Write findings, table, marks, failures and the command in Markdown."""
+    metric = plan.settings.metric
+    head, *body = table_rows(comparison, metric)
     lines = [
-        *_items(found.findings),
+        *_items(comparison.findings),
         "",
-        f"**{metric}** over {plan.comparing.seeds} seeds against {plan.baseline}; the claim is the "
-        "paired t-test over seeds, Holm-corrected; * the best.",
+        f"**{metric}** over {plan.settings.seeds} seeds against {plan.baseline}, by a paired "
+        "t-test over seeds with Holm's correction; * the best.",
         "",
-        tracking_description.row(head),
+        row(head),
         "|---" * len(head) + "|",
-        *map(tracking_description.row, body),
+        *map(row, body),
         "",
-        *_items(f"Not ranked: {mark}" for mark in found.marks),
-        *_items(tracking_description.failure(problem) for problem in failed.values()),
-        *_items(map(tracking_description.plain, plan.notes)),
+        *_items(f"Not ranked: {mark}" for mark in comparison.marks),
+        *_items(failure(problem) for problem in problems.values()),
+        *_items(map(plain, plan.notes)),
         "",
         f"The runs, side by side: [prepared view]({address}).",
         "",

@@ -1,4 +1,4 @@
-"""Runs one after the other, or several at once in processes of their own."""
+"""Train runs one after the other, or several at the same time in separate processes."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from imbalance_study.experiment.setup.components import bind
 from imbalance_study.experiment.setup.data import load_data, shared_data
 from imbalance_study.experiment.setup.device import DeviceSetup, resolve_device
 from imbalance_study.models import profiling
-from imbalance_study.studies.comparison.plan import Child
+from imbalance_study.studies.comparison.plan import PlannedRun
 
-MOST = 4  # runs at once on one GPU that `auto` starts
+MOST = 4  # runs that `auto` starts at the same time on one GPU
 _PROCESS_BYTES = 2 << 30  # of GPU memory: the context of a process, its libraries and workspaces
-_PATIENCE = 60.0  # seconds that a worker gets to record that it was stopped
+_PATIENCE = 60.0  # seconds in which a terminated worker may record its end
 
 
-class Task(NamedTuple):
-    """A run, as a worker is told of it."""
+class RunTask(NamedTuple):
+    """A run to train, as it is sent to a worker."""
 
     resolved: Resolved
     tags: dict[str, str]
-    parent: str  # id of the run that it is a child of
+    parent: str  # id of the parent run
     brief: bool
     metric: str
 
 
-class Done(NamedTuple):
-    """What came of it."""
+class TaskResult(NamedTuple):
+    """The result of a task."""
 
     value: float  # of the metric
-    seconds: float  # in all
-    problem: str  # why it failed, or nothing
+    seconds: float  # in total
+    problem: str  # the reason of a failure; empty after success
 
 
-Report = Callable[[int, Done], None]
+Report = Callable[[int, TaskResult], None]
 
 
-def how_many(parallel: int | str, children: Sequence[Child]) -> int:
-    """Runs at once: what was asked for, or what the GPU's memory holds; 1 without a GPU."""
+def count_parallel(parallel: int | str, children: Sequence[PlannedRun]) -> int:
+    """Count the runs to train at the same time: as given, or as the GPU's memory holds, else 1."""
     if parallel != "auto":
         return max(1, min(int(parallel), len(children)))
     if not children or resolve_device(children[0].resolved.config).device.type != "cuda":
@@ -60,8 +60,8 @@ def how_many(parallel: int | str, children: Sequence[Child]) -> int:
     return int(max(1, min(MOST, cores, len(children), 0.8 * free // needed)))
 
 
-def _distinct(children: Sequence[Child]) -> list[Any]:
-    """One configuration of each kind that takes memory of its own."""
+def _distinct(children: Sequence[PlannedRun]) -> list[Any]:
+    """Keep one configuration for each need of memory."""
     found = {}
     for child in children:
         config = child.resolved.config
@@ -70,7 +70,7 @@ def _distinct(children: Sequence[Child]) -> list[Any]:
 
 
 def _gpu_bytes(config: Any) -> int:
-    """Estimated bytes of a run: training in fp32, the images where they stay there, a process."""
+    """Estimate the bytes of a run: training in fp32, resident images, and the process itself."""
     data = load_data(config, bind(config))
     with torch.random.fork_rng([]):
         where = DeviceSetup(torch.device("cpu"), "fp32", False)
@@ -82,8 +82,8 @@ def _gpu_bytes(config: Any) -> int:
     return training + images + _PROCESS_BYTES
 
 
-def run_one(task: Task) -> Done:
-    """Run and record one configuration; what goes wrong becomes a sentence."""
+def run_task(task: RunTask) -> TaskResult:
+    """Train and record one configuration; an error becomes the result's problem."""
     from imbalance_study.tracking import run
 
     begun = time.perf_counter()
@@ -98,58 +98,58 @@ def run_one(task: Task) -> Done:
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
         kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
-        return Done(float("nan"), time.perf_counter() - begun, kind + text)
+        return TaskResult(float("nan"), time.perf_counter() - begun, kind + text)
     finally:
         gc.collect()  # models hold cycles
-    return Done(result.metrics[task.metric], time.perf_counter() - begun, "")
+    return TaskResult(result.metrics[task.metric], time.perf_counter() - begun, "")
 
 
-def in_turn(tasks: Sequence[Task], report: Report) -> None:
-    """One after the other, in this process."""
+def run_in_turn(tasks: Sequence[RunTask], report: Report) -> None:
+    """Run tasks one after the other in this process."""
     for number, task in enumerate(tasks):
-        report(number, run_one(task))
+        report(number, run_task(task))
 
 
-def at_once(tasks: Sequence[Task], workers: int, report: Report) -> None:
-    """Several at a time, each in a fresh process that takes the next one when it has finished.
+def run_in_parallel(tasks: Sequence[RunTask], count: int, report: Report) -> None:
+    """Run tasks in several fresh processes, each of which takes task after task.
 
-    Decoded images are memory-mapped, so that the processes share them. A process that dies costs
-    the run that it had; another takes its place. Ends when the store has all that the processes
-    recorded, or they gave up on it.
+    Decoded images are memory-mapped, so that the processes share them. A process that dies loses
+    its current task only; another one takes its place. Returns when the store has all records of
+    the processes, or they gave up on it.
 
     Args:
-        tasks: What is to run.
-        workers: Processes.
-        report: Called here with the number of a task and what came of it.
+        tasks: The tasks.
+        count: Number of processes.
+        report: Called in this process with the number of a task and its result.
     """
     waiting = list(enumerate(tasks))
-    threads = max(1, torch.get_num_threads() // workers)
-    team: dict[connection.Connection, tuple[Any, int]] = {}
-    leaving: list[Any] = []
-    with _dismissed(team, leaving):
-        for _ in range(min(workers, len(tasks))):
-            _hire(team, waiting.pop(0), threads)
-        while team:
-            for line in connection.wait(list(team)):
-                assert isinstance(line, connection.Connection)
-                process, number = team.pop(line)
-                done = _answer(line, process)
-                report(number, done[0])
-                if waiting and done[1]:
+    threads = max(1, torch.get_num_threads() // count)
+    busy: dict[connection.Connection, tuple[Any, int]] = {}  # to process and task number
+    exiting: list[Any] = []
+    with _terminate_on_exit(busy, exiting):
+        for _ in range(min(count, len(tasks))):
+            _start_worker(busy, waiting.pop(0), threads)
+        while busy:
+            for channel in connection.wait(list(busy)):
+                assert isinstance(channel, connection.Connection)
+                process, number = busy.pop(channel)
+                result, alive = _receive(channel, process)
+                report(number, result)
+                if waiting and alive:
                     number, task = waiting.pop(0)
-                    line.send(task)
-                    team[line] = process, number
-                    continue
-                if done[1]:
-                    line.send(None)
-                    leaving.append(process)
-                if waiting:
-                    _hire(team, waiting.pop(0), threads)
-        for process in leaving:
+                    channel.send(task)
+                    busy[channel] = process, number
+                elif alive:
+                    channel.send(None)
+                    exiting.append(process)
+                elif waiting:
+                    _start_worker(busy, waiting.pop(0), threads)
+        for process in exiting:
             process.join()
 
 
-def _hire(team: dict[Any, Any], first: tuple[int, Task], threads: int) -> None:
+def _start_worker(busy: dict[Any, Any], first: tuple[int, RunTask], threads: int) -> None:
+    """Start a worker process with its first task."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, threads), daemon=False)
@@ -157,46 +157,47 @@ def _hire(team: dict[Any, Any], first: tuple[int, Task], threads: int) -> None:
     theirs.close()
     number, task = first
     ours.send(task)
-    team[ours] = process, number
+    busy[ours] = process, number
 
 
-def _answer(line: connection.Connection, process: Any) -> tuple[Done, bool]:
-    """What a worker says, and whether it goes on living."""
+def _receive(channel: connection.Connection, process: Any) -> tuple[TaskResult, bool]:
+    """Receive the result of a worker, and whether the worker still lives."""
     try:
-        return line.recv(), True
+        return channel.recv(), True
     except (EOFError, OSError):
         process.join()
-        return Done(float("nan"), 0.0, f"its process ended with status {process.exitcode}"), False
+        problem = f"its process ended with status {process.exitcode}"
+        return TaskResult(float("nan"), 0.0, problem), False
 
 
 @contextlib.contextmanager
-def _dismissed(team: dict[Any, Any], leaving: list[Any]) -> Iterator[None]:
-    """Whatever happens, no worker outlives this; each gets the time to record its end."""
+def _terminate_on_exit(busy: dict[Any, Any], exiting: list[Any]) -> Iterator[None]:
+    """Terminate all workers when the block ends; each has time to record the end of its run."""
     try:
         yield
     finally:
-        left = [process for process, _ in team.values()] + leaving
-        for process in left:
+        processes = [process for process, _ in busy.values()] + exiting
+        for process in processes:
             process.terminate()
-        for process in left:
+        for process in processes:
             process.join(_PATIENCE)
             if process.is_alive():
                 process.kill()
 
 
-def _work(line: connection.Connection, threads: int) -> None:
-    """A worker: tasks in, what came of them out, until there is none."""
+def _work(channel: connection.Connection, threads: int) -> None:
+    """Run tasks from a channel and send their results, until None comes."""
     from imbalance_study.tracking import session
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process tells when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides when to stop
     torch.set_num_threads(threads)
     try:
         with shared_data():
             while True:
-                task = line.recv()
+                task = channel.recv()
                 if task is None:
                     session.catch_up()
                     return
-                line.send(run_one(task))
+                channel.send(run_task(task))
     except (EOFError, BrokenPipeError):
         sys.exit(1)  # the first process is gone

@@ -1,4 +1,4 @@
-"""What a report is made of, whatever file it becomes: paragraphs, tables and figures."""
+"""Blocks of a report, independent of the file format: paragraphs, tables and figures."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# Rows of a table that a page shows; the rest stands in the CSV file beside it.
+# Rows of a table that a page shows; the CSV file beside it has all.
 ROWS = 30
 
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """Plain text; a remark is set apart."""
+    """Plain text; a remark is indented."""
 
     text: str
     remark: bool = False
@@ -28,7 +28,7 @@ class Items:
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """A command, to be copied as it is."""
+    """A command line."""
 
     text: str
 
@@ -42,21 +42,21 @@ class Table:
     columns: Mapping[str, Sequence[Any]]
     full: Mapping[str, Sequence[Any]]  # with the columns that are not shown
     limit: int = ROWS
-    raw: bool = False  # the columns are names, to be shown as they are
+    raw: bool = False  # shows the names of the columns unchanged
 
     @property
     def rows(self) -> int:
-        """How many there are, shown or not."""
+        """The number of rows, shown or not."""
         return len(next(iter(self.columns.values()), ()))
 
     @property
     def head(self) -> list[str]:
-        """The names of the columns, as one reads them."""
+        """The names of the columns in words."""
         return [_WORDS.get(name, name) if self.raw else words(name) for name in self.columns]
 
     @property
     def body(self) -> list[list[str]]:
-        """The cells of the rows that are shown."""
+        """The cells of the shown rows."""
         shown = list(self.columns.values())
         return [
             [cell(column[row]) for column in shown] for row in range(min(self.rows, self.limit))
@@ -64,12 +64,12 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        """Which columns hold numbers, to be aligned on the right."""
+        """Whether each column holds numbers, which are aligned on the right."""
         return [all(_is_number(value) for value in column) for column in self.columns.values()]
 
     @property
     def note(self) -> str:
-        """The caption, and what is not shown."""
+        """The caption, with a note on rows that are not shown."""
         if self.rows <= self.limit:
             return self.caption
         return (
@@ -91,7 +91,7 @@ Block = Paragraph | Items | Code | Table | Figure
 
 @dataclasses.dataclass
 class Section:
-    """A heading and what stands below it."""
+    """A heading with the blocks below it."""
 
     title: str
     blocks: list[Block] = dataclasses.field(default_factory=list)
@@ -106,7 +106,7 @@ class Report:
     sections: list[Section]
 
     def all(self, kind: type) -> list[Any]:
-        """Its blocks of a kind, in their order."""
+        """List the blocks of a kind, in order."""
         return [block for one in self.sections for block in one.blocks if isinstance(block, kind)]
 
 
@@ -118,14 +118,15 @@ def table(
     only: Iterable[str] = (),
     raw: bool = False,
 ) -> list[Block]:
-    """A table as a list of blocks: none where it has no row.
+    """Make a table as a list of blocks, empty where the table has no row.
 
     Args:
-        name: Of its CSV file.
-        caption: What it shows.
+        name: Name of its CSV file.
+        caption: Its caption.
         columns: Name to values.
-        only: Columns to show, those that are there; all when empty. Empty ones are left out.
-        raw: The names of the columns are shown as they are.
+        only: Names of the columns to show, as far as they exist; all when empty. Columns without
+            a value are left out.
+        raw: Show the names of the columns unchanged.
     """
     chosen = {key: columns[key] for key in only if key in columns} if only else dict(columns)
     filled = {key: values for key, values in chosen.items() if any(map(cell, values))}
@@ -133,7 +134,7 @@ def table(
 
 
 def cell(value: Any) -> str:
-    """A value as a reader wants it: four digits behind the point, nothing for a missing one."""
+    """Write a value: four digits behind the point, nothing for a missing one."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -156,7 +157,7 @@ def _is_number(value: Any) -> bool:
 
 
 def clean(text: str) -> str:
-    """The text without the control characters that no XML may hold."""
+    """Replace the control characters that XML forbids."""
     return "".join(
         letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}"
         for letter in text
@@ -190,5 +191,5 @@ _WORDS = {
 
 
 def words(name: str) -> str:
-    """The name of a column as one reads it."""
+    """Write the name of a column in words."""
     return _WORDS.get(name, clean(name).replace("_", " "))

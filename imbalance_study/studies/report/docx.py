@@ -1,7 +1,8 @@
-"""A report as a .docx file."""
+"""Write a report as a .docx file, with python-docx, which the extra `report` installs."""
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,20 @@ from imbalance_study.studies.report.document import (
     Table,
 )
 
-# Centimetres that a figure can take on the page.
+MISSING = 'report.docx is left out: install python-docx by pip install "imbalance-study[report]"'
+
+# Space for a figure on the page, in centimetres.
 _WIDTH, _HEIGHT = 17.0, 21.0
 _MANY_COLUMNS = 7
 
 
+def is_installed() -> bool:
+    """Whether python-docx is installed."""
+    return importlib.util.find_spec("docx") is not None
+
+
 def write(report: Report, path: Path) -> None:
-    """Write the file, on A4."""
+    """Write the file, on A4 pages."""
     import docx
     from docx.shared import Cm
 

@@ -1,22 +1,15 @@
-"""An experiment as one tidy table: a row a run.
+"""Read the runs of an experiment as pandas tables.
 
-from analysis.runs import history, runs
+from imbalance_study.studies.report.frames import history, runs
 frame = runs("imbalance_study")
 frame[frame.status == "FINISHED"].groupby("configuration")["test/macro_f1"].describe()
-
-python analysis/runs.py --experiment imbalance_study --out runs.csv
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-if not __package__:  # run as a script: the packages are found from the repository's root
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import mlflow
 import pandas as pd
@@ -31,12 +24,12 @@ from imbalance_study.tracking import store
 
 REPORT = "report"  # the tag of a run that holds a report
 _TAGS = {"data_fingerprint": "fingerprint", "imbalance_study.version": "version"}
-# They say how a run was made, and set no two configurations apart.
+# Options that do not distinguish configurations.
 _NOT_VARIED = {"seed", "device", "data_dir"}
 
 
 def runs(experiment: str, tracking_uri: str = "auto") -> pd.DataFrame:
-    """All runs of an experiment, oldest first.
+    """Read all runs of an experiment, the oldest first.
 
     Args:
         experiment: Its name or id.
@@ -44,21 +37,21 @@ def runs(experiment: str, tracking_uri: str = "auto") -> pd.DataFrame:
 
     Returns:
         Columns run_id, name, status, parent, configuration, start (UTC), seconds; then each param
-        (text), each final metric, each tag (fingerprint, version, device, ...). What a run does
-        not have is missing. Runs that are reports are left out. A configuration is what a
-        comparison called it, else the logged params in which the runs differ, the seed apart.
+        (text), each final metric, each tag (fingerprint, version, device, ...), missing where a run
+        has none. Runs that hold reports are left out. The configuration is the label of a
+        comparison, else the params in which the runs differ, without the seed.
 
     Raises:
         ValueError: There is no such store or experiment.
     """
     client = connect(tracking_uri)
     found = runs_of(client, experiment_of(client, experiment))
-    named = labels([run.data.params for run in found])
-    return pd.DataFrame([_row(run, name) for run, name in zip(found, named, strict=True)])
+    names = labels([run.data.params for run in found])
+    return pd.DataFrame([_row(run, name) for run, name in zip(found, names, strict=True)])
 
 
 def history(run_id: str, tracking_uri: str = "auto") -> pd.DataFrame:
-    """The metrics of a run over its epochs.
+    """Read the metrics of a run over its epochs.
 
     Args:
         run_id: The run.
@@ -85,10 +78,10 @@ def history(run_id: str, tracking_uri: str = "auto") -> pd.DataFrame:
 
 
 def connect(tracking_uri: str) -> MlflowClient:
-    """A client of a store that is there.
+    """Connect to an existing store.
 
     Raises:
-        ValueError: It is not there, or cannot be reached.
+        ValueError: There is no such store, or it cannot be reached.
     """
     store.find(tracking_uri)
     store.connect(tracking_uri)
@@ -96,10 +89,10 @@ def connect(tracking_uri: str) -> MlflowClient:
 
 
 def experiment_of(client: MlflowClient, experiment: str) -> Experiment:
-    """The experiment of that name, else of that id.
+    """Find an experiment by its name, else by its id.
 
     Raises:
-        ValueError: There is none; names those that are there.
+        ValueError: There is none; the message lists the known ones.
     """
     found = client.get_experiment_by_name(experiment)
     if found is None and experiment.isdigit():
@@ -109,13 +102,13 @@ def experiment_of(client: MlflowClient, experiment: str) -> Experiment:
             found = None
     if found is None:
         known = ", ".join(sorted(one.name for one in client.search_experiments()))
-        where = store.without_password(mlflow.get_tracking_uri())
-        raise ValueError(f"unknown experiment {experiment!r} in {where}; known: {known}")
+        place = store.without_password(mlflow.get_tracking_uri())
+        raise ValueError(f"unknown experiment {experiment!r} in {place}; known: {known}")
     return found
 
 
 def run_of(client: MlflowClient, run_id: str) -> Run:
-    """The run of that id.
+    """Find a run by its id.
 
     Raises:
         ValueError: There is none.
@@ -123,45 +116,45 @@ def run_of(client: MlflowClient, run_id: str) -> Run:
     try:
         return client.get_run(run_id)
     except MlflowException as error:
-        where = store.without_password(mlflow.get_tracking_uri())
-        raise ValueError(f"unknown run {run_id!r} in {where}") from error
+        place = store.without_password(mlflow.get_tracking_uri())
+        raise ValueError(f"unknown run {run_id!r} in {place}") from error
 
 
 def runs_of(client: MlflowClient, experiment: Experiment) -> list[Run]:
-    """All runs, page by page, oldest first; without those that hold reports."""
+    """List all runs of an experiment, the oldest first, without those that hold reports."""
     found = [
         run
-        for run in child_runs.search(client, experiment.experiment_id, "")
+        for run in child_runs.search_runs(client, experiment.experiment_id, "")
         if REPORT not in run.data.tags
     ]
     return found[::-1]
 
 
 def labels(options: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What sets each configuration apart: the fewest options whose values tell all of them apart.
+    """Label each run by the fewest options whose values distinguish all configurations.
 
     Args:
         options: Name to value, of each run.
 
     Returns:
-        One label a run, equal for runs that differ in the seed alone; the loss where all are equal.
+        A label per run, equal for runs that differ in the seed alone; the loss where all are equal.
     """
     varied = _varied(options)
     keys = [tuple(str(one.get(name, "")) for name in varied) for one in options]
     chosen: list[str] = []
-    for name in [*_speaking(options, keys), *varied]:
-        if _classes(options, [*chosen, name]) > _classes(options, chosen):
+    for name in [*_recipe(options, keys), *varied]:
+        if _count_classes(options, [*chosen, name]) > _count_classes(options, chosen):
             chosen.append(name)
     for name in chosen[::-1]:
         fewer = [one for one in chosen if one != name]
-        if _classes(options, fewer) == _classes(options, chosen):
+        if _count_classes(options, fewer) == _count_classes(options, chosen):
             chosen = fewer
     return [_label(one, chosen or ["loss"]) for one in options]
 
 
 def _varied(options: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Options that count and differ, first those that people vary; no seed."""
-    fields = configurations.options_of_config()
+    """List the options that change results and differ, the usual axes first, without the seed."""
+    fields = configurations.config_fields_by_name()
     counted = dict.fromkeys(
         name
         for name in (*AXES, *fields)
@@ -175,28 +168,29 @@ def _varied(options: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def _speaking(options: Sequence[Mapping[str, Any]], keys: Sequence[tuple[str, ...]]) -> list[str]:
-    """The recipe, which names many options in a word, where each configuration has one."""
+def _recipe(options: Sequence[Mapping[str, Any]], keys: Sequence[tuple[str, ...]]) -> list[str]:
+    """Prefer the recipe, which names many options in a word, where each configuration has one."""
     recipes: dict[tuple[str, ...], set[str]] = {}
     for one, key in zip(options, keys, strict=True):
         recipes.setdefault(key, set()).add(str(one.get("recipe", "none")))
     return ["recipe"] if all(len(names) == 1 for names in recipes.values()) else []
 
 
-def _classes(options: Sequence[Mapping[str, Any]], names: Iterable[str]) -> int:
+def _count_classes(options: Sequence[Mapping[str, Any]], names: Iterable[str]) -> int:
+    """Count the classes of runs that these options distinguish."""
     names = list(names)
     return len({tuple(str(one.get(name, "")) for name in names) for one in options})
 
 
 def _label(options: Mapping[str, Any], names: Sequence[str]) -> str:
-    told = {name: str(options[name]) for name in names if options.get(name, "") != ""}
-    if len(told) > 1 and told.get("recipe") == "none":
-        del told["recipe"]
-    return configurations.label(told) or "default"
+    values = {name: str(options[name]) for name in names if options.get(name, "") != ""}
+    if len(values) > 1 and values.get("recipe") == "none":
+        del values["recipe"]
+    return configurations.label(values) or "default"
 
 
 def _row(run: Run, label: str) -> dict[str, Any]:
-    """One line of the table; a name that stands there already gets its kind before it."""
+    """Make the row of a run; a name that is taken gets its kind as a prefix."""
     info, data = run.info, run.data
     tags = {
         _TAGS.get(name, name): value
@@ -217,32 +211,28 @@ def _row(run: Run, label: str) -> dict[str, Any]:
     return row
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Write the table of an experiment to a file.
+def write_runs(experiment: str, out: str, tracking_uri: str = "auto") -> str:
+    """Write the table of `runs` to a file.
+
+    Args:
+        experiment: Name or id.
+        out: Path of the file, which ends in .csv or .parquet.
+        tracking_uri: The store, as for `runs`.
+
+    Returns:
+        A line that says how much was written, and where.
 
     Raises:
-        ValueError: Another ending than .csv or .parquet, no such store or experiment, no run.
+        ValueError: The path ends otherwise, or there is no such store or experiment, or no run.
     """
-    parser = argparse.ArgumentParser(description="Write all runs of an experiment as one table.")
-    parser.add_argument("--experiment", default="imbalance_study", help="its name or id")
-    parser.add_argument("--out", default="runs.csv", help="a file .csv or .parquet")
-    parser.add_argument("--tracking_uri", default="auto", help="the store")
-    asked = parser.parse_args(words)
-    path = Path(asked.out)
+    path = Path(out)
     if path.suffix not in (".csv", ".parquet"):
-        raise ValueError(f"out must end in .csv or .parquet, got {asked.out!r}")
-    frame = runs(asked.experiment, asked.tracking_uri)
+        raise ValueError(f"out must end in .csv or .parquet, got {out!r}")
+    frame = runs(experiment, tracking_uri)
     if frame.empty:
-        raise ValueError(f"the experiment {asked.experiment!r} has no runs")
+        raise ValueError(f"the experiment {experiment!r} has no runs")
     if path.suffix == ".csv":
         frame.to_csv(path, index=False)
     else:
         frame.to_parquet(path, index=False)
-    print(f"{len(frame)} runs, {len(frame.columns)} columns: {path}")
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"Error: {' '.join(str(error).split())}")
+    return f"{len(frame)} runs, {len(frame.columns)} columns: {path}"

@@ -1,4 +1,4 @@
-"""A report as one HTML page: no script, nothing to fetch, for the phone and for paper."""
+"""Write a report as one HTML page without scripts or links, for the phone and for paper."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ pre { background: #f5f5f5; padding: .7rem; white-space: pre-wrap; overflow-wrap:
 
 
 def page(report: Report) -> str:
-    """The whole page."""
+    """Write the page."""
     links = " ".join(
         f'<a href="#s{number}">{_text(one.title)}</a>'
         for number, one in enumerate(report.sections)

@@ -1,4 +1,4 @@
-"""A report as Markdown; its figures are files beside it."""
+"""Write a report as Markdown, with its figures as files beside it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIGURES = "figures"
 
 
 def text(report: Report) -> str:
-    """The whole file."""
+    """Write the file."""
     parts = [f"# {_plain(report.title)}"]
     for section in report.sections:
         parts.append(f"{'#' * section.level} {_plain(section.title)}")
@@ -29,7 +29,7 @@ def text(report: Report) -> str:
 
 
 def _plain(words: str) -> str:
-    """Text on one line in which nothing is markup, be it Markdown's or HTML's."""
+    """Put text on one line, and escape the markup of Markdown and HTML in it."""
     one_line = " ".join(document.clean(words).split())
     return re.sub(r"([\\`*_\[\]<>|#~$&])", r"\\\1", one_line)
 

@@ -1,4 +1,4 @@
-"""What it takes to repeat runs: commands, data, versions and seeds, as blocks of a report."""
+"""Describe how to repeat runs: commands, data, versions and seeds, as blocks of a report."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _COMMANDS = 12
 
 
 def blocks(contents: Sequence[Mapping[str, Any]], commands: Sequence[str]) -> list[Block]:
-    """How to repeat runs.
+    """Make the blocks on repeating runs.
 
     Args:
-        contents: Their config.json, oldest first.
-        commands: What to type, the most important first.
+        contents: The config.json of each run, the oldest first.
+        commands: Command lines, the most important first.
     """
     seeds = sorted({int(one["config"]["seed"]) for one in contents})
     shown = list(dict.fromkeys(commands))
@@ -25,13 +25,14 @@ def blocks(contents: Sequence[Mapping[str, Any]], commands: Sequence[str]) -> li
     made: list[Block] = [Paragraph("In a clone of the repository, in its environment:")]
     made += [Code("\n".join(shown[:_COMMANDS]))]
     if more > 0:
-        made.append(Paragraph(f"{more} more commands stand in the config.json of the runs."))
+        made.append(Paragraph(f"{more} more commands are in the config.json of the runs."))
     made.append(Paragraph(f"Seeds: {', '.join(map(str, seeds))}."))
     made += _data(contents)
     return [*made, *_versions(contents)]
 
 
 def _data(contents: Sequence[Mapping[str, Any]]) -> list[Block]:
+    """Make the table of data sets and their splits."""
     rows: dict[str, dict[str, Any]] = {}
     for one in contents:
         config, facts = one["config"], one["resolved"]
@@ -56,7 +57,7 @@ def _data(contents: Sequence[Mapping[str, Any]]) -> list[Block]:
 
 
 def _versions(contents: Sequence[Mapping[str, Any]]) -> list[Block]:
-    """The environment of the newest run, and how many others there are."""
+    """Make the table of the newest run's environment, and note the other environments."""
     kinds = {json.dumps(one["environment"], sort_keys=True) for one in contents}
     newest = contents[-1]["environment"]
     device = contents[-1]["resolved"]
@@ -72,6 +73,6 @@ def _versions(contents: Sequence[Mapping[str, Any]]) -> list[Block]:
             for name in newest
             if len({str(one["environment"].get(name)) for one in contents}) > 1
         )
-        told = f"The runs were made in {len(kinds)} environments: {', '.join(differing)} differ."
-        made.append(Paragraph(told, remark=True))
+        text = f"The runs were made in {len(kinds)} environments: {', '.join(differing)} differ."
+        made.append(Paragraph(text, remark=True))
     return made

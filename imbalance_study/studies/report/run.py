@@ -1,4 +1,4 @@
-"""One run: its configuration, curves, tables and pictures, where it fails, how to repeat it."""
+"""Report on one run: configuration, curves, tables, figures, failures, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from imbalance_study.studies.report.document import (
     Section,
 )
 from imbalance_study.studies.report.frames import history
-from imbalance_study.studies.report.stored import Stored
+from imbalance_study.studies.report.stored import StoredRun
 from imbalance_study.tracking import artifacts, description
 
-# Section -> its figures with captions. What is not listed stands in the last section.
+# Section -> its figures with captions. The section "More pictures" has all other figures.
 _FIGURES = {
     "Data": {
         "class_distribution": "Training images of each class.",
@@ -50,18 +50,18 @@ _FIGURES = {
 }
 
 
-def report(client: MlflowClient, run: Run) -> Report:
-    """The report of a run.
+def run_report(client: MlflowClient, run: Run) -> Report:
+    """Make the report of a run.
 
     Raises:
-        ValueError: It is no training run.
+        ValueError: The run is no training run.
     """
-    stored = Stored(client, run.info.run_id)
+    stored = StoredRun(client, run.info.run_id)
     content = stored.json("config.json")
     if not content:
         raise ValueError(
-            f"run {run.info.run_id} has no config.json, so it is no training run that a report "
-            f"could be made of; its status is {run.info.status}"
+            f"run {run.info.run_id} has no config.json, so there is no training to report; "
+            f"its status is {run.info.status}"
         )
     parts: dict[str, list[Block]] = {
         "Result": _result(run, stored, content),
@@ -82,7 +82,8 @@ def report(client: MlflowClient, run: Run) -> Report:
     return Report(f"Run {run.info.run_name}", sections)
 
 
-def _result(run: Run, stored: Stored, content: Mapping[str, Any]) -> list[Block]:
+def _result(run: Run, stored: StoredRun, content: Mapping[str, Any]) -> list[Block]:
+    """Describe data and model, and show the headline metrics."""
     config, facts = content["config"], content["resolved"]
     counts = facts["train_counts"]
     made: list[Block] = [
@@ -115,6 +116,7 @@ def _result(run: Run, stored: Stored, content: Mapping[str, Any]) -> list[Block]
 
 
 def _selection(metrics: Mapping[str, float]) -> str:
+    """Describe how the kept epoch was chosen."""
     if "selected_val/epoch" not in metrics:
         return "Nothing was chosen: there was no validation part, and the last epoch counts."
     last = metrics.get("test_last/balanced_accuracy", math.nan)
@@ -128,7 +130,7 @@ def _selection(metrics: Mapping[str, float]) -> str:
 
 
 def _configuration(content: Mapping[str, Any]) -> list[Block]:
-    """The axes and what somebody decided as a table, all else in a few lines."""
+    """Show the axes and all given options as a table, the others in a few lines."""
     config, origins = content["config"], content["origins"]
     chosen = [name for name in origins if name in (*AXES, "seed") or origins[name] != "default"]
     columns = {
@@ -148,7 +150,8 @@ def _typed(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _tables_of_errors(stored: Stored) -> list[Block]:
+def _tables_of_errors(stored: StoredRun) -> list[Block]:
+    """Show the scores of each class, and the most confused pairs."""
     classes = stored.table("per_class")
     if classes:
         order = sorted(range(len(classes["class"])), key=lambda row: classes["recall"][row] or 0.0)
@@ -159,7 +162,8 @@ def _tables_of_errors(stored: Stored) -> list[Block]:
     return made + document.table("confused_pairs", caption, pairs)
 
 
-def _corrections(stored: Stored) -> list[Block]:
+def _corrections(stored: StoredRun) -> list[Block]:
+    """Show the post-hoc corrections."""
     caption = (
         "Corrections of the predictions without further training: what was chosen on validation, "
         "and the scores on the test set."
@@ -168,6 +172,7 @@ def _corrections(stored: Stored) -> list[Block]:
 
 
 def _metrics(run: Run, section: str, caption: str) -> list[Block]:
+    """Show the metrics of a section."""
     found = {
         name.removeprefix(section): value
         for name, value in sorted(run.data.metrics.items())
@@ -180,7 +185,8 @@ def _metrics(run: Run, section: str, caption: str) -> list[Block]:
     return document.table(section.rstrip("/"), caption, columns)
 
 
-def _add_figures(parts: dict[str, list[Block]], stored: Stored) -> None:
+def _add_figures(parts: dict[str, list[Block]], stored: StoredRun) -> None:
+    """Add the run's figures to their sections."""
     known = {name for figures in _FIGURES.values() for name in figures}
     there = {
         path.removeprefix("figures/").removesuffix(".png"): path
@@ -201,7 +207,7 @@ def _add_figures(parts: dict[str, list[Block]], stored: Stored) -> None:
 
 
 def _curves(run: Run) -> list[Block]:
-    """Drawn from the metrics, where the run drew none itself."""
+    """Draw the curves from the metrics, for a run without its own figure."""
     from imbalance_study.evaluation.figures import run as run_figures
 
     frame = history(run.info.run_id)

@@ -1,195 +1,150 @@
-"""A report of an experiment or of a run: one HTML page, Markdown and .docx, logged to MLflow too.
-
-python analysis/report.py --experiment imbalance_study
-python analysis/report.py --run RUN_ID --out my_report
-"""
+"""Make a report: gather its runs, write it as HTML, Markdown and .docx, log it to MLflow."""
 
 from __future__ import annotations
 
-import argparse
 import csv
 import dataclasses
 import os
 import re
 import shlex
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
-if not __package__:  # run as a script: the packages are found from the repository's root
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
-from imbalance_study.config import fields
-from imbalance_study.config.fields import option
 from imbalance_study.studies.comparison import child_runs
-from imbalance_study.studies.report import (
-    docx as docx_report,
-)
-from imbalance_study.studies.report import (
-    experiment as experiment_report,
-)
-from imbalance_study.studies.report import frames
-from imbalance_study.studies.report import (
-    html as html_report,
-)
-from imbalance_study.studies.report import (
-    markdown as markdown_report,
-)
-from imbalance_study.studies.report import (
-    run as run_report,
-)
+from imbalance_study.studies.report import docx, experiment, frames, html, markdown, run
 from imbalance_study.studies.report.document import Figure, Report, Table
+from imbalance_study.studies.report.settings import ReportSettings
 from imbalance_study.tracking import store
 
-_FILES = ("report.html", "report.md", "report.docx")
-_FOLDERS = (markdown_report.FIGURES, "tables")
+_DOCUMENTS = ("report.html", "report.md", "report.docx")
+_FOLDERS = (markdown.FIGURES, "tables")
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """What to report, and where to."""
+class _Gathered:
+    """A report and its place in MLflow."""
 
-    experiment: str = option("none", "Report", "Name or id of an experiment.")
-    run: str = option("none", "Report", "Id of a run; that of a comparison stands for its runs.")
-    out: str = option(
-        "auto", "Report", "Folder for the files; auto: report_ and the name or the id, here."
-    )
-    baseline: str = option(
-        "auto", "Report", "Configuration to compare with; auto: plain cross-entropy."
-    )
-    metric: str = option("test/balanced_accuracy", "Report", "What the claim is made on.")
-    tracking_uri: str = option(
-        "auto", "Report", "The store; auto: MLFLOW_TRACKING_URI, else ./mlflow.db."
-    )
-    log: bool = option(True, "Report", "Keep the report in MLflow, too.")
-
-    def __post_init__(self) -> None:
-        fields.check(self)
-        came = [name for name in ("experiment", "run") if getattr(self, name) in ("none", "")]
-        if len(came) != 1:
-            both = "none" if came else "both"
-            raise ValueError(f"a report is of one of experiment and run, got {both}")
+    report: Report
+    experiment_id: str
+    run: Run | None  # that the report is logged to; None: a run of its own
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message}; see --help")
-
-
-def parse(words: Sequence[str]) -> Asked:
-    """The command line.
-
-    Raises:
-        ValueError: An unknown option, a wrong value, both or none of experiment and run.
-    """
-    about = (__doc__ or "").splitlines()[0]
-    parser = _Parser(prog="analysis/report.py", description=about, allow_abbrev=False)
-    for field in dataclasses.fields(Asked):
-        text = f"{field.metadata['help']} [default: {field.default}]"
-        parser.add_argument(f"--{field.name}", help=text)
-    typed = {name: value for name, value in vars(parser.parse_args(words)).items() if value}
-    return Asked(**fields.parse_values(Asked, typed))
-
-
-def make(asked: Asked) -> Path:
-    """Make a report, write its files, and keep them in MLflow.
+def make_report(settings: ReportSettings) -> Path:
+    """Make a report, write its files, and log them to MLflow.
 
     Returns:
-        The folder of the files.
+        The folder of the files. It has no report.docx where python-docx is not installed.
 
     Raises:
-        ValueError: There is no such store, experiment or run, nothing to report, or no place for
-            the files; nothing is written then.
+        ValueError: There is no such store, experiment or run, nothing to report, or the folder
+            cannot be written; no file is written then.
     """
-    client = frames.connect(asked.tracking_uri)
-    out = _folder(asked)
-    report, experiment_id, run = _gather(client, asked)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".report_", dir=out.parent) as name:
-        made = Path(name, "report")
-        write(report, made)
-        if asked.log:
-            _log(client, made, experiment_id, run, report.title)
-        _move(made, out)
+    try:
+        client = frames.connect(settings.tracking_uri)
+        out = _output_folder(settings)
+        gathered = _gather(client, settings)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".report_", dir=out.parent) as name:
+            draft = Path(name, "report")
+            write_files(gathered.report, draft)
+            if settings.log:
+                _log(client, draft, gathered)
+            _replace_files(draft, out)
+    except MlflowException as error:
+        raise store.problem(error) or error from error
     return out
 
 
-def _folder(asked: Asked) -> Path:
-    """Where the files will go; refused here where they could not."""
-    what = asked.experiment if asked.run == "none" else asked.run[:8]
-    name = f"report_{re.sub(r'[^A-Za-z0-9._-]+', '_', what)}"
-    out = Path(name if asked.out == "auto" else asked.out).expanduser().absolute()
+def _output_folder(settings: ReportSettings) -> Path:
+    """Choose the folder of the files, and check that it can be written."""
+    subject = settings.experiment if settings.run == "none" else settings.run[:8]
+    name = f"report_{re.sub(r'[^A-Za-z0-9._-]+', '_', subject)}"
+    out = Path(name if settings.out == "auto" else settings.out).expanduser().absolute()
     if out.exists() and not out.is_dir():
         raise ValueError(f"out must be a folder, and {out} is a file")
-    above = next(one for one in (out, *out.parents) if one.exists())
-    places = {above, out.parent} if out.exists() else {above}
-    for place in places:
+    nearest = next(folder for folder in (out, *out.parents) if folder.exists())
+    for folder in {nearest, out.parent} if out.exists() else {nearest}:
         try:
-            with tempfile.TemporaryFile(dir=place):
+            with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            raise ValueError(f"out {out} cannot be written: {error.strerror}: {place}") from error
+            raise ValueError(f"out {out} cannot be written: {error.strerror}: {folder}") from error
     return out
 
 
-def _gather(client: MlflowClient, asked: Asked) -> tuple[Report, str, Run | None]:
-    """The report, the experiment it belongs to, and the run if it is of one training."""
-    again = [
+def _gather(client: MlflowClient, settings: ReportSettings) -> _Gathered:
+    """Read the runs, and build the report of an experiment, a comparison or one training."""
+    if settings.run == "none":
+        found = frames.experiment_of(client, settings.experiment)
+        runs = frames.runs_of(client, found)
+        if not runs:
+            raise ValueError(f"the experiment {found.name!r} has no runs")
+        title = f"Experiment {found.name}"
+        report = _report_of_runs(client, _without_own_run(runs), title, settings)
+        return _Gathered(report, found.experiment_id, None)
+    one = frames.run_of(client, settings.run)
+    experiment_id = one.info.experiment_id
+    if child_runs.COMPARISON not in one.data.tags:
+        return _Gathered(run.run_report(client, one), experiment_id, one)
+    member = child_runs.membership_tag(one.info.run_id)
+    runs = frames.runs_of(client, client.get_experiment(experiment_id))
+    compared = [child for child in runs if member in child.data.tags]
+    title = f"Comparison {one.info.run_name}"
+    return _Gathered(_report_of_runs(client, compared, title, settings), experiment_id, one)
+
+
+def _report_of_runs(
+    client: MlflowClient, runs: Sequence[Run], title: str, settings: ReportSettings
+) -> Report:
+    return experiment.experiment_report(
+        client,
+        runs,
+        title,
+        baseline=settings.baseline,
+        metric=settings.metric,
+        command=_command(settings),
+    )
+
+
+def _command(settings: ReportSettings) -> str:
+    """The command that makes the report again."""
+    words = [
         word
         for name in ("experiment", "run", "baseline", "metric")
-        for word in (f"--{name}", str(getattr(asked, name)))
-        if getattr(asked, name) != getattr(Asked, name)
+        for word in (f"--{name}", str(getattr(settings, name)))
+        if getattr(settings, name) != getattr(ReportSettings, name)
     ]
-    settings: dict[str, Any] = {
-        "baseline": asked.baseline,
-        "metric": asked.metric,
-        "repeated": shlex.join(["python", "analysis/report.py", *again]),
-    }
-    if asked.run == "none":
-        experiment = frames.experiment_of(client, asked.experiment)
-        found = frames.runs_of(client, experiment)
-        if not found:
-            raise ValueError(f"the experiment {experiment.name!r} has no runs")
-        title = f"Experiment {experiment.name}"
-        made = experiment_report.report(client, _others(found), title, **settings)
-        return made, experiment.experiment_id, None
-    run = frames.run_of(client, asked.run)
-    if child_runs.COMPARISON not in run.data.tags:
-        return run_report.report(client, run), run.info.experiment_id, run
-    experiment = client.get_experiment(run.info.experiment_id)
-    member = child_runs.membership(run.info.run_id)
-    found = [one for one in frames.runs_of(client, experiment) if member in one.data.tags]
-    title = f"Comparison {run.info.run_name}"
-    return experiment_report.report(client, found, title, **settings), experiment.experiment_id, run
+    return shlex.join(["imbalance-study", "report", *words])
 
 
-def _others(runs: Sequence[Run]) -> list[Run]:
-    """Without the run of ``mlflow run`` that this is."""
-    return [run for run in runs if run.info.run_id != os.environ.get("MLFLOW_RUN_ID")]
+def _without_own_run(runs: Sequence[Run]) -> list[Run]:
+    """Leave out the run of ``mlflow run`` that makes this report."""
+    return [one for one in runs if one.info.run_id != os.environ.get("MLFLOW_RUN_ID")]
 
 
-def write(report: Report, folder: Path) -> None:
+def write_files(report: Report, folder: Path) -> None:
     """Write all files of a report.
 
     Args:
         report: The report.
-        folder: Is made; gets report.html, .md and .docx, and the figures and tables as files.
+        folder: A new folder. It gets report.html and report.md, report.docx where python-docx is
+            installed, and the figures and tables as files.
     """
     for name in ("", *_FOLDERS):
         (folder / name).mkdir(parents=True)
-    _distinct(report)
-    (folder / "report.html").write_text(html_report.page(report), encoding="utf-8")
-    (folder / "report.md").write_text(markdown_report.text(report), encoding="utf-8")
-    docx_report.write(report, folder / "report.docx")
+    _number_equal_names(report)
+    (folder / "report.html").write_text(html.page(report), encoding="utf-8")
+    (folder / "report.md").write_text(markdown.text(report), encoding="utf-8")
+    if docx.is_installed():
+        docx.write(report, folder / "report.docx")
     for figure in report.all(Figure):
-        (folder / markdown_report.FIGURES / f"{figure.name}.png").write_bytes(figure.content)
+        (folder / markdown.FIGURES / f"{figure.name}.png").write_bytes(figure.content)
     for table in report.all(Table):
         with (folder / "tables" / f"{table.name}.csv").open("w", newline="", encoding="utf-8") as f:
             writer = csv.writer(f)
@@ -197,34 +152,32 @@ def write(report: Report, folder: Path) -> None:
             writer.writerows(zip(*table.full.values(), strict=True))
 
 
-def _distinct(report: Report) -> None:
-    """Number the files of the same name: parts on several data sets have the same tables."""
+def _number_equal_names(report: Report) -> None:
+    """Number figures and tables of one name: parts on several data sets have the same ones."""
     seen: dict[tuple[type, str], int] = {}
     for section in report.sections:
-        for number, block in enumerate(section.blocks):
+        for place, block in enumerate(section.blocks):
             if isinstance(block, Figure | Table):
                 key = type(block), block.name
                 seen[key] = seen.get(key, 0) + 1
                 if seen[key] > 1:
                     name = f"{block.name}_{seen[key]}"
-                    section.blocks[number] = dataclasses.replace(block, name=name)
+                    section.blocks[place] = dataclasses.replace(block, name=name)
 
 
-def _log(
-    client: MlflowClient, folder: Path, experiment_id: str, run: Run | None, title: str
-) -> None:
-    """To the run itself; that of an experiment to the run of ``mlflow run``, else to a new one."""
+def _log(client: MlflowClient, folder: Path, gathered: _Gathered) -> None:
+    """Log to the run itself, else to the run of ``mlflow run``, else to a new run."""
+    title = gathered.report.title
     joined = os.environ.get("MLFLOW_RUN_ID")
     if joined:
         client.set_tag(joined, frames.REPORT, title)
-    if run is not None:
-        client.log_artifacts(run.info.run_id, str(folder), "report")
+    existing = joined if gathered.run is None else gathered.run.info.run_id
+    if existing:
+        client.log_artifacts(existing, str(folder), "report")
         return
-    if joined:
-        client.log_artifacts(joined, str(folder), "report")
-        return
-    name = f"report of {title}"
-    new = client.create_run(experiment_id, tags={frames.REPORT: title}, run_name=name)
+    new = client.create_run(
+        gathered.experiment_id, tags={frames.REPORT: title}, run_name=f"report of {title}"
+    )
     try:
         client.log_artifacts(new.info.run_id, str(folder), "report")
     except BaseException:
@@ -233,26 +186,14 @@ def _log(
     client.set_terminated(new.info.run_id)
 
 
-def _move(made: Path, out: Path) -> None:
-    """Put the finished files in their place; older ones of a report give way."""
+def _replace_files(draft: Path, out: Path) -> None:
+    """Move finished files to their folder, in place of those of an earlier report."""
     out.mkdir(exist_ok=True)
     for name in _FOLDERS:
         shutil.rmtree(out / name, ignore_errors=True)
-    for name in (*_FOLDERS, *_FILES):
-        os.replace(made / name, out / name)
-
-
-def main(words: Sequence[str] | None = None) -> None:
-    """Make the report that the command line asks for, and say where it is."""
-    try:
-        out = make(parse(sys.argv[1:] if words is None else words))
-    except mlflow.MlflowException as error:
-        raise store.problem(error) or error from error
-    print(f"Report: {out / 'report.html'}\nAlso:   report.md, report.docx, figures/, tables/ there")
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as problem:
-        sys.exit(f"Error: {' '.join(str(problem).split())}")
+        os.replace(draft / name, out / name)
+    for name in _DOCUMENTS:
+        if (draft / name).exists():
+            os.replace(draft / name, out / name)
+        else:
+            (out / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a study is told beside the options of its runs, and what it is judged by."""
+"""What a study is told beside the options of its runs, and what it is judgements by."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEARCH = "loss|sampler|optimizer"
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is searched, how long, and by what it is judged.
+    """What is searched, how long, and by what it is judgements.
 
     Raises:
         ValueError: A value is outside its range or choices.
@@ -76,7 +76,7 @@ class Settings:
 
 
 class Objective(NamedTuple):
-    """What trials are judged by."""
+    """What trials are judgements by."""
 
     name: str
     maximize: bool

@@ -1,4 +1,4 @@
-"""The trials of one process: claimed, trained without the test set, judged."""
+"""The trials of one process: claimed, trained without the test set, judgements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from imbalance_study.tracking import run as tracked
 from imbalance_study.training.divergence import Diverged
 from imbalance_study.training.loop import EpochResult
 
-# A trial is judged, not looked at.
+# A trial is judgements, not looked at.
 _PLAIN = {"analyses": "none", "system_metrics": "false", "figure_every": "0"}
 _DECORATION = ("gradcam_layers", "colormap")
 _IN_A_ROW = 3  # failures of one process that end it
@@ -73,7 +73,7 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim, heard: list[f
             if math.isfinite(value) and claim.is_hopeless(epoch.epoch, value):
                 raise tracked.EndedEarly
 
-    judged: list[tuple[tuple[float, ...], float]] = []
+    judgements: list[tuple[tuple[float, ...], float]] = []
 
     def close(ended: RunResult | BaseException) -> None:
         if isinstance(ended, Diverged):
@@ -84,7 +84,7 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim, heard: list[f
         elif isinstance(ended, BaseException):
             parent_run.mark("failed")
         else:
-            judged.append(judge(ended, goals))
+            judgements.append(judge(ended, goals))
             parent_run.mark("complete")
 
     try:
@@ -105,7 +105,7 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim, heard: list[f
         found.prune(claim)
         outcome = "diverged" if isinstance(stop.__cause__, Diverged) else "pruned"
     else:
-        ((values, error),) = judged
+        ((values, error),) = judgements
         if math.isfinite(error):
             claim.note(standard_error=error)
         found.complete(claim, values)

@@ -6,8 +6,8 @@ from imbalance_study.evaluation.calibration import negative_log_likelihood
 from imbalance_study.studies.comparison.outcome import (
     Curve,
     Outcome,
-    Predicted,
-    Projected,
+    StoredEmbedding,
+    StoredPredictions,
 )
 
 
@@ -61,7 +61,7 @@ def _looked_at(configuration, seed, images, counts, skill):
     indices = np.arange(images) + 7
     epochs = np.arange(1, 6)
     return {
-        "test": Predicted(indices, targets, probs.astype(np.float32)),
-        "tsne": Projected(indices, targets, generator.normal(size=(images, 2))),
+        "test": StoredPredictions(indices, targets, probs.astype(np.float32)),
+        "tsne": StoredEmbedding(indices, targets, generator.normal(size=(images, 2))),
         "curves": {"val/loss": Curve(epochs, generator.random(5))},
     }

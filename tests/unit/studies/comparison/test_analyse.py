@@ -166,7 +166,7 @@ def test_another_metric_can_carry_the_claim_and_less_of_a_loss_is_better(outcome
         for name, value, step in (("a", 1.0, 0.1), ("b", 0.5, 0.11))
         for seed in range(3)
     ]
-    found = compare_outcomes(given, baseline="a", metric="test/loss", panels=False)
+    found = compare_outcomes(given, baseline="a", metric="test/loss", draw=False)
     assert found.figures == {}
     assert found.findings[0].startswith("b beats a in loss by 0.490")
     assert found.tables["comparison/summary"]["configuration"] == ["b", "a"]

@@ -4,17 +4,17 @@ import pytest
 
 from imbalance_study.config.schema import Config
 from imbalance_study.studies.comparison import configurations
-from imbalance_study.studies.comparison.configurations import Comparing
+from imbalance_study.studies.comparison.configurations import ComparisonSettings
 from imbalance_study.studies.comparison.suites import SUITES
 
 
 def _labels(**asked):
-    return [one.label for one in configurations.configurations(Comparing(**asked))]
+    return [one.label for one in configurations.list_configurations(ComparisonSettings(**asked))]
 
 
 def test_vary_spans_all_combinations():
-    found = configurations.configurations(
-        Comparing(vary="model=resnet20|custom_cnn; loss=cross_entropy|focal:gamma=1")
+    found = configurations.list_configurations(
+        ComparisonSettings(vary="model=resnet20|custom_cnn; loss=cross_entropy|focal:gamma=1")
     )
     assert [one.options for one in found] == [
         {"model": model, "loss": loss}
@@ -51,7 +51,7 @@ def test_labels_name_the_option_where_a_value_alone_says_nothing():
 )
 def test_a_mistake_in_what_is_compared_is_one_line(asked, message):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
-        configurations.configurations(Comparing(**asked))
+        configurations.list_configurations(ComparisonSettings(**asked))
     assert "\n" not in str(caught.value)
 
 
@@ -73,25 +73,27 @@ def test_a_mistake_in_what_is_compared_is_one_line(asked, message):
     ],
 )
 def test_a_configuration_that_cannot_be_is_named_in_one_line(asked, common, message):
-    comparing = Comparing(**asked)
+    settings = ComparisonSettings(**asked)
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
-        configurations.resolve_all(configurations.configurations(comparing), comparing, common)
+        configurations.resolve_configurations(
+            configurations.list_configurations(settings), settings, common
+        )
     assert "\n" not in str(caught.value)
 
 
 def test_a_default_that_mlflow_run_passes_does_not_contradict_what_is_varied():
-    comparing = Comparing(suite="architectures", seeds=1)
-    found = configurations.resolve_all(
-        configurations.configurations(comparing), comparing, {"model": Config.model}
+    settings = ComparisonSettings(suite="architectures", seeds=1)
+    found = configurations.resolve_configurations(
+        configurations.list_configurations(settings), settings, {"model": Config.model}
     )
     assert [one[0].config.model for one in found.values()] == list(found)
 
 
 def test_seeds_vary_the_seed_and_the_data_when_asked_to():
     for vary_data, wanted in ((False, [5, 5]), (True, [5, 6])):
-        comparing = Comparing(vary="lr=0.1|0.2", seeds=2, vary_data=vary_data)
-        found = configurations.resolve_all(
-            configurations.configurations(comparing), comparing, {"seed": "3", "data_seed": "5"}
+        settings = ComparisonSettings(vary="lr=0.1|0.2", seeds=2, vary_data=vary_data)
+        found = configurations.resolve_configurations(
+            configurations.list_configurations(settings), settings, {"seed": "3", "data_seed": "5"}
         )
         for runs in found.values():
             assert [run.config.seed for run in runs] == [3, 4]
@@ -100,34 +102,36 @@ def test_seeds_vary_the_seed_and_the_data_when_asked_to():
 
 @pytest.mark.parametrize("name", SUITES)
 def test_every_suite_resolves_and_its_configurations_differ(name):
-    comparing = Comparing(suite=name, seeds=1)
-    found = configurations.resolve_all(
-        configurations.configurations(comparing), comparing, {"dataset": "cifar10"}
+    settings = ComparisonSettings(suite=name, seeds=1)
+    found = configurations.resolve_configurations(
+        configurations.list_configurations(settings), settings, {"dataset": "cifar10"}
     )
     assert len(found) == len(SUITES[name].configurations) >= 3
 
 
 def test_the_weights_of_a_suite_are_those_that_are_given_and_scratch_has_none():
-    comparing = Comparing(suite="transfer", seeds=1)
-    found = configurations.resolve_all(
-        configurations.configurations(comparing),
-        comparing,
+    settings = ComparisonSettings(suite="transfer", seeds=1)
+    found = configurations.resolve_configurations(
+        configurations.list_configurations(settings),
+        settings,
         {"dataset": "digits", "weights": "runs:/abc"},
     )
     weights = {label: runs[0].config.weights for label, runs in found.items()}
     assert weights == dict.fromkeys(found, "runs:/abc") | {"scratch": "none"}
-    by_itself = configurations.resolve_all(configurations.configurations(comparing), comparing, {})
+    by_itself = configurations.resolve_configurations(
+        configurations.list_configurations(settings), settings, {}
+    )
     assert by_itself["head only"][0].config.weights == "imagenet"
     with pytest.raises(ValueError, match="freeze=head_only is given for all"):
-        configurations.resolve_all(
-            configurations.configurations(comparing), comparing, {"freeze": "head_only"}
+        configurations.resolve_configurations(
+            configurations.list_configurations(settings), settings, {"freeze": "head_only"}
         )
 
 
 def test_optimizers_are_compared_each_at_its_own_usual_lr():
-    comparing = Comparing(suite="optimizers", seeds=1)
-    found = configurations.resolve_all(
-        configurations.configurations(comparing), comparing, {"dataset": "digits"}
+    settings = ComparisonSettings(suite="optimizers", seeds=1)
+    found = configurations.resolve_configurations(
+        configurations.list_configurations(settings), settings, {"dataset": "digits"}
     )
     rates = {label: runs[0].config.lr for label, runs in found.items()}
     assert rates == {"sgd": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001}

@@ -33,14 +33,14 @@ def test_every_metric_knows_which_way_is_better(metric, way):
     assert differences.direction(metric) == way
 
 
-def judged(outcome, columns, metric=METRIC, **fields):
+def judgements(outcome, columns, metric=METRIC, **fields):
     name = metric.partition("/")[2]
     given = [
         outcome(configuration, seed, {name: value}, **fields.get(configuration, {}))
         for configuration, values in columns.items()
         for seed, value in enumerate(values)
     ]
-    return differences.judge(grouping.group(given, "base", metric), metric)
+    return differences.judge(grouping.group_outcomes(given, "base", metric), metric)
 
 
 COLUMNS = {
@@ -53,7 +53,7 @@ COLUMNS = {
 
 
 def test_a_verdict_needs_a_corrected_p_below_5_percent(outcome):
-    found = judged(outcome, COLUMNS)
+    found = judgements(outcome, COLUMNS)
     assert [one.verdict for one in found] == [
         differences.BASELINE,
         differences.BETTER,
@@ -66,7 +66,7 @@ def test_a_verdict_needs_a_corrected_p_below_5_percent(outcome):
 
 
 def test_where_less_is_better_the_verdict_turns_round(outcome):
-    found = judged(outcome, COLUMNS, "test/loss")
+    found = judgements(outcome, COLUMNS, "test/loss")
     assert [one.verdict for one in found[1:3]] == [differences.WORSE, differences.BETTER]
     assert differences.best(found, "test/loss").group.name == "down"
     ranking = [one.group.name for one in differences.ranked(found, "test/loss")]
@@ -75,19 +75,19 @@ def test_where_less_is_better_the_verdict_turns_round(outcome):
 
 def test_holm_can_take_back_what_a_single_test_shows(outcome):
     weak = {"base": [0.5, 0.5, 0.5, 0.5], "up": [0.52, 0.56, 0.53, 0.58]}
-    assert judged(outcome, weak)[1].verdict == differences.BETTER
+    assert judgements(outcome, weak)[1].verdict == differences.BETTER
     more = weak | {f"n{i}": [0.49 + i / 200, 0.5, 0.52, 0.48] for i in range(6)}
-    assert judged(outcome, more)[1].verdict == differences.OPEN
+    assert judgements(outcome, more)[1].verdict == differences.OPEN
 
 
 def test_what_cannot_be_compared_is_never_the_best(outcome):
-    found = judged(outcome, {"base": [0.5] * 3, "longer": [0.9] * 3}, longer={"epochs": 50})
+    found = judgements(outcome, {"base": [0.5] * 3, "longer": [0.9] * 3}, longer={"epochs": 50})
     assert differences.best(found, METRIC).group.name == "base"
 
 
 def test_a_configuration_without_the_metric_is_last(outcome):
     nan = float("nan")
-    found = judged(outcome, {"base": [0.5] * 3, "broken": [nan] * 3, "good": [0.7, 0.8, 0.9]})
+    found = judgements(outcome, {"base": [0.5] * 3, "broken": [nan] * 3, "good": [0.7, 0.8, 0.9]})
     assert [one.group.name for one in differences.ranked(found, METRIC)] == [
         "good",
         "base",

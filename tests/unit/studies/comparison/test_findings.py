@@ -19,7 +19,7 @@ def said(outcome, columns, baseline="K0", **fields):
         for seed in range(len(next(iter(of.values())))):
             values = {metric: values[seed] for metric, values in of.items()}
             runs.append(outcome(name, seed, values, **fields.get(name, {})))
-    return findings.findings(grouping.group(runs, baseline, METRIC))
+    return findings.findings(grouping.group_outcomes(runs, baseline, METRIC))
 
 
 def claimed(sentences):
@@ -28,7 +28,7 @@ def claimed(sentences):
     for text in sentences:
         if match := re.match(r"(K\d+) beats K0 in", text):
             better.add(match[1])
-        elif "it too. Which" in text:
+        elif "it too. The" in text:
             better |= set(re.findall(r"K\d+", text.split(" beat")[0]))
         elif text.startswith("Worse than K0"):
             worse |= set(re.findall(r"K\d+", text.partition(":")[2]))
@@ -76,7 +76,7 @@ def test_with_fewer_than_three_seeds_nothing_is_claimed(outcome, count, seeds, s
     columns = {f"K{index}": list(generator.random(seeds)) for index in range(count)}
     sentences = said(outcome, columns)
     assert claimed(sentences) == (set(), set())
-    assert sentences[0].startswith("Nothing is claimed about K1")
+    assert sentences[0].startswith("There is no test of K1")
     assert f"there {'is' if seeds == 1 else 'are'} {seeds}" in sentences[0]
     assert not any("p = " in text or "p <" in text for text in sentences)
 
@@ -102,8 +102,8 @@ def test_what_cannot_be_compared_is_no_winner_and_the_reason_is_given(outcome):
     sentences = said(outcome, CLEAR, K1={"images_seen": 4000})
     assert claimed(sentences) == (set(), set())
     assert sentences[0] == (
-        "K1 (+0.101) is not ranked: 4,000 images seen where the baseline has 1,000. What the "
-        "configuration does and what that does cannot be told apart."
+        "K1 (+0.101) is not ranked: 4,000 images seen where the baseline has 1,000. The "
+        "effect of the configuration cannot be separated from this difference."
     )
 
 
@@ -137,8 +137,8 @@ def test_validation_that_chooses_otherwise_is_told(outcome):
         "K1": {"selected_val/balanced_accuracy": [0.5] * 3, "balanced_accuracy": [0.6] * 3},
     }
     assert (
-        "Validation chooses K0 (balanced accuracy 0.500 on the test set); the highest mean there "
-        "is that of K1 (0.600), which is no reason to choose it."
+        "Validation chooses K0 (balanced accuracy 0.500 on the test set); K1 has the highest "
+        "mean there (0.600), which is no reason to choose it."
     ) in said(outcome, columns)
 
 
@@ -183,5 +183,5 @@ def test_the_family_of_the_correction_is_stated(outcome):
 
 def test_the_ensemble_that_helps_most_is_named_without_a_claim(outcome):
     runs = [outcome(name, seed, images=60) for name in ("K0", "K1") for seed in range(3)]
-    text = findings.findings(grouping.group(runs, "K0", METRIC))
+    text = findings.findings(grouping.group_outcomes(runs, "K0", METRIC))
     assert any(one.startswith("Of the ensembles, K") and "without a test" in one for one in text)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from imbalance_study.studies.comparison import grouping
-from imbalance_study.studies.comparison.outcome import Predicted
+from imbalance_study.studies.comparison.outcome import StoredPredictions
 
 METRIC = "test/balanced_accuracy"
 
@@ -13,7 +13,7 @@ def runs(outcome, name, seeds=3, **fields):
 
 def test_the_baseline_comes_first_and_the_seeds_in_order(outcome):
     given = [*runs(outcome, "b")[::-1], *runs(outcome, "a"), *runs(outcome, "c")]
-    grouped = grouping.group(given, "a", METRIC)
+    grouped = grouping.group_outcomes(given, "a", METRIC)
     assert [group.name for group in grouped.groups] == ["a", "b", "c"]
     assert [one.seed for one in grouped.groups[1].outcomes] == [0, 1, 2]
     assert all(group.comparable for group in grouped.groups)
@@ -30,9 +30,9 @@ def test_the_baseline_comes_first_and_the_seeds_in_order(outcome):
 def test_what_is_not_there_is_named_with_what_is(outcome, given, message):
     asked = {"baseline": "a", "metric": METRIC} | given
     with pytest.raises(ValueError, match=message):
-        grouping.group(runs(outcome, "a"), asked["baseline"], asked["metric"])
+        grouping.group_outcomes(runs(outcome, "a"), asked["baseline"], asked["metric"])
     with pytest.raises(ValueError, match="at least 1 finished run, got 0"):
-        grouping.group([], "a", METRIC)
+        grouping.group_outcomes([], "a", METRIC)
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,15 @@ def test_what_is_not_there_is_named_with_what_is(outcome, given, message):
 )
 def test_a_run_with_other_data_or_another_amount_of_training_is_marked(outcome, field, value, mark):
     given = [*runs(outcome, "a"), *runs(outcome, "b"), *runs(outcome, "c", **{field: value})]
-    grouped = grouping.group(given, "a", METRIC)
+    grouped = grouping.group_outcomes(given, "a", METRIC)
     assert [group.marks for group in grouped.groups] == [(), (), (mark,)]
 
 
 def test_one_seed_that_stopped_early_is_enough_for_a_mark(outcome):
     given = [*runs(outcome, "a"), *runs(outcome, "b")[:2], outcome("b", 2, epochs=3)]
-    assert grouping.group(given, "a", METRIC).groups[1].marks == ("epochs differ in some seeds",)
+    assert grouping.group_outcomes(given, "a", METRIC).groups[1].marks == (
+        "epochs differ in some seeds",
+    )
 
 
 def test_data_that_vary_with_the_seed_are_the_same_data_seed_by_seed(outcome):
@@ -61,14 +63,16 @@ def test_data_that_vary_with_the_seed_are_the_same_data_seed_by_seed(outcome):
         for name in "ab"
         for seed in range(3)
     ]
-    assert grouping.group(given, "a", METRIC).groups[1].comparable
+    assert grouping.group_outcomes(given, "a", METRIC).groups[1].comparable
     shifted = [outcome("c", seed + 5, fingerprint=f"data {seed}") for seed in range(3)]
-    assert grouping.group([*given, *shifted], "a", METRIC).groups[2].comparable
+    assert grouping.group_outcomes([*given, *shifted], "a", METRIC).groups[2].comparable
 
 
 def test_repeated_and_missing_seeds_are_said(outcome):
     again = outcome("a", 1, {"balanced_accuracy": 0.9})
-    grouped = grouping.group([*runs(outcome, "a"), again, *runs(outcome, "b", 2)], "a", METRIC)
+    grouped = grouping.group_outcomes(
+        [*runs(outcome, "a"), again, *runs(outcome, "b", 2)], "a", METRIC
+    )
     assert grouped.baseline.values(METRIC) == {0: 0.5, 1: 0.9, 2: 0.5}
     assert grouped.notes == (
         "a: 1 runs repeat a seed; the last one counts",
@@ -77,7 +81,7 @@ def test_repeated_and_missing_seeds_are_said(outcome):
 
 
 def test_the_same_images_are_those_with_the_same_indices_targets_and_classes():
-    one = Predicted(np.arange(3), np.array([0, 1, 1]), np.ones((3, 2)))
+    one = StoredPredictions(np.arange(3), np.array([0, 1, 1]), np.ones((3, 2)))
     assert grouping.same_images([one, one])
     assert not grouping.same_images([one, one._replace(indices=np.array([0, 1, 3]))])
     assert not grouping.same_images([one, one._replace(targets=np.array([0, 0, 1]))])

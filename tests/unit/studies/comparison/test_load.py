@@ -3,7 +3,7 @@ import pytest
 from mlflow import MlflowClient
 
 from imbalance_study.config.resolve import resolve
-from imbalance_study.studies.comparison import load as outcomes
+from imbalance_study.studies.comparison.load import load_outcome
 from imbalance_study.tracking import run
 
 TINY = {
@@ -40,7 +40,7 @@ def record(tmp_path, monkeypatch):
 
 def test_what_is_read_back_is_what_was_computed(record):
     result, client, run_id = record("predictions+pca+tsne")
-    found = outcomes.load(client, run_id, "a label")
+    found = load_outcome(client, run_id, "a label")
     assert (found.run_id, found.configuration, found.seed) == (run_id, "a label", 1)
     for name, value in result.metrics.items():
         assert found.metrics[name] == pytest.approx(value), name
@@ -65,6 +65,6 @@ def test_what_is_read_back_is_what_was_computed(record):
 
 def test_what_the_analyses_left_out_is_missing(record):
     _, client, run_id = record("pca")
-    found = outcomes.load(client, run_id, "a label")
+    found = load_outcome(client, run_id, "a label")
     assert found.test is None
     assert found.tsne is None

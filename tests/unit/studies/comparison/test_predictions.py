@@ -3,13 +3,13 @@ import pytest
 
 from imbalance_study.evaluation import metrics
 from imbalance_study.studies.comparison import grouping, predictions
-from imbalance_study.studies.comparison.outcome import Predicted
+from imbalance_study.studies.comparison.outcome import StoredPredictions
 
 METRIC = "test/balanced_accuracy"
 
 
 def grouped(given):
-    return grouping.group(given, given[0].configuration, METRIC)
+    return grouping.group_outcomes(given, given[0].configuration, METRIC)
 
 
 def of(name, seeds, outcome, **fields):
@@ -43,7 +43,9 @@ def test_the_same_comparison_gives_the_same_bootstrap(outcome):
 
 
 def certain(probs, targets):
-    return Predicted(np.arange(len(targets)), np.array(targets), np.array(probs, np.float32))
+    return StoredPredictions(
+        np.arange(len(targets)), np.array(targets), np.array(probs, np.float32)
+    )
 
 
 def test_an_ensemble_is_the_mean_of_the_probabilities(outcome):

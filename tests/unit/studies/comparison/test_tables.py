@@ -10,7 +10,7 @@ METRIC = "test/balanced_accuracy"
 
 
 def grouped(given):
-    return grouping.group(given, given[0].configuration, METRIC)
+    return grouping.group_outcomes(given, given[0].configuration, METRIC)
 
 
 def runs(outcome, name, values, **fields):

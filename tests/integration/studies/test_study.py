@@ -23,7 +23,7 @@ from imbalance_study.studies.search.optuna_study import Search, open_storage
 from imbalance_study.studies.search.settings import Settings
 from imbalance_study.tracking import run as tracked
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 # A model that notes how many images it is shown without being trained on them.
 SPY = """
 from torch import nn

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from imbalance_study.studies.comparison import child_runs
-from imbalance_study.studies.comparison.configurations import Comparing
+from imbalance_study.studies.comparison.configurations import ComparisonSettings
 from imbalance_study.studies.comparison.run import compare
 from imbalance_study.tracking import process, ui_view
 
@@ -44,11 +44,11 @@ def _compare(folder, asked=LOSSES, dry_run=False, brief=True, **more):
     os.chdir(folder)
     try:
         compare(
-            Comparing(**asked),
+            ComparisonSettings(**asked),
             TINY | {"tracking_uri": store} | more,
             dry_run=dry_run,
             brief=brief,
-            say=said.append,
+            echo=said.append,
         )
     finally:
         os.chdir(before)
@@ -83,7 +83,7 @@ def test_each_configuration_and_seed_is_a_finished_child_of_one_parent(done):
     _, _, client = done
     parent = _parents(client)[0]
     assert parent.info.status == "FINISHED"
-    ran = _all(client, f"tags.{child_runs.membership(parent.info.run_id)} LIKE '%'")
+    ran = _all(client, f"tags.{child_runs.membership_tag(parent.info.run_id)} LIKE '%'")
     assert [run.info.run_name for run in ran] == [
         f"{loss}, seed {seed}" for seed in (0, 1) for loss in ("cross_entropy", "balanced_softmax")
     ]
@@ -109,7 +109,7 @@ def test_the_prepared_view_finds_the_children_and_shows_what_was_varied(done):
     parent = _parents(client)[0]
     tags = client.get_experiment(parent.info.experiment_id).tags
     state = tags[f"mlflow.sharedViewState.comparison-{parent.info.run_id[:8]}"]
-    assert f"tags.{child_runs.membership(parent.info.run_id)} LIKE '%'" in state
+    assert f"tags.{child_runs.membership_tag(parent.info.run_id)} LIKE '%'" in state
     assert "params.`loss`" in state
     assert ui_view.address("", parent.info.experiment_id, "x").startswith("/#/experiments/")
 
@@ -134,7 +134,7 @@ def test_another_comparison_borrows_runs_of_a_finished_one_without_taking_them_a
     borrower = _parents(client)[-1]
     assert "1 of them finished before, 1 to do" in said
     assert len(_children(client, owner)) == owned
-    member = f"tags.{child_runs.membership(borrower.info.run_id)} LIKE '%'"
+    member = f"tags.{child_runs.membership_tag(borrower.info.run_id)} LIKE '%'"
     assert {run.data.tags["configuration"] for run in _all(client, member)} == {
         "cross_entropy",
         "focal",
@@ -152,7 +152,7 @@ def test_again_runs_finished_ones_once_more(done):
 def test_a_dry_run_tells_the_plan_and_leaves_no_trace(tmp_path, done):
     said = []
     place = {"tracking_uri": f"sqlite:///{tmp_path / 'mlflow.db'}"}
-    compare(Comparing(**LOSSES), TINY | place, dry_run=True, say=said.append)
+    compare(ComparisonSettings(**LOSSES), TINY | place, dry_run=True, echo=said.append)
     assert (
         "2 configurations x 2 seeds (0, 1): 4 runs, 0 of them finished before, 4 to do" in said[0]
     )
@@ -217,7 +217,7 @@ def test_runs_whose_process_is_gone_are_marked_failed_when_a_comparison_begins(t
         for tags in (ast.literal_eval(gone.stdout), process.tags(), elsewhere)
     )
     said, _ = _compare(tmp_path, {"vary": "lr=0.01|0.02", "seeds": 1}, experiment="x")
-    assert "1 runs whose process is gone are marked FAILED" in said
+    assert "1 runs are marked FAILED: their process is gone" in said
     assert client.get_run(dead).info.status == "FAILED"
     assert "is gone" in client.get_run(dead).data.tags["mlflow.note.content"]
     assert client.get_run(alive).info.status == "RUNNING"
@@ -235,7 +235,7 @@ def test_stopped_in_the_middle_parent_and_child_are_killed_and_the_command_goes_
     words = [word for name, value in settings.items() for word in (f"--{name}", value)]
     command = [sys.executable, "-m", "imbalance_study", "compare", *words]
     clean = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
-    clean["PYTHONPATH"] = str(Path(__file__).parents[4])
+    clean["PYTHONPATH"] = str(Path(__file__).parents[3])
     process = subprocess.Popen(command, cwd=tmp_path, env=clean, stdout=subprocess.PIPE, text=True)
     client = MlflowClient(store)
     for line in process.stdout:
