@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "Train and evaluate one configuration, and record it in MLflow.",
     "compare": "Compare configurations over seeds, with statistics.",
     "study": "Search for the best settings, over many runs.",
+    "report": "Write a report of an experiment or a run: HTML, Markdown and .docx.",
     "resume": "Go on with a run that was killed, from its last whole epoch.",
     "find_lr": "Find a learning rate by a range test.",
     "explain": "Show what a model looks at in photographs.",
