@@ -1,1 +1,1 @@
-"""Image classifiers under one contract, and what they cost."""
+"""Image classifiers under one contract, their weights and their costs."""

@@ -1,4 +1,4 @@
-"""Encoder, decoder, classifier: the decoder helps the encoder to learn, and stays in the lab."""
+"""Autoencoders: a decoder helps the encoder to learn, and is left out of the finished model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ DEPTH = 4  # halvings of the U-Net
 
 
 def encode_decode(model: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Features (N, F), as `Classifier.forward_features` gives them, and the images drawn again.
+    """Return features (N, F) as of `Classifier.forward_features`, and reconstructed images.
 
     Args:
-        model: With a decoder.
+        model: A model with a decoder.
         images: Normalised, (N, 3, H, W); the reconstruction has their shape and scale.
     """
     assert model.decoder is not None
@@ -39,7 +39,7 @@ def _two_convolutions(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class UNetEncoder(nn.Module):
-    """The way down of a U-Net, and a dense classifier on its averaged bottleneck."""
+    """The contracting path of a U-Net, and a dense classifier on its averaged bottleneck."""
 
     def __init__(self, num_classes: int, width: int) -> None:
         super().__init__()
@@ -51,20 +51,20 @@ class UNetEncoder(nn.Module):
         _draw(self)
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """Maps from fine to coarse, each half the side of the one before."""
+        """Return maps from fine to coarse, each half the side of the one before."""
         maps = [self.blocks[0](images)]
         for block in self.blocks[1:]:
             maps.append(block(F.max_pool2d(maps[-1], 2)))
         return maps
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, C) of normalised images (N, 3, H, W)."""
+        """Return logits (N, C) of normalised images (N, 3, H, W)."""
         logits: Tensor = self.fc(self.encode(images)[-1].mean(dim=(2, 3)))
         return logits
 
 
 class UNetDecoder(nn.Module):
-    """The way up: a transposed convolution, the encoder's map beside it, two convolutions."""
+    """The expanding path: transposed convolution, the encoder's map, two convolutions."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class UNetDecoder(nn.Module):
         _draw(self)
 
     def forward(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Images (N, 3, *size) out of the encoder's maps."""
+        """Return images (N, 3, *size) reconstructed from the encoder's maps."""
         drawn = maps[-1]
         for up, block, beside in zip(self.up, self.blocks, reversed(maps[:-1]), strict=True):
             drawn = up(drawn)
@@ -88,7 +88,7 @@ class UNetDecoder(nn.Module):
 
 
 def unet(num_classes: int, *, width: int = 32) -> Classifier:
-    """U-Net with a dense classifier on the encoder's averaged bottleneck.
+    """Build a U-Net with a dense classifier on the encoder's averaged bottleneck.
 
     Four halvings, `width` to ``16 * width`` channels (Ronneberger et al. 2015, arXiv:1505.04597),
     but with padding, batch norm, and images as the target. 4.7 million weights in encoder and
@@ -125,11 +125,11 @@ class MobileNetEncoder(nn.Module):
         self.features, self.classifier = network.features, network.classifier
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """The last map (N, 1280, h, w)."""
+        """Return the last map (N, 1280, h, w)."""
         return [self.features(images)]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, C) of normalised images (N, 3, H, W)."""
+        """Return logits (N, C) of normalised images (N, 3, H, W)."""
         logits: Tensor = self.classifier(self.encode(images)[-1].mean(dim=(2, 3)))
         return logits
 
@@ -151,7 +151,7 @@ class TransposedDecoder(nn.Module):
         _draw(self)
 
     def forward(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Images (N, 3, *size) out of the encoder's last map."""
+        """Return images (N, 3, *size) reconstructed from the encoder's last map."""
         images: Tensor = self.layers(maps[-1])
         if images.shape[-2:] == size:
             return images
@@ -161,7 +161,7 @@ class TransposedDecoder(nn.Module):
 def mobilenet_v2_autoencoder(
     num_classes: int, *, image_size: int, stem: str, dropout: float = 0.2
 ) -> Classifier:
-    """MobileNetV2 with a decoder of transposed convolutions.
+    """Build a MobileNetV2 with a decoder of transposed convolutions.
 
     Args:
         num_classes: C.

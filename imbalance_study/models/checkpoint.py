@@ -23,14 +23,14 @@ def save(path: Path, content: dict[str, Any]) -> None:
         OSError: The file cannot be written; nothing is left behind.
     """
     with files.replacing(path, "the checkpoint") as partial, partial.open("wb") as file:
-        kept = _Kept(file)
+        target = _FirstError(file)
         try:
-            torch.save(content, kept)  # type: ignore[arg-type]
-        except RuntimeError as error:  # torch turns any OSError into one that says nothing
-            raise kept.error or OSError(str(error)) from error
+            torch.save(content, target)  # type: ignore[arg-type]
+        except RuntimeError as error:  # torch hides the OSError
+            raise target.error or OSError(str(error)) from error
 
 
-class _Kept:
+class _FirstError:
     """A file for torch to write to, which keeps the first error."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -57,8 +57,8 @@ def load(path: Path) -> dict[str, Any]:
     """
     with path.open("rb") as file:
         try:
-            # torch does not look at the checksums, and stumbles over damage in many ways.
-            if zipfile.is_zipfile(file):  # else torch's format of before 2020, or no checkpoint
+            # torch does not check the checksums, and fails over damage in many ways.
+            if zipfile.is_zipfile(file):  # else torch's format until 2020, or no checkpoint
                 damaged = zipfile.ZipFile(file).testzip()
                 if damaged is not None:
                     raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
@@ -68,7 +68,7 @@ def load(path: Path) -> dict[str, Any]:
                 content = torch.load(file, map_location="cpu", weights_only=True)
         except zipfile.BadZipFile as error:
             raise ValueError(f"{path} is not a checkpoint, or it is damaged: {error}") from error
-        except Exception as error:  # torch's own words advise to load it with pickle allowed
+        except Exception as error:  # torch's own message advises to allow pickle
             raise ValueError(f"{path} is not a checkpoint, or it is damaged") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a checkpoint: it holds a {type(content).__name__}")

@@ -1,4 +1,4 @@
-"""The contract of all models: features, a head, and the layers that Grad-CAM looks at."""
+"""Contract of all models: features, a head, and the layers for Grad-CAM."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ MIN_CAM_SIDE = 4
 class Classifier(nn.Module):
     """A network cut before its last Linear, into ``backbone`` and ``classifier``.
 
-    The backbone is the given model with that Linear replaced by the identity, so it returns what
-    the Linear took: the penultimate, pooled features. Parameters keep the given model's names
-    behind ``backbone.``; those of the last Linear are called ``classifier.``, whatever it was
-    called before (`head_name`). A Linear without bias is given one of zeros.
+    The backbone is the given model with that Linear replaced by the identity, so it returns the
+    input of the Linear: the penultimate, pooled features. Parameters keep the given model's names
+    behind ``backbone.``; those of the last Linear are called ``classifier.`` in place of their
+    former name (`head_name`). A Linear without bias is given one of zeros.
 
     Attributes:
         num_features: F, the width of the features.
         num_classes: C.
         head_name: Where in the given model the last Linear was, such as "classifier.1".
-        image_size: Side of the images in pixels that the model was made for.
+        image_size: Side in pixels of the images that the model takes.
         stem: "small" or "imagenet" where the zoo knows it, "auto" for a user's own model.
-        decoder: Of an autoencoder, while it trains; see `autoencoder.encode_decode`. It takes no
-            part in `forward`.
+        decoder: The decoder of an autoencoder, while it trains; see `autoencoder.encode_decode`.
+            `forward` does not use it.
     """
 
     decoder: nn.Module | None
@@ -46,21 +46,21 @@ class Classifier(nn.Module):
         self.decoder = None
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Penultimate features (N, F) of normalised images (N, 3, H, W)."""
+        """Return penultimate features (N, F) of normalised images (N, 3, H, W)."""
         features: Tensor = self.backbone(images)
         return features
 
     def forward_head(self, features: Tensor) -> Tensor:
-        """Logits (N, C) of features (N, F); cosines in [-1, 1] when the head is cosine."""
+        """Return logits (N, C) of features (N, F); cosines in [-1, 1] of a cosine head."""
         logits: Tensor = self.classifier(features)
         return logits
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, C) of normalised images (N, 3, H, W)."""
+        """Return logits (N, C) of normalised images (N, 3, H, W)."""
         return self.forward_head(self.forward_features(images))
 
     def get_classifier(self) -> nn.Module:
-        """The head."""
+        """Return the head."""
         return self.classifier
 
     def drop_hidden_layers(self) -> None:
@@ -97,17 +97,17 @@ class Classifier(nn.Module):
 
     @cached_property
     def cam_layers(self) -> tuple[str, ...]:
-        """Names for ``get_submodule`` of the layers to explain; the last is the first choice."""
+        """Names for ``get_submodule`` of the layers to explain; the last is the default."""
         return cam_layers_at(self, self.image_size)
 
 
 def cam_layers_at(model: nn.Module, image_size: int) -> tuple[str, ...]:
-    """The last layer of each resolution down to 4x4, from fine to coarse, for images of this size.
+    """Return the last layer of each resolution down to 4x4, from fine to coarse.
 
-    Coarser maps explain nothing: the last map of efficientnet_b0 at 32 px is 1x1, so the last
-    layer named is an earlier one of 4x4. Empty where no layer gives a map (N, channels, side,
-    side), as in vision transformers, which carry tokens; Swin transformers name the final one,
-    the only one that they do not keep as (N, H, W, channels).
+    Resolutions are those for images of `image_size`. Coarser maps explain nothing: the last map of
+    efficientnet_b0 at 32 px is 1x1, so the last layer named is an earlier one of 4x4. Empty where
+    no layer gives a map (N, channels, side, side), as in vision transformers, which carry tokens;
+    Swin transformers name the final one, the only one that is not (N, H, W, channels).
     """
     last = {side: name for name, side in layer_maps(model, image_size) if side >= MIN_CAM_SIDE}
     return tuple(last[side] for side in sorted(last, reverse=True))

@@ -1,4 +1,4 @@
-"""A plain convolutional network for small images, with squeeze-and-excitation by choice."""
+"""Plain convolutional network for small images, with optional squeeze-and-excitation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SqueezeExcitation(nn.Module):
         self.excite = nn.Linear(channels // reduction, channels)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps (N, C, H, W), each channel weighted by a number in (0, 1)."""
+        """Return maps (N, C, H, W), each channel weighted by a number in (0, 1)."""
         weights = torch.relu(self.squeeze(maps.mean(dim=(2, 3))))
         return maps * torch.sigmoid(self.excite(weights))[:, :, None, None]
 
@@ -62,14 +62,14 @@ class CustomCNN(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, C) of normalised images (N, 3, H, W), H and W at least 8."""
+        """Return logits (N, C) of normalised images (N, 3, H, W), H and W at least 8."""
         pooled = self.dropout(self.features(images).mean(dim=(2, 3)))
         logits: Tensor = self.fc(torch.relu(self.hidden(pooled)))
         return logits
 
 
 def custom_cnn(num_classes: int, *, dropout: float = 0.5, se: bool = False) -> nn.Module:
-    """Four blocks of two 3x3 convolutions, 64 to 512 wide, and a 512-256-C head.
+    """Build four blocks of two 3x3 convolutions, 64 to 512 wide, and a 512-256-C head.
 
     Args:
         num_classes: C.

@@ -1,4 +1,4 @@
-"""What a model makes of an image's shape, found out without touching its weights or its state."""
+"""Shapes of a model's feature maps, without touching its weights or its state."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ Result = TypeVar("Result")
 
 
 def stand_in_state(model: nn.Module, device: torch.device | str = "meta") -> dict[str, Tensor]:
-    """Parameters and buffers to run `model` with in place of its own, which stay as they are.
+    """Return parameters and buffers to run `model` with, in place of its own.
 
-    On the meta device they have shapes and no values; on another they are copies. Parameters
-    require gradients, frozen or not: an upper bound of the work and the memory.
+    The model's own stay as they are. On the meta device they have shapes and no values; on another
+    they are copies. Parameters require gradients, frozen or not: an upper bound of the work and the
+    memory.
     """
     state: dict[str, Tensor] = {}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
@@ -33,14 +34,14 @@ def stand_in_state(model: nn.Module, device: torch.device | str = "meta") -> dic
 def dry_forward(
     model: nn.Module, image_size: int, batch_size: int = 2, device: str = "meta"
 ) -> Tensor:
-    """Return what `model` makes of a batch of images, with a stand-in for its state.
+    """Return the output of `model` for a batch of images, with a stand-in for its state.
 
     On the meta device hooks fire, but nothing is computed and the result has no values; on the
     CPU the images are zeros. No random number generator moves, no running statistic changes.
     Two images are the fewest that batch norm takes while training.
 
     Raises:
-        Exception: Whatever the model raises for images of this size.
+        Exception: The error of the model for images of this size.
     """
     images = torch.zeros(batch_size, 3, image_size, image_size, device=device)
     with torch.random.fork_rng(devices=[]):
@@ -54,7 +55,7 @@ def on_meta_or_cpu(work: Callable[[str], Result]) -> Result:
     A model that holds plain tensors, or decides by values, cannot run on the meta device.
 
     Raises:
-        Exception: What the work on the CPU raises.
+        Exception: The error of the work on the CPU.
     """
     try:
         return work("meta")
@@ -63,13 +64,13 @@ def on_meta_or_cpu(work: Callable[[str], Result]) -> Result:
 
 
 def layer_maps(model: nn.Module, image_size: int) -> list[tuple[str, int]]:
-    """Modules that return a square map (N, channels, side, side), with its side, as they finish.
+    """List the modules that return a square map (N, channels, side, side), with its side.
 
-    All that the network knows at that depth goes through each. Hence left out: layers inside a
-    block that returns another side than theirs (a shortcut may pass them by), modules called more
-    than once, adaptive average pooling (it may blow a 1x1 map up), and a convolution that cuts
-    the image into patches (kernel as wide as its stride). Of plain containers their last child
-    is named.
+    They are listed in the order in which they finish. All information at that depth passes through
+    each. Hence left out: layers inside a block that returns another side (a shortcut may bypass
+    them), modules called more than once, adaptive average pooling (it may enlarge a 1x1 map), and a
+    convolution that cuts the image into patches (kernel as wide as its stride). Of plain containers
+    the last child is listed.
     """
     modules = {name: module for name, module in model.named_modules() if name}
     finished = all_maps(model, image_size)
@@ -84,7 +85,7 @@ def layer_maps(model: nn.Module, image_size: int) -> list[tuple[str, int]]:
 
 
 def all_maps(model: nn.Module, image_size: int) -> list[tuple[str, int]]:
-    """Every module that returns (N, channels, h, w), with its side (0: not square), each call."""
+    """List each call that returns (N, channels, h, w): module and side (0: not square)."""
     modules = {name: module for name, module in model.named_modules() if name}
     return on_meta_or_cpu(lambda device: _watch(model, modules, image_size, device))
 

@@ -1,9 +1,9 @@
-"""FREEZES: which blocks of a model train, at which point of the training.
+"""Freezes: the number of blocks of a model that train, over the course of the training.
 
-A freeze is a function ``freeze(progress, total, *, options) -> blocks``: of the `total` blocks of
-the
-backbone so many train, counted from the head downwards, when the fraction `progress` of the epochs
-is done. The head always trains. It is pure, so that a resumed training goes on as it would have.
+A freeze is a function ``freeze(progress, total, *, options) -> blocks``: the number of the `total`
+blocks of the backbone that train, counted from the head downwards, when the fraction `progress` of
+the epochs is done. The head always trains. It is pure, so that a resumed training continues as an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _NEARLY_ALL = 0.9
 
 
 def head_only(progress: float, total: int) -> int:
-    """The head alone: the features stay as they are."""
+    """Train the head alone: the features stay as they are."""
     return 0
 
 
 def partial(progress: float, total: int, *, blocks: int = 1) -> int:
-    """The head and the last `blocks` blocks.
+    """Train the head and the last `blocks` blocks.
 
     Raises:
         ValueError: `blocks` is below 1.
@@ -39,7 +39,7 @@ def partial(progress: float, total: int, *, blocks: int = 1) -> int:
 
 
 def gradual(progress: float, total: int, *, start: float = 0.1, end: float = 0.6) -> int:
-    """The head alone at first, then block after block from the head downwards.
+    """Train the head alone at first, then block after block from the head downwards.
 
     Gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146, sec. 3.3), there a layer an epoch.
 
@@ -62,7 +62,7 @@ def gradual(progress: float, total: int, *, start: float = 0.1, end: float = 0.6
 
 
 def blocks_of(model: Classifier) -> list[list[nn.Module]]:
-    """The blocks of the backbone, from the image to the head.
+    """Return the blocks of the backbone, from the image to the head.
 
     A block is a child of the backbone, or of a plain Sequential, or of a child that holds nearly
     all the weights (the encoder of a vision transformer): a residual block of a ResNet, a
@@ -80,22 +80,22 @@ def blocks_of(model: Classifier) -> list[list[nn.Module]]:
 
 
 def _taken_apart(module: nn.Module, size: int) -> list[nn.Module]:
-    found = []
+    parts = []
     for child in module.children():
         weights = sum(weight.numel() for weight in child.parameters())
         plain = type(child) in (nn.Sequential, nn.ModuleList)
         if plain or (weights >= _NEARLY_ALL * size and any(True for _ in child.children())):
-            found += _taken_apart(child, size)
+            parts += _taken_apart(child, size)
         else:
-            found.append(child)
-    return found
+            parts.append(child)
+    return parts
 
 
 def set_trainable(model: Classifier, blocks: int) -> None:
     """Let the head and the last `blocks` blocks of the backbone train, and nothing else.
 
-    Weights that stand in no block (the position embedding of a vision transformer) train with the
-    first one. A decoder trains as the head does.
+    Weights outside all blocks (the position embedding of a vision transformer) train with the first
+    one. A decoder trains as the head does.
     """
     all_blocks = blocks_of(model)
     model.requires_grad_(True)
@@ -107,7 +107,7 @@ def set_trainable(model: Classifier, blocks: int) -> None:
 
 @contextlib.contextmanager
 def trial(model: Classifier, blocks: int) -> Iterator[None]:
-    """Inside, `set_trainable`; afterwards what was trainable before."""
+    """Apply `set_trainable` inside the context, and undo it afterwards."""
     before = [weight.requires_grad for weight in model.parameters()]
     set_trainable(model, blocks)
     try:
@@ -118,7 +118,7 @@ def trial(model: Classifier, blocks: int) -> Iterator[None]:
 
 
 def train_mode(model: Classifier, blocks: int) -> None:
-    """Set what trains, and put the rest into evaluation mode.
+    """Let the head and the last blocks train, and put the rest into evaluation mode.
 
     So batch-norm statistics stay where the weights do, and there is no dropout in frozen layers.
     """

@@ -27,29 +27,29 @@ class NormedLinear(nn.Module):
         self.weight = nn.Parameter(F.normalize(rows, dim=1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Cosines (N, C) of features (N, F); a feature vector of zeros has cosine 0."""
+        """Return cosines (N, C) of features (N, F); a feature vector of zeros has cosine 0."""
         cosines = F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
         return cosines if self.scale == 1 else self.scale * cosines
 
     def extra_repr(self) -> str:
-        """The sizes, as nn.Linear prints them."""
+        """Return the sizes, as nn.Linear prints them."""
         return f"in_features={self.in_features}, out_features={self.out_features}"
 
 
 def last(num_features: int, num_classes: int) -> nn.Module:
-    """The model's own layers up to its last Linear, and that one new: logits."""
+    """Replace the model's last Linear alone, and keep its other layers: logits."""
     return nn.Linear(num_features, num_classes)
 
 
 def linear(num_features: int, num_classes: int) -> nn.Module:
-    """Weights and a bias: logits."""
+    """Build weights and a bias: logits."""
     return nn.Linear(num_features, num_classes)
 
 
 def mlp(
     num_features: int, num_classes: int, *, hidden: int = 256, dropout: float = 0.5
 ) -> nn.Module:
-    """A hidden layer of so many units with ReLU, dropout behind it, then a Linear: logits.
+    """Build a hidden layer of `hidden` units with ReLU, dropout, then a Linear: logits.
 
     Raises:
         ValueError: `hidden` is below 1, or `dropout` outside [0, 1).
@@ -67,7 +67,7 @@ def mlp(
 
 
 def cosine(num_features: int, num_classes: int, *, scale: float = 1.0) -> nn.Module:
-    """Normalised features and weights, no bias: `scale` times a cosine.
+    """Build normalised features and weights without bias: `scale` times a cosine.
 
     loss=ldam scales the cosines itself and wants a scale of 1; other losses want 10 to 30, since a
     softmax of cosines is nearly flat (Gidaris and Komodakis 2018, arXiv:1804.09458, sec. 3.2).
@@ -81,7 +81,7 @@ def cosine(num_features: int, num_classes: int, *, scale: float = 1.0) -> nn.Mod
 
 
 def make_head(text: str, num_features: int, num_classes: int) -> nn.Module:
-    """The head that a spec string names, freshly drawn from torch's default generator.
+    """Build the head of a spec string, freshly drawn from torch's default generator.
 
     Raises:
         ValueError: An unknown head or option, or fewer than two classes.
@@ -111,7 +111,7 @@ def set_prior_bias(head: nn.Module, num_classes: int) -> nn.Parameter:
 
 
 def last_bias(head: nn.Module) -> nn.Parameter:
-    """The bias on the logits.
+    """Return the bias on the logits.
 
     Raises:
         ValueError: The head has none (head=cosine).

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, multiplications, bytes, latency, memory, seconds per image."""
+"""Costs of a model: parameters, multiplications, bytes, latency, memory, seconds per image."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ParameterCount(NamedTuple):
 
 
 class Latency(NamedTuple):
-    """Milliseconds that one forward pass of a batch takes."""
+    """Milliseconds of one forward pass of a batch."""
 
     median_ms: float
     p95_ms: float
@@ -54,16 +54,16 @@ def count_parameters(model: nn.Module, *, without: str = "") -> ParameterCount:
 
 
 def model_bytes(model: nn.Module) -> int:
-    """Bytes of the weights and buffers in the state_dict: the file is some kilobytes larger."""
+    """Return the bytes of the state_dict: the file is some kilobytes larger."""
     return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
 
 
 def macs(model: nn.Module, image_size: int) -> int:
-    """Multiply-accumulates of one image's forward pass through convolutions and matrix products.
+    """Count multiply-accumulates of one image's forward pass, by convolutions and products.
 
     Counted by ptflops (aten backend) on the meta device: nothing is computed and `model` stays as
     it is. An addition of a bias counts as one; normalisation, activations, pooling and fused
-    attention count as nothing. Twice this number is what others call FLOPs.
+    attention count as nothing. FLOPs are usually twice this number.
 
     Raises:
         ValueError: The model cannot take images of this size.
@@ -74,8 +74,8 @@ def macs(model: nn.Module, image_size: int) -> int:
 def _count_macs(model: nn.Module, image_size: int, device: str) -> int:
     from ptflops import get_model_complexity_info
 
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         count, _ = get_model_complexity_info(
             _DryRun(model, image_size, device),
             (3, image_size, image_size),
@@ -85,7 +85,7 @@ def _count_macs(model: nn.Module, image_size: int, device: str) -> int:
             input_constructor=lambda _shape: {},
         )
     if count is None:
-        reason = said.getvalue().strip().splitlines()[-1]
+        reason = output.getvalue().strip().splitlines()[-1]
         raise ValueError(f"MACs at image_size={image_size} cannot be counted: {reason}")
     return int(count) // 2
 
@@ -176,7 +176,7 @@ def _images(batch_size: int, image_size: int, device: torch.device) -> Tensor:
 
 
 def peak_memory_bytes(device: torch.device | str) -> int:
-    """Most memory so far: allocated by tensors on CUDA, resident of the whole process elsewhere.
+    """Return the peak memory so far: of tensors on CUDA, of the whole process elsewhere.
 
     On CUDA ``torch.cuda.reset_peak_memory_stats`` starts anew; the process's peak never falls.
     """
@@ -199,11 +199,11 @@ def estimate_training_memory(
     """Estimate the bytes that training takes, in fp32, without running it.
 
     ``copies`` times the parameters (weights, gradients and two slots of an optimizer such as Adam;
-    a moving average of the weights is one more), the buffers, and what autograd keeps of a batch
-    for the backward pass, counted by a forward pass on the meta device (on the CPU with two
-    images for a model that cannot run there), plus the largest of these tensors twice for the
-    gradients in flight. bf16 about halves the batch's part. What the allocator, cuDNN's
-    workspaces and the process itself take comes on top.
+    a moving average of the weights is one more), the buffers, and the tensors of a batch that
+    autograd keeps for the backward pass, counted by a forward pass on the meta device (on the CPU
+    with two images for a model that cannot run there), plus the largest of these tensors twice for
+    the gradients in flight. bf16 about halves the batch's part. The overhead of the allocator,
+    cuDNN's workspaces and the process itself are not included.
     """
     owned = sum(t.numel() * t.element_size() for t in model.parameters())
     buffers = sum(t.numel() * t.element_size() for t in model.buffers())

@@ -1,4 +1,4 @@
-"""The CIFAR ResNets of He et al. 2016 (arXiv:1512.03385), sec. 4.2, as the long-tail papers use."""
+"""CIFAR ResNets of He et al. 2016 (arXiv:1512.03385), sec. 4.2, as the long-tail papers use."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, C) of normalised images (N, 3, H, W)."""
+        """Return logits (N, C) of normalised images (N, 3, H, W)."""
         maps = torch.relu(self.bn1(self.conv1(images)))
         maps = self.layer3(self.layer2(self.layer1(maps)))
         logits: Tensor = self.fc(maps.mean(dim=(2, 3)))
@@ -62,20 +62,20 @@ def _stage(in_channels: int, channels: int, blocks: int) -> nn.Sequential:
 
 
 def resnet20(num_classes: int) -> nn.Module:
-    """CIFAR ResNet with 20 layers, 0.27 million parameters."""
+    """Build the CIFAR ResNet with 20 layers, 0.27 million parameters."""
     return CifarResNet(num_classes, 3)
 
 
 def resnet32(num_classes: int) -> nn.Module:
-    """CIFAR ResNet with 32 layers, 0.46 million parameters: the long-tail papers' model."""
+    """Build the CIFAR ResNet with 32 layers, 0.46 million: the long-tail papers' model."""
     return CifarResNet(num_classes, 5)
 
 
 def resnet44(num_classes: int) -> nn.Module:
-    """CIFAR ResNet with 44 layers, 0.66 million parameters."""
+    """Build the CIFAR ResNet with 44 layers, 0.66 million parameters."""
     return CifarResNet(num_classes, 7)
 
 
 def resnet56(num_classes: int) -> nn.Module:
-    """CIFAR ResNet with 56 layers, 0.85 million parameters."""
+    """Build the CIFAR ResNet with 56 layers, 0.85 million parameters."""
     return CifarResNet(num_classes, 9)

@@ -1,4 +1,4 @@
-"""The model as it leaves the lab: raw images in, class probabilities out."""
+"""Deployed form of a model: raw images in, class probabilities out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-# What a client does to a picture before it sends it; stands in the logged model's metadata.
+# Preprocessing of an image by the client; logged in the model's metadata.
 PREPROCESSING = (
     "RGB, upright by EXIF, transparency over white; the largest centred square, resized with "
     "antialiased bicubic interpolation; uint8 (N, {side}, {side}, 3), not normalised"
@@ -19,9 +19,9 @@ class RawImageClassifier(nn.Module):
 
     Args:
         network: Normalised images (N, 3, H, W) to logits (N, C).
-        probabilities: Logits to probabilities, as the loss means them.
-        mean: Of the training pixels (3,), in 0..1.
-        std: Their deviation (3,).
+        probabilities: Logits to probabilities, under the loss of the training.
+        mean: Mean of the training pixels (3,), in 0..1.
+        std: Their standard deviation (3,).
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class RawImageClassifier(nn.Module):
         self.shift = nn.Buffer(shift)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Class probabilities (N, C) of raw images uint8 (N, H, W, 3)."""
+        """Return class probabilities (N, C) of raw images uint8 (N, H, W, 3)."""
         inputs = images.permute(0, 3, 1, 2).float() * self.scale + self.shift
         return self.probabilities(self.network(inputs).float())
 
 
 def scale_and_shift(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Factor and summand (1, 3, 1, 1) that normalise pixels 0..255, rounded once."""
+    """Return factor and summand (1, 3, 1, 1) that normalise pixels 0..255, rounded once."""
     deviation = torch.as_tensor(std, dtype=torch.float64)
     scale = 1 / (255 * deviation)
     shift = -torch.as_tensor(mean, dtype=torch.float64) / deviation

@@ -1,6 +1,6 @@
-"""Stems: how much resolution the first layers of torchvision's classifiers give away.
+"""Stems: the resolution that the first layers of torchvision's classifiers keep.
 
-Their own stems are made for 224 px and halve the map two to five times before much is computed.
+Their own stems are made for 224 px and halve the map two to five times before most layers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from torch import nn
 
 SMALL_IMAGE = 64
 
-# First convolution, and the max-pool behind it, where the family has one to leave out.
+# First convolution, and the max-pool behind it if the family has one.
 _STEMS = {
     "densenet": ("features.conv0", "features.pool0"),
     "efficientnet": ("features.0.0", ""),

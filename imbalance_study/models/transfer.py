@@ -1,4 +1,4 @@
-"""Weights of one model put into another: what fits, what is new, and torchvision's for ImageNet."""
+"""Transfer of weights from one model to another, and torchvision's weights for ImageNet."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from torch import Tensor
 from imbalance_study import download
 from imbalance_study.models.classifier import Classifier
 
-# Weights whose tensors agree with less than this share of the model's are of another architecture.
-# A stem, or the fully connected layers before the last, may differ; a depth or a width may not.
+# Least share of tensors that must fit, or the weights are of another architecture. A stem, or the
+# fully connected layers before the last, may differ; a depth or a width may not.
 _SAME_MODEL = 0.8
 
 
 class Loaded(NamedTuple):
-    """What became of the weights; names of tensors are those of a Classifier."""
+    """Outcome of loading weights; names of tensors are those of a Classifier."""
 
     loaded: list[str]
-    new: list[str]  # of the model, drawn at random: not among the weights, or of another shape
-    left: list[str]  # of the weights, without a place in the model
+    new: list[str]  # tensors of the model that stay random: not among the weights, or another shape
+    left: list[str]  # tensors of the weights that the model does not have
     head: str  # "loaded", or why it is new
 
 
 def own_names(model: Classifier, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors under the names of a Classifier, whose last Linear is called classifier."""
+    """Rename tensors to those of a Classifier, whose last Linear is called classifier."""
     if any(name.startswith("backbone.") for name in state):
         return dict(state)
     renamed = {}
@@ -48,7 +48,7 @@ def load(
     source_classes: Sequence[str] = (),
     class_names: Sequence[str] = (),
 ) -> Loaded:
-    """Put weights into a model, in place: whatever has its name and shape.
+    """Put weights into a model, in place: every tensor with a matching name and shape.
 
     The head is taken over when both have the same classes, its rows put into the order of
     `class_names`; otherwise it stays as it was drawn. The decoder of an autoencoder is taken over
@@ -57,23 +57,15 @@ def load(
     Args:
         model: A model with weights drawn at random.
         state: Name to tensor, with the names of a Classifier or of the network inside it.
-        origin: Where they come from, for messages.
-        source_classes: Names of the classes that the head in `state` tells apart.
+        origin: The file or run of the weights, for messages.
+        source_classes: Class names of the head in `state`.
         class_names: Names of the classes of `model`, in label order.
 
     Raises:
         ValueError: The weights are of another architecture.
     """
-    given = {
-        name: value
-        for name, value in own_names(model, state).items()
-        if isinstance(value, Tensor) and not name.endswith("num_batches_tracked")
-    }
-    wanted = {
-        name: value
-        for name, value in model.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
+    given = _weights(own_names(model, state))
+    wanted = _weights(model.state_dict())
     fitting = {
         name: value
         for name, value in given.items()
@@ -94,6 +86,15 @@ def load(
         left=[name for name in given if name not in fitting],
         head=head,
     )
+
+
+def _weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the tensors of a state, without the counters of batch norm."""
+    return {
+        name: value
+        for name, value in state.items()
+        if isinstance(value, Tensor) and not name.endswith("num_batches_tracked")
+    }
 
 
 def _check_architecture(
@@ -127,7 +128,7 @@ def _head(
     source_classes: Sequence[str],
     class_names: Sequence[str],
 ) -> tuple[str, list[int] | None]:
-    """What becomes of the head, and which of its rows belongs to each class; None: it is new."""
+    """Return the fate of the head, and the row of each class in it; None for a new head."""
     if not source_classes or sorted(source_classes) != sorted(class_names):
         return "new: other classes", None
     if len(set(class_names)) != len(class_names):
@@ -142,13 +143,13 @@ def _head(
 
 
 def _on_logits(name: str, wanted: Mapping[str, Tensor]) -> bool:
-    """Whether a tensor of the head belongs to its last layer, whose rows are classes."""
+    """Return whether a tensor of the head belongs to its last layer, whose rows are classes."""
     last = [key for key in wanted if key.startswith("classifier.")][-1]
     return name.rpartition(".")[0] == last.rpartition(".")[0]
 
 
 class ImageNet(NamedTuple):
-    """Torchvision's weights of a model, and what they were trained with."""
+    """Torchvision's weights of a model, and the preprocessing of their training."""
 
     model: str
     url: str
@@ -159,7 +160,7 @@ class ImageNet(NamedTuple):
 
 
 def imagenet(model: str) -> ImageNet:
-    """Torchvision's best weights of a model by its name.
+    """Return torchvision's best weights of a model by its name.
 
     Raises:
         ValueError: It has none.
@@ -174,24 +175,24 @@ def imagenet(model: str) -> ImageNet:
             f"there are no ImageNet weights of model={model!r}; torchvision's models have some "
             "(resnet18, efficientnet_b0, mobilenet_v2, vgg16, ...)"
         ) from None
-    how = best.transforms()
+    preset = best.transforms()
     return ImageNet(
         name,
         best.url,
-        how.crop_size[0],
-        tuple(how.mean),
-        tuple(how.std),
+        preset.crop_size[0],
+        tuple(preset.mean),
+        tuple(preset.std),
         tuple(best.meta["categories"]),
     )
 
 
 def imagenet_file(weights: ImageNet) -> Path:
-    """The file of ImageNet weights, downloaded when it is not there, checked by torchvision's hash.
+    """Return the file of ImageNet weights, downloaded when absent and checked by its hash.
 
-    It lies where torch keeps its own downloads, ``TORCH_HOME`` or ~/.cache/torch.
+    Its folder is that of torch's own downloads, in ``TORCH_HOME`` or ~/.cache/torch.
 
     Raises:
-        ValueError: It cannot be downloaded (no network, say), or what came is another file.
+        ValueError: It cannot be downloaded (no network, say), or has another checksum.
     """
     name = os.path.basename(weights.url)
     folder = Path(torch.hub.get_dir()) / "checkpoints"
@@ -205,13 +206,13 @@ def imagenet_file(weights: ImageNet) -> Path:
         reason = str(error).removeprefix(f"{weights.url}: ")
         raise ValueError(
             f"the ImageNet weights of {weights.model} cannot be downloaded from {weights.url} "
-            f"({reason}); bring the file here and give it as weights"
+            f"({reason}); copy the file to this machine and set weights=FILE"
         ) from error
 
 
 def imagenet_preprocessing() -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation (3,) that torchvision's weights were trained with, in 0..1."""
+    """Return mean and deviation (3,), in 0..1, that torchvision's weights expect."""
     from torchvision.transforms._presets import ImageClassification
 
-    how = ImageClassification(crop_size=224)
-    return tuple(how.mean), tuple(how.std)
+    preset = ImageClassification(crop_size=224)
+    return tuple(preset.mean), tuple(preset.std)

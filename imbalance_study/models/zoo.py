@@ -1,6 +1,6 @@
-"""MODELS: the named image classifiers, any other of torchvision by its name, and a user's own.
+"""Image classifiers by name: ours, any other of torchvision, and a user's own.
 
-A model function takes the number of classes, and by choice `image_size` and `stem`, and returns a
+A model function takes the number of classes, optionally `image_size` and `stem`, and returns a
 module whose last Linear gives the logits; `create` makes a Classifier of it. Nothing is downloaded.
 """
 
@@ -36,7 +36,7 @@ def create(
     stem: str = "auto",
     head: str = "last",
 ) -> Classifier:
-    """Make the model that a spec string names, its weights drawn from torch's default generator.
+    """Build the model of a spec string, its weights drawn from torch's default generator.
 
     Args:
         text: A name in MODELS, of a torchvision classifier, or ``package.module:function`` for a
@@ -79,7 +79,7 @@ def create(
 
 
 def resnet18(num_classes: int, *, image_size: int, stem: str) -> nn.Module:
-    """ResNet with 18 layers, 11 million parameters (He et al. 2016)."""
+    """Build the ResNet with 18 layers, 11 million parameters (He et al. 2016)."""
     return _torchvision("resnet18", num_classes, image_size, stem)
 
 
@@ -91,7 +91,7 @@ def efficientnet_b0(
     dropout: float = 0.2,
     stochastic_depth_prob: float = 0.2,
 ) -> nn.Module:
-    """Mobile inverted bottlenecks with squeeze-and-excitation, 4 million (Tan and Le 2019)."""
+    """Build inverted bottlenecks with squeeze-and-excitation, 4 million (Tan and Le 2019)."""
     options = {"dropout": dropout, "stochastic_depth_prob": stochastic_depth_prob}
     return _torchvision("efficientnet_b0", num_classes, image_size, stem, **options)
 
@@ -99,19 +99,19 @@ def efficientnet_b0(
 def mobilenet_v2(
     num_classes: int, *, image_size: int, stem: str, dropout: float = 0.2
 ) -> nn.Module:
-    """Inverted residuals with linear bottlenecks, 2.2 million (Sandler et al. 2018)."""
+    """Build inverted residuals with linear bottlenecks, 2.2 million (Sandler et al. 2018)."""
     return _torchvision("mobilenet_v2", num_classes, image_size, stem, dropout=dropout)
 
 
 def mobilenet_v3_large(
     num_classes: int, *, image_size: int, stem: str, dropout: float = 0.2
 ) -> nn.Module:
-    """Searched inverted residuals with hard-swish, 4.2 million (Howard et al. 2019)."""
+    """Build searched inverted residuals with hard-swish, 4.2 million (Howard et al. 2019)."""
     return _torchvision("mobilenet_v3_large", num_classes, image_size, stem, dropout=dropout)
 
 
 def vgg16(num_classes: int, *, image_size: int, stem: str, dropout: float = 0.5) -> nn.Module:
-    """13 plain convolutions and a fully connected head, 15 million at 32 px, else 134 million."""
+    """Build 13 plain convolutions and a dense head, 15 million at 32 px, else 134 million."""
     return _torchvision("vgg16", num_classes, image_size, stem, dropout=dropout)
 
 
@@ -133,7 +133,7 @@ def _find(name: str) -> Callable[..., Any]:
 
 
 def _torchvision_function(name: str) -> Callable[..., nn.Module]:
-    """A model function whose signature tells `spec.bind` the options of torchvision's builder."""
+    """Return a model function whose signature has the options of torchvision's builder."""
     from torchvision.models import get_model_builder
 
     network = get_type_hints(get_model_builder(name))["return"]
@@ -191,8 +191,8 @@ def _torchvision(
 def _give_linear_head(squeezenet: nn.Module, num_classes: int) -> None:
     """Average the 512 maps, then one Linear, in place of a 1x1 convolution, ReLU and averaging.
 
-    The same function but for that ReLU on the logits, which we leave out: it lets no negative
-    logit through and no gradient to it.
+    The same function without the ReLU on the logits, which would stop negative logits and their
+    gradients.
     """
     dropout = squeezenet.get_submodule("classifier.0")
     head = nn.Linear(512, num_classes)
@@ -238,7 +238,7 @@ def _feature_shape(model: Classifier, image_size: int) -> tuple[int, ...]:
 
 
 def _smallest_size(model: Classifier, too_small: int) -> int:
-    """Smallest size above `too_small` that the model takes, by bisection; 0 if none up to 512."""
+    """Find the smallest size above `too_small` that works, by bisection; 0 if none up to 512."""
     too_small, enough = too_small, 2 * too_small
     while not _takes_size(model, enough):
         too_small, enough = enough, 2 * enough
@@ -253,7 +253,7 @@ def _smallest_size(model: Classifier, too_small: int) -> int:
 def _takes_size(model: Classifier, image_size: int) -> bool:
     try:
         return _feature_shape(model, image_size) == (2, model.num_features)
-    except Exception:  # only asked after one that `_check_size` will tell of
+    except Exception:  # `_check_size` reports the first one
         return False
 
 

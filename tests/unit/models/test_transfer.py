@@ -162,9 +162,9 @@ def test_a_download_with_another_hash_is_refused_and_leaves_nothing(served, tmp_
     assert not list((tmp_path / "home" / "hub" / "checkpoints").iterdir())
 
 
-def test_no_network_is_one_sentence_that_says_what_to_bring(tmp_path, monkeypatch):
+def test_no_network_is_one_sentence_that_says_what_to_copy(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(ValueError, match=r"resnet18 cannot be downloaded from http.*bring the fil"):
+    with pytest.raises(ValueError, match=r"resnet18 cannot be downloaded from http.*copy the fil"):
         transfer.imagenet_file(_weights("http://127.0.0.1:9/resnet18-01234567.pth"))
 
 
