@@ -21,7 +21,7 @@ from imbalance_study.config.fields import option
 from imbalance_study.experiment.setup.device import resolve_device
 
 if TYPE_CHECKING:
-    from imbalance_study.inference.load import Ready
+    from imbalance_study.inference.load import LoadedModel
 
 _METHODS = {
     "gradcam": "what speaks for the predicted class, and for another",
@@ -132,7 +132,7 @@ def _explain(settings: Settings, places: list[str], class_name: str) -> list[str
     return [*lines, f"Written to {Path(settings.out).expanduser().absolute()}"]
 
 
-def _trained(settings: Settings) -> Ready:
+def _trained(settings: Settings) -> LoadedModel:
     if settings.run != "none":
         return loading.ready(settings.run, settings.tracking_uri)
     if settings.weights == "none":

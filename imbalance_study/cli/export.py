@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from imbalance_study.inference.load import Ready
+    from imbalance_study.inference.load import LoadedModel
     from imbalance_study.inference.onnx_export import Exported
 
 
@@ -91,7 +91,9 @@ def command(debug: str, **values: Any) -> None:
     click.echo(f"Written to {out.absolute()}")
 
 
-def _images(settings: Settings, ready: Ready) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
+def _images(
+    settings: Settings, ready: LoadedModel
+) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     """Images to compare on, evenly from what there is, and their classes where these are known."""
     import numpy as np
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imbalance_study.inference.load import Ready
+    from imbalance_study.inference.load import LoadedModel
 
 MODEL_HELP = "models:/NAME@champion, runs:/ID, or a checkpoint file of a run."
 
 
-def ready(address: str, tracking_uri: str = "auto") -> Ready:
+def ready(address: str, tracking_uri: str = "auto") -> LoadedModel:
     """Load the kept weights of a run, without pickle.
 
     Args:
@@ -35,5 +35,5 @@ def ready(address: str, tracking_uri: str = "auto") -> Ready:
     from imbalance_study.tracking import fetch
 
     with tempfile.TemporaryDirectory(prefix="imbalance_study_") as folder:
-        path = fetch.checkpoint_of(address, Path(folder), tracking_uri)
+        path = fetch.download_checkpoint(address, Path(folder), tracking_uri)
         return trained.from_checkpoint(path, own_code=True)

@@ -20,8 +20,8 @@ from imbalance_study.config.fields import option
 from imbalance_study.experiment.setup.device import resolve_device
 
 if TYPE_CHECKING:
-    from imbalance_study.inference.load import Ready
-    from imbalance_study.inference.predict import Labelled, Sample
+    from imbalance_study.inference.load import LoadedModel
+    from imbalance_study.inference.predict import FilePredictions, ReservoirSample
 
 # Images on a contact sheet, unreadable files that are named, classes that are counted, at most.
 _SHEET, _NAMED, _COUNTED = 60, 20, 15
@@ -127,7 +127,7 @@ def _predict(settings: Settings, places: Sequence[str]) -> list[str]:
     return tally.lines(out)
 
 
-def _pieces(settings: Settings, ready: Ready, places: Sequence[str], total: int) -> Any:
+def _pieces(settings: Settings, ready: LoadedModel, places: Sequence[str], total: int) -> Any:
     """The pieces, with a bar that shows images per second."""
     from tqdm import tqdm
 
@@ -135,7 +135,7 @@ def _pieces(settings: Settings, ready: Ready, places: Sequence[str], total: int)
     from imbalance_study.inference import explain as explaining
     from imbalance_study.inference import predict as labelling
 
-    pieces = labelling.label(
+    pieces = labelling.predict_files(
         ready,
         explaining.walk(places),
         batch_size=settings.batch_size,
@@ -151,17 +151,17 @@ def _pieces(settings: Settings, ready: Ready, places: Sequence[str], total: int)
 class _Tally:
     """Counts what goes by, names the files that could not be read, and keeps some images."""
 
-    def __init__(self, ready: Ready, reject_below: float) -> None:
-        from imbalance_study.inference.predict import Sample
+    def __init__(self, ready: LoadedModel, reject_below: float) -> None:
+        from imbalance_study.inference.predict import ReservoirSample
 
-        self.sample: Sample = Sample(_SHEET)
+        self.sample: ReservoirSample = ReservoirSample(_SHEET)
         self._names = [str(name) for name in ready.class_names]
         self._reject_below = reject_below
         self._labels: Counter[int] = Counter()
         self._files = self._bad = self._rejected = 0
         self._begun = time.perf_counter()
 
-    def add(self, piece: Labelled) -> None:
+    def add(self, piece: FilePredictions) -> None:
         """Count a piece."""
         from imbalance_study.data.image_folder import readable
 
@@ -201,7 +201,7 @@ class _Tally:
         return [*lines, f"Written to {out.absolute()}"]
 
 
-def _draw(path: Path, sample: Sample, ready: Ready, settings: Settings) -> None:
+def _draw(path: Path, sample: ReservoirSample, ready: LoadedModel, settings: Settings) -> None:
     import numpy as np
 
     from imbalance_study import files

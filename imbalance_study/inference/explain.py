@@ -17,7 +17,7 @@ from imbalance_study.data.image_folder import EXTENSIONS, is_image
 from imbalance_study.evaluation.figures import attribution as attribution_figures
 from imbalance_study.experiment.analyses import attribution as attribution_analyses
 from imbalance_study.experiment.analyses.attribution import View, file_name
-from imbalance_study.inference.load import Ready
+from imbalance_study.inference.load import LoadedModel
 
 METHODS = ("gradcam", "occlusion", "feature_maps", "deletion")
 
@@ -93,7 +93,7 @@ def read(paths: Sequence[Path], size: int) -> npt.NDArray[np.uint8]:
 
 
 def explain(
-    ready: Ready,
+    ready: LoadedModel,
     paths: Sequence[Path],
     out: Path,
     *,

@@ -17,7 +17,7 @@ from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import losses, second_stage
 
 
-class Ready(NamedTuple):
+class LoadedModel(NamedTuple):
     """A trained model and what it was made for."""
 
     model: Classifier
@@ -40,7 +40,7 @@ class Ready(NamedTuple):
         ).eval()
 
 
-def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> Ready:
+def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> LoadedModel:
     """The model of a run, rebuilt from its checkpoint.
 
     Args:
@@ -74,7 +74,7 @@ def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> R
     if config.stage2 != "none":
         spec.bind(second_stage.STAGES, config.stage2, "stage2")(made)  # puts its head in place
     _load(made, content["model"], path)
-    return Ready(
+    return LoadedModel(
         made.eval(),
         _probabilities(config),
         facts["mean"],
@@ -108,7 +108,7 @@ def _probabilities(config: Config) -> Callable[[Tensor], Tensor]:
     return procedures.probabilities(spec.bind(losses.LOSSES, config.loss, "loss"), config)
 
 
-def from_weights(model: str, weights: str) -> Ready:
+def from_weights(model: str, weights: str) -> LoadedModel:
     """A model with weights from a file, or with torchvision's for ImageNet.
 
     A file holds a checkpoint of a run, or the state_dict of the model as torchvision (or this
@@ -138,19 +138,21 @@ def from_weights(model: str, weights: str) -> Ready:
     _load(made, transfer.own_names(made, state), path)
     names = [str(label) for label in range(num_classes)]
     mean, std = transfer.imagenet_preprocessing()
-    return Ready(made.eval(), _softmax, mean, std, names, 224)
+    return LoadedModel(made.eval(), _softmax, mean, std, names, 224)
 
 
 def _softmax(logits: Tensor) -> Tensor:
     return logits.softmax(1)
 
 
-def _imagenet(model: str) -> Ready:
+def _imagenet(model: str) -> LoadedModel:
     found = transfer.imagenet(model)
     made = zoo.create(model, len(found.class_names), image_size=found.image_size, stem="imagenet")
     path = transfer.imagenet_file(found)
     _load(made, transfer.own_names(made, pretrained.state_of(path)), path)
-    return Ready(made.eval(), _softmax, found.mean, found.std, found.class_names, found.image_size)
+    return LoadedModel(
+        made.eval(), _softmax, found.mean, found.std, found.class_names, found.image_size
+    )
 
 
 def _load(model: Classifier, state: Mapping[str, Tensor], path: Path) -> None:

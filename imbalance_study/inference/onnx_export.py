@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from imbalance_study import files
-from imbalance_study.inference.load import Ready
+from imbalance_study.inference.load import LoadedModel
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
 # Largest difference of a probability between ONNX in fp32 and torch.
@@ -40,7 +40,7 @@ class Exported(NamedTuple):
 
 
 def export(
-    ready: Ready,
+    ready: LoadedModel,
     path: Path,
     images: NDArray[np.uint8],
     *,
@@ -107,7 +107,7 @@ def _refuse_difference(wanted: Floats, found: Floats) -> None:
         )
 
 
-def _write_onnx(model: torch.nn.Module, ready: Ready, path: Path) -> None:
+def _write_onnx(model: torch.nn.Module, ready: LoadedModel, path: Path) -> None:
     """Export with a free batch axis, weights inside the file."""
     import onnx
 

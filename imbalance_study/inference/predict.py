@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from imbalance_study.data import decode
-from imbalance_study.inference.load import Ready
+from imbalance_study.inference.load import LoadedModel
 
 TOP = 5
 # Files that are listed, measured and given to one pool of decoders at a time.
 _BLOCK = 16_384
 
 
-class Labelled(NamedTuple):
+class FilePredictions(NamedTuple):
     """What became of some files, in order; N were read."""
 
     files: list[str]  # all of them
@@ -35,14 +35,14 @@ class Labelled(NamedTuple):
         return [file for file, error in zip(self.files, self.errors, strict=True) if not error]
 
 
-def label(
-    ready: Ready,
+def predict_files(
+    ready: LoadedModel,
     paths: Iterable[Path],
     *,
     batch_size: int = 256,
     workers: int = 0,
     device: str = "cpu",
-) -> Iterator[Labelled]:
+) -> Iterator[FilePredictions]:
     """Predict image files in order, in pieces of about `batch_size` images.
 
     Files are cut and resized as for training (`decode.decode`) on several cores, ahead of the
@@ -67,7 +67,7 @@ def label(
         found = [_predict(model, part, where, kept) for part in parts]
         classes = np.concatenate([one[0] for one in found] or [np.empty((0, kept), np.int64)])
         probs = np.concatenate([one[1] for one in found] or [np.empty((0, kept), np.float32)])
-        yield Labelled(files, errors, images, classes, probs)
+        yield FilePredictions(files, errors, images, classes, probs)
 
 
 @torch.inference_mode()
@@ -119,7 +119,7 @@ def _size(name: str) -> int:
         return 0
 
 
-class Sample:
+class ReservoirSample:
     """Some of the images that went by, each as likely as any other (algorithm R, Vitter 1985)."""
 
     def __init__(self, count: int, seed: int = 0) -> None:
@@ -131,7 +131,7 @@ class Sample:
         self._count = count
         self._generator = np.random.default_rng(seed)
 
-    def add(self, piece: Labelled) -> None:
+    def add(self, piece: FilePredictions) -> None:
         """Let the images of a piece go by."""
         numbers = np.arange(self.seen + 1, self.seen + len(piece.images) + 1)
         places = self._generator.integers(0, numbers)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_study import files
-from imbalance_study.inference.predict import TOP, Labelled
+from imbalance_study.inference.predict import TOP, FilePredictions
 
 Columns = dict[str, list[Any]]
 ROW_GROUP = 8_192
 
 
-def columns_of(piece: Labelled, class_names: Sequence[str], reject_below: float) -> Columns:
+def columns_of(piece: FilePredictions, class_names: Sequence[str], reject_below: float) -> Columns:
     """The rows of a piece, one for each file.
 
     Returns:

@@ -31,7 +31,7 @@ from imbalance_study.tracking import run_folder, ui_view
 from imbalance_study.tracking.journal import Entry, Journal
 
 # Tag of a run or a model: the journal that it came from.
-ORIGIN = "imbalance_study.journal"
+JOURNAL_TAG = "imbalance_study.journal"
 _METRICS_AT_ONCE = 1000
 _LONGEST_KEY, _LONGEST_PARAM, _LONGEST_TAG = 250, 6000, 8000
 
@@ -48,7 +48,7 @@ def start(client: MlflowClient, journal: Journal) -> None:
     experiment = _home(client, begun)
     run = _run_of(client, experiment, journal.id)
     if run is None:
-        tags = dict(begun["tags"]) | {ORIGIN: journal.id}
+        tags = dict(begun["tags"]) | {JOURNAL_TAG: journal.id}
         if begun["parent"]:
             tags["mlflow.parentRunId"] = _parent(client, experiment, journal, begun["parent"])
         run = client.create_run(experiment, begun["time"], tags, begun["name"]).info.run_id
@@ -81,7 +81,9 @@ def _experiment(client: MlflowClient, name: str) -> str:
 
 
 def _run_of(client: MlflowClient, experiment: str, journal_id: str) -> str | None:
-    found = client.search_runs([experiment], f"tags.`{ORIGIN}` = '{journal_id}'", max_results=1)
+    found = client.search_runs(
+        [experiment], f"tags.`{JOURNAL_TAG}` = '{journal_id}'", max_results=1
+    )
     return str(found[0].info.run_id) if found else None
 
 
@@ -114,7 +116,7 @@ def deliver(client: MlflowClient, journal: Journal, entries: Sequence[Entry]) ->
     elif entry.op == "input":
         client.log_inputs(run_id, [_dataset(entry.content)])
     elif entry.op == "view":
-        ui_view.prepare(client, journal.state["experiment_id"])
+        ui_view.write_view(client, journal.state["experiment_id"])
     elif entry.op == "end":
         client.set_terminated(run_id, entry.content["status"], entry.content["time"])
     elif files.exists():
@@ -171,7 +173,9 @@ def _model(client: MlflowClient, journal: Journal, entry: Entry) -> None:
     if not files.exists():
         return
     run = client.get_run(run_id)
-    there = client.search_logged_models([state["experiment_id"]], f"tags.`{ORIGIN}` = '{origin}'")
+    there = client.search_logged_models(
+        [state["experiment_id"]], f"tags.`{JOURNAL_TAG}` = '{origin}'"
+    )
     made = (
         there[0]
         if there
@@ -179,7 +183,7 @@ def _model(client: MlflowClient, journal: Journal, entry: Entry) -> None:
             state["experiment_id"],
             content["name"],
             run_id,
-            tags=registry.resolve_tags({ORIGIN: origin}),
+            tags=registry.resolve_tags({JOURNAL_TAG: origin}),
             params=run.data.params,
         )
     )

@@ -40,18 +40,18 @@ def run_name(config: Config) -> str:
     return " ".join([*parts, config.model, config.dataset, f"seed {config.seed}"])
 
 
-def plain(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is: names of classes and files may hold HTML or marks."""
     text = html.escape(" ".join(text.split()), quote=False)
     return "".join(f"\\{sign}" if sign in "\\`*[]|" else sign for sign in text)
 
 
-def failure(text: str) -> str:
+def failure_note(text: str) -> str:
     """The description of a run that failed."""
-    return f"**Failed**: {plain(text)}"
+    return f"**Failed**: {escape_markdown(text)}"
 
 
-def command(resolved: Resolved) -> str:
+def repeat_command(resolved: Resolved) -> str:
     """The command that repeats a run: what was given or set, the rest being defaults."""
     config, origins = resolved
     words = ["imbalance-study", "train"]
@@ -66,7 +66,7 @@ def command(resolved: Resolved) -> str:
 _ELSEWHERE = {"tracking_uri", "tracking", "experiment", "run_name", "output_dir"}
 
 
-def description(result: RunResult, resolved: Resolved) -> str:
+def run_note(result: RunResult, resolved: Resolved) -> str:
     """The result and the command that repeats it, in Markdown."""
     config, found = result.config, result.metrics
     counts = result.facts["train_counts"]
@@ -75,20 +75,21 @@ def description(result: RunResult, resolved: Resolved) -> str:
         f"{found['test/accuracy']:.1%} accuracy, {found['test/macro_f1']:.3f} macro F1 on "
         f"{result.facts['images']['test']:,} test images.",
         "",
-        f"{plain(config.model)} on {config.dataset} ({config.imbalance}: {max(counts):,} to "
-        f"{min(counts):,} training images a class), {plain(config.loss)}, class weights "
-        f"{config.class_weights}, sampler {plain(config.sampler)}, {len(result.history)} epochs, "
-        f"seed {config.seed}; {_chosen(result)}.",
+        f"{escape_markdown(config.model)} on {config.dataset} ({config.imbalance}: "
+        f"{max(counts):,} to {min(counts):,} training images a class), "
+        f"{escape_markdown(config.loss)}, class weights {config.class_weights}, sampler "
+        f"{escape_markdown(config.sampler)}, {len(result.history)} epochs, seed {config.seed}; "
+        f"{_chosen(result)}.",
         "",
-        row(["metric", "test", "95 % interval"]),
+        markdown_row(["metric", "test", "95 % interval"]),
         "|---|---|---|",
         *(
-            row([text, f"{found[name]:.4f}", _interval(result, name)])
+            markdown_row([text, f"{found[name]:.4f}", _interval(result, name)])
             for name, text in HEADLINES.items()
         ),
         "",
-        *(f"{plain(note[:1].upper() + note[1:])}.\n" for note in result.analysis.notes),
-        f"Repeat: {_code(command(resolved))}",
+        *(f"{escape_markdown(note[:1].upper() + note[1:])}.\n" for note in result.analysis.notes),
+        f"Repeat: {_code(repeat_command(resolved))}",
     ]
     note = recipe_note(config.recipe, config.model)
     return "\n".join([*lines, "", note] if note else lines)
@@ -100,7 +101,7 @@ def _code(text: str) -> str:
     return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
-def row(cells: Iterable[str]) -> str:
+def markdown_row(cells: Iterable[str]) -> str:
     """A row of a table in a description; the UI draws tables without any space between columns."""
     return "| " + " | &emsp;".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
@@ -129,7 +130,7 @@ def _chosen(result: RunResult) -> str:
     )
 
 
-def closing(result: RunResult, uri: str, run: Session) -> str:
+def terminal_summary(result: RunResult, uri: str, run: Session) -> str:
     """The last lines on the terminal: headline figures, and where to look."""
     width = max(map(len, HEADLINES.values()))
     lines = ["", f"Result on {result.facts['images']['test']:,} test images"]
@@ -144,13 +145,13 @@ def closing(result: RunResult, uri: str, run: Session) -> str:
     ids = run.journal.state["experiment_id"], run.journal.state["run_id"]
     if all(ids):
         lines += [
-            f"This run:  {ui_view.run_address(server(uri), *ids)}",
-            f"All runs:  {ui_view.address(server(uri), ids[0])}",
+            f"This run:  {ui_view.run_url(server(uri), *ids)}",
+            f"All runs:  {ui_view.view_url(server(uri), ids[0])}",
         ]
     return "\n".join(lines)
 
 
-def of_upload(run: Session, uploaded: bool) -> list[str]:
+def upload_summary(run: Session, uploaded: bool) -> list[str]:
     """What a person must know of the upload: nothing where all is told to MLflow."""
     journal, uploader = run.journal, run.uploader
     lines = []

@@ -29,7 +29,7 @@ def local_weights(weights: str, tracking_uri: str = "auto") -> Iterator[None]:
         yield
         return
     with tempfile.TemporaryDirectory(prefix="imbalance_study_weights_") as name:
-        path = checkpoint_of(weights, Path(name), tracking_uri, finished=True)
+        path = download_checkpoint(weights, Path(name), tracking_uri, finished=True)
         pretrained.FETCHED[weights] = path
         try:
             yield
@@ -37,7 +37,7 @@ def local_weights(weights: str, tracking_uri: str = "auto") -> Iterator[None]:
             del pretrained.FETCHED[weights]
 
 
-def checkpoint_of(
+def download_checkpoint(
     run_id: str, folder: Path, tracking_uri: str = "auto", *, finished: bool = False
 ) -> Path:
     """Bring the kept checkpoint of a run to a local folder.
@@ -55,8 +55,8 @@ def checkpoint_of(
     Raises:
         ValueError: There is no such store, run, model, or checkpoint.
     """
-    client = connect(tracking_uri)
-    run = run_of(client, run_id)
+    client = open_store(tracking_uri)
+    run = find_run(client, run_id)
     if finished and run.info.status != "FINISHED":
         raise ValueError(
             f"run {run.info.run_id} has not finished: its status is {run.info.status}, so that its "
@@ -69,21 +69,21 @@ def checkpoint_of(
             f"run {run.info.run_id} has no checkpoint {CHECKPOINT}: its status is "
             f"{run.info.status}, and it holds {', '.join(there) or 'none'}"
         )
-    return fetch(client, run, CHECKPOINT, folder)
+    return download(client, run, CHECKPOINT, folder)
 
 
-def connect(tracking_uri: str = "auto") -> mlflow.MlflowClient:
+def open_store(tracking_uri: str = "auto") -> mlflow.MlflowClient:
     """A client of a store that must be there already.
 
     Raises:
         ValueError: There is no such store, or it does not answer.
     """
-    store.find(tracking_uri)
+    store.require_existing(tracking_uri)
     store.connect(tracking_uri)
     return mlflow.MlflowClient()
 
 
-def run_of(client: mlflow.MlflowClient, address: str) -> Run:
+def find_run(client: mlflow.MlflowClient, address: str) -> Run:
     """The run that an id, a ``runs:/`` or a ``models:/`` address leads to.
 
     Raises:
@@ -101,7 +101,7 @@ def run_of(client: mlflow.MlflowClient, address: str) -> Run:
         raise ValueError(f"unknown run {run_id!r} in {place}") from error
 
 
-def fetch(client: mlflow.MlflowClient, run: Run, name: str, folder: Path) -> Path:
+def download(client: mlflow.MlflowClient, run: Run, name: str, folder: Path) -> Path:
     """Bring an artifact of a run to a local folder.
 
     Raises:

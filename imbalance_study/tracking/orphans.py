@@ -17,7 +17,7 @@ SILENCE = 300.0
 _NOTE = "mlflow.note.content"
 
 
-class Ghost(NamedTuple):
+class OrphanedRun(NamedTuple):
     """A run without a process."""
 
     run_id: str
@@ -28,7 +28,7 @@ class Ghost(NamedTuple):
 
 def reap(
     tracking_uri: str = "auto", *, silence: float = SILENCE, dry_run: bool = False
-) -> Iterator[Ghost]:
+) -> Iterator[OrphanedRun]:
     """Find ghosts, and mark them FAILED with a note and the time of their last sign of life.
 
     On the machine where a run began its process is looked for. Elsewhere, or after a restart of
@@ -49,12 +49,12 @@ def reap(
     store.connect(tracking_uri)
     client = MlflowClient()
     for experiment in client.search_experiments():
-        yield from of_experiment(client, experiment, silence=silence, dry_run=dry_run)
+        yield from reap_experiment(client, experiment, silence=silence, dry_run=dry_run)
 
 
-def of_experiment(
+def reap_experiment(
     client: MlflowClient, experiment: Experiment, *, silence: float, dry_run: bool = False
-) -> Iterator[Ghost]:
+) -> Iterator[OrphanedRun]:
     """As `reap`, in one experiment; with an infinite `silence` where the process can be told."""
     token: str | None = ""
     while token is not None:
@@ -65,20 +65,20 @@ def of_experiment(
             page_token=token or None,
         )
         for run in found:
-            why = gone(run, silence)
+            why = reason_orphaned(run, silence)
             if why:
                 if not dry_run:
-                    mark(client, run, why)
-                yield Ghost(run.info.run_id, run.info.run_name, experiment.name, why)
+                    mark_failed(client, run, why)
+                yield OrphanedRun(run.info.run_id, run.info.run_name, experiment.name, why)
         token = found.token or None
 
 
-def gone(run: Run, silence: float) -> str:
+def reason_orphaned(run: Run, silence: float) -> str:
     """Why the process of a run counts as gone; nothing where it does not."""
     tags = run.data.tags
     if process.PROCESS not in tags:
         return ""
-    dead = process.gone(tags)
+    dead = process.has_ended(tags)
     host, pid = tags.get(process.HOST, "?"), tags.get(process.PID, "?")
     if dead is not None:
         return f"process {pid} on {host} is gone" if dead else ""
@@ -96,8 +96,8 @@ def _last_seen(run: Run) -> float:
         return float(run.info.start_time) / 1000
 
 
-def mark(client: MlflowClient, run: Run, why: str) -> None:
+def mark_failed(client: MlflowClient, run: Run, why: str) -> None:
     """Mark a run FAILED, with the reason and the time of its last sign of life."""
-    note = "\n\n".join(filter(None, [run.data.tags.get(_NOTE, ""), description.failure(why)]))
+    note = "\n\n".join(filter(None, [run.data.tags.get(_NOTE, ""), description.failure_note(why)]))
     client.set_tag(run.info.run_id, _NOTE, note)
     client.set_terminated(run.info.run_id, "FAILED", int(_last_seen(run) * 1000))

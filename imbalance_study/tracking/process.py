@@ -18,7 +18,7 @@ def tags() -> dict[str, str]:
     return {HOST: platform.node(), PID: str(own), PROCESS: f"{_machine()} {own} {_started(own)}"}
 
 
-def gone(run_tags: Mapping[str, str]) -> bool | None:
+def has_ended(run_tags: Mapping[str, str]) -> bool | None:
     """Whether the process of a run is gone; None where that cannot be told from here.
 
     It can be told on the same machine, since the same start of it, within the same container.

@@ -42,8 +42,8 @@ def promote(run_id: str, name: str, alias: str, tracking_uri: str = "auto") -> l
         ValueError: The run is unknown, deleted, of another project, did not finish, or has no
             model; or the registry refuses name or alias.
     """
-    client = fetch.connect(tracking_uri)
-    run = fetch.run_of(client, run_id)
+    client = fetch.open_store(tracking_uri)
+    run = fetch.find_run(client, run_id)
     model_id = _model_of(client, run)
     evidence = _evidence(client, run)
     if name == "auto":
@@ -92,7 +92,7 @@ def _evidence(client: mlflow.MlflowClient, run: Run) -> model_card.Evidence:
     with tempfile.TemporaryDirectory(prefix="imbalance_study_") as folder:
         for name in ("config.json", "metrics.json", "per_class.json"):
             if name in there or name != "per_class.json":
-                path = fetch.fetch(client, run, name, Path(folder))
+                path = fetch.download(client, run, name, Path(folder))
                 found[name] = json.loads(path.read_text())
     table = found.get("per_class.json", {"columns": [], "data": []})
     rows = dict(zip(table["columns"], zip(*table["data"], strict=True), strict=True))

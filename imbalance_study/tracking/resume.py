@@ -99,7 +99,7 @@ def _left(run_id: str, tracking_uri: str, cache_dir: str) -> _Left:
     uri = tracking_uri
     if not distributed.assists():  # the first process has the journal
         journal = Journal(folder)
-        uri, status = sync.meant(journal, tracking_uri), journal.ended
+        uri, status = sync.intended_store(journal, tracking_uri), journal.ended
         journal.close()
         if status == "FINISHED":
             raise ValueError(f"run {run_id} is FINISHED: there is nothing to resume")

@@ -37,7 +37,7 @@ from imbalance_study.tracking import (
     store,
 )
 from imbalance_study.tracking.description import run_name as run_name
-from imbalance_study.tracking.session import EndedEarly as EndedEarly
+from imbalance_study.tracking.session import StopRun as StopRun
 from imbalance_study.tracking.session import session as session
 from imbalance_study.training import checkpointing, distributed
 from imbalance_study.training.loop import EpochResult
@@ -123,7 +123,9 @@ def train(
         keeper.discard()
     if show_progress:
         print(
-            description.closing(result, store.without_password(mlflow.get_tracking_uri()), run),
+            description.terminal_summary(
+                result, store.without_password(mlflow.get_tracking_uri()), run
+            ),
             flush=True,
         )
     return result
@@ -202,7 +204,7 @@ class Recorder:
             "origins": self.resolved.origins,
             "resolved": facts,
             "environment": environment(),
-            "command": description.command(self.resolved),
+            "command": description.repeat_command(self.resolved),
         }
         self._journal.dict(content, "config.json")
         place = {"dataset": config.dataset, "data_dir": str(Path(config.data_dir).absolute())}
@@ -240,7 +242,7 @@ class Recorder:
         book.files({f"checkpoints/{path.name}": path for path in result.checkpoints.values()})
         if keep_model:
             self._save_model(result, {"time": recorded, "values": final}, folder)
-        book.tags({NOTE: description.description(result, self.resolved)})
+        book.tags({NOTE: description.run_note(result, self.resolved)})
         book.append("view", {})
 
     def _save_model(self, result: RunResult, metrics: Mapping[str, Any], folder: Path) -> None:

@@ -18,7 +18,7 @@ from mlflow.tracking import fluent
 from mlflow.tracking.context import registry
 
 from imbalance_study.config.schema import Config
-from imbalance_study.tracking import delivery, description, process, run_folder, store
+from imbalance_study.tracking import delivery, description, outage, process, run_folder, store
 from imbalance_study.tracking import journal as journals
 from imbalance_study.tracking.active import Info, Session
 from imbalance_study.tracking.journal import Journal
@@ -35,7 +35,7 @@ _NOTE = "mlflow.note.content"
 _waiting: list[Session] = []  # children that this process still tells the store of, after their end
 
 
-class EndedEarly(Exception):
+class StopRun(Exception):
     """What a hook raises to end a run that is finished all the same: a pruned trial."""
 
 
@@ -78,7 +78,7 @@ def session(
                 yield begun
                 signals.hold()
             status = "FINISHED"
-        except EndedEarly:
+        except StopRun:
             status = "FINISHED"
             raise
         except (KeyboardInterrupt, SystemExit):
@@ -87,8 +87,8 @@ def session(
         except Exception as error:
             begun.journal.strict = False
             if not begun.journal.has_tag(_NOTE):  # what was found out matters more
-                begun.journal.tags({_NOTE: description.failure(store.scrub(str(error)))})
-            raise store.problem(error) or error from error
+                begun.journal.tags({_NOTE: description.failure_note(store.scrub(str(error)))})
+            raise store.readable_error(error) or error from error
         finally:
             signals.hold()
             _end(begun, status, patience)
@@ -104,11 +104,11 @@ def _begin(config: Config, tags: Mapping[str, str], above: str, run_id: str) -> 
         try:
             store.connect(config.tracking_uri)
             # Where the answer to this is lost, the upload finds the run by the tag.
-            tag = {delivery.ORIGIN: offline_id} if above else {}
+            tag = {delivery.JOURNAL_TAG: offline_id} if above else {}
             run = _mlflow_run(config, own | tag, above, run_id)
         except Exception as error:
             if not above:
-                raise store.problem(error) or error from error
+                raise store.readable_error(error) or error from error
     if run is not None:
         info = Info(run.info.run_id, run.info.experiment_id)
     else:
@@ -185,7 +185,7 @@ def _mlflow_run(
             log_system_metrics=False,
         )
 
-    return store.patiently(begin)
+    return store.retry_while_busy(begin)
 
 
 def _end(begun: Session, status: str, patience: float) -> None:
@@ -201,7 +201,7 @@ def _end(begun: Session, status: str, patience: float) -> None:
     try:
         uploaded = uploader is not None and uploader.finish(patience, nested=goes_on)
         if not begun.child:
-            catch_up(max(0.5, until - time.monotonic()))
+            finish_uploads(max(0.5, until - time.monotonic()))
     finally:
         if uploader is None:
             journal.close()
@@ -211,7 +211,7 @@ def _end(begun: Session, status: str, patience: float) -> None:
             _say(begun, uploaded)
 
 
-def catch_up(patience: float = store.PATIENCE) -> bool:
+def finish_uploads(patience: float = outage.PATIENCE) -> bool:
     """Wait for what the store was not told yet of the children that this process recorded.
 
     Args:
@@ -239,7 +239,7 @@ def _alive(begun: Session) -> bool:
 
 
 def _say(begun: Session, uploaded: bool) -> None:
-    for line in description.of_upload(begun, uploaded):
+    for line in description.upload_summary(begun, uploaded):
         print(store.scrub(line), file=sys.stderr, flush=True)
 
 

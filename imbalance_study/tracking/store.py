@@ -1,9 +1,8 @@
-"""The store that runs are written to: found, checked and named before anything is trained."""
+"""The store that MLflow records runs in: its address, checks before a training, readable errors."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import getpass
 import hashlib
 import logging
@@ -12,29 +11,24 @@ import random
 import re
 import socket
 import sqlite3
-import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import mlflow
-import requests
 from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 
 from imbalance_study import files
 
-# Seconds that what must be read back waits for a store that has gone away; and between two looks.
-PATIENCE = 600.0
-_LOOK_EVERY = 2.0
-# Seconds that a server gets to answer before it counts as unreachable.
-_PATIENCE = 10.0
-# MLflow itself would try for minutes, with the caller waiting; the uploader tries again by itself.
+# Seconds within which a store must answer.
+_TIMEOUT = 10.0
+# MLflow itself would retry for minutes while the caller waits; the uploader retries by itself.
 # It would also print the address of each run that ends, with the password in it.
 _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -44,8 +38,8 @@ _SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _BUSY = re.compile(r"database is locked|already exists|UNIQUE constraint|deadlock", re.IGNORECASE)
-# Times that a busy database is asked again.
-_TIMES = 8
+# Attempts to use a busy database.
+_ATTEMPTS = 8
 _WAYS_OUT = (
     "correct tracking_uri, leave it out to record into ./mlflow.db, or set tracking=offline to "
     "record on this machine and upload later with imbalance-study sync"
@@ -55,7 +49,7 @@ T = TypeVar("T")
 
 
 def connect(tracking_uri: str) -> str:
-    """Make MLflow use a store, after a look whether it is there and can be written.
+    """Make MLflow use a store, after a check that it exists and can be written.
 
     Args:
         tracking_uri: An address, or ``auto``: MLFLOW_TRACKING_URI, else MLflow's sqlite store in
@@ -65,11 +59,11 @@ def connect(tracking_uri: str) -> str:
         The address.
 
     Raises:
-        ValueError: The server does not answer, or the file cannot be written; says what to do.
+        ValueError: The server does not answer, or the file cannot be written.
     """
     for noisy in ("alembic", "mlflow.tracking.fluent", "mlflow.system_metrics"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # These write whole tracebacks of what is tried again, with the store's address.
+    # These write a whole traceback for each attempt, with the store's address.
     for louder in ("mlflow.store.db.utils", "urllib3"):
         logging.getLogger(louder).setLevel(logging.CRITICAL)
     for name, value in _SETTINGS.items():
@@ -87,9 +81,9 @@ def connect(tracking_uri: str) -> str:
             _check_database(uri)
         stack.enter_context(_encoded_artifact_root())
         try:
-            patiently(lambda: mlflow.MlflowClient().search_experiments(max_results=1))
+            retry_while_busy(lambda: mlflow.MlflowClient().search_experiments(max_results=1))
         except Exception as error:
-            raise problem(error) or error from error
+            raise readable_error(error) or error from error
     return uri
 
 
@@ -137,29 +131,29 @@ def _encoded_artifact_root() -> Iterator[None]:
 
 
 def exists(tracking_uri: str) -> bool:
-    """Whether a store of files is there; True for a server, which only an answer could tell."""
+    """Return whether the file of a store exists; True for a server, which is not asked."""
     path = sqlite_file(address(tracking_uri))
     return path is None or path.exists()
 
 
 def refuse_offline(tracking: str, what: str) -> None:
-    """For what reads its own runs back while it goes on.
+    """Refuse tracking=offline for a command that reads its child runs back from MLflow.
 
     Raises:
         ValueError: `tracking` is offline.
     """
     if tracking == "offline":
         raise ValueError(
-            f"{what} reads its runs back from MLflow, so that tracking=offline goes with train "
-            "alone; leave it out, or set tracking_uri to a store on this machine, as sqlite:///FILE"
+            f"{what} reads its runs back from MLflow, so tracking=offline is for train only; leave "
+            "it out, or set tracking_uri to a store on this machine, such as sqlite:///FILE"
         )
 
 
-def find(tracking_uri: str) -> None:
-    """Refuse a store of files that is not there, before MLflow makes an empty one.
+def require_existing(tracking_uri: str) -> None:
+    """Refuse a missing sqlite file before MLflow creates an empty store.
 
     Raises:
-        ValueError: Says where it was looked for.
+        ValueError: There is no such file.
     """
     path = sqlite_file(address(tracking_uri))
     if path is not None and not path.exists():
@@ -170,7 +164,7 @@ def find(tracking_uri: str) -> None:
 
 
 def without_password(uri: str) -> str:
-    """The address without user and password, for people's eyes."""
+    """Return the address without user and password, for messages."""
     parts = urlsplit(uri)
     if "@" not in parts.netloc:
         return uri
@@ -178,20 +172,20 @@ def without_password(uri: str) -> str:
 
 
 def _lock_of(path: Path) -> Path:
-    """Return the file that processes lock while they look at a store of files, or make it."""
+    """Return the file that a process locks while it checks or creates a sqlite store."""
     digest = hashlib.sha256(str(path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()
     user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
     return Path(tempfile.gettempdir(), f"imbalance_study-{user}-{digest[:16]}.lock")
 
 
 def _check_database(uri: str) -> None:
-    """Knock at the door; MLflow itself would try for two minutes."""
+    """Open a TCP connection to the database first: MLflow would retry for two minutes."""
     parts = urlsplit(uri)
     port = parts.port or (5432 if uri.startswith("postgresql") else 3306)
     if not parts.hostname:
         return
     try:
-        socket.create_connection((parts.hostname, port), _PATIENCE).close()
+        socket.create_connection((parts.hostname, port), _TIMEOUT).close()
     except OSError as error:
         raise ValueError(
             f"the database {without_password(uri)} cannot be reached ({error}); {_WAYS_OUT}"
@@ -199,43 +193,44 @@ def _check_database(uri: str) -> None:
 
 
 def _check_server(uri: str) -> None:
+    """Ask the server for its health."""
     shown = without_password(uri)
     try:
         with urllib.request.urlopen(
-            without_password(uri).rstrip("/") + "/health", timeout=_PATIENCE
+            without_password(uri).rstrip("/") + "/health", timeout=_TIMEOUT
         ):
             return
     except urllib.error.HTTPError as error:
-        if error.code in (401, 403, 404):  # it is there; MLflow's own client says the rest
+        if error.code in (401, 403, 404):  # it is reachable; MLflow's own client explains these
             return
-        problem = f"it answers {error.code} {error.reason}"
+        reason = f"it answers {error.code} {error.reason}"
     except (OSError, ValueError) as error:
-        problem = str(getattr(error, "reason", error))
+        reason = str(getattr(error, "reason", error))
     raise ValueError(
-        f"the tracking server {shown} cannot be reached ({problem}); start it, {_WAYS_OUT}"
+        f"the tracking server {shown} cannot be reached ({reason}); start it, {_WAYS_OUT}"
     )
 
 
 def _check_file(path: Path) -> None:
-    """Write to the file as sqlite would; MLflow itself would try for minutes."""
-    there = path.exists()
+    """Write to the file with sqlite first: MLflow would retry for minutes."""
+    existed = path.exists()
     try:
-        with contextlib.closing(sqlite3.connect(path, timeout=_PATIENCE)) as connection:
+        with contextlib.closing(sqlite3.connect(path, timeout=_TIMEOUT)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("CREATE TABLE imbalance_study_check (x)")
             connection.rollback()
     except sqlite3.Error as error:
         raise ValueError(
             f"the store {path.absolute()} cannot be written ({error}); start from a folder "
-            f"that you may write to, {_WAYS_OUT}"
+            f"with write permission, {_WAYS_OUT}"
         ) from error
     finally:
-        if not there:
+        if not existed:
             path.unlink(missing_ok=True)
 
 
-def problem(error: Exception) -> ValueError | None:
-    """An error of MLflow, of its database or of its connection, as one sentence; else None."""
+def readable_error(error: Exception) -> ValueError | None:
+    """Return an error of MLflow, its database or its connection as one sentence; else None."""
     if type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy", "requests"):
         return None
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -244,9 +239,9 @@ def problem(error: Exception) -> ValueError | None:
     return ValueError(f"MLflow cannot record the run: {scrub(text)}")
 
 
-def patiently(call: Callable[[], T]) -> T:
-    """Call again while a database is busy, as it is when several runs begin at once."""
-    for left in reversed(range(_TIMES)):
+def retry_while_busy(call: Callable[[], T]) -> T:
+    """Repeat a call while the database is busy, as when several runs begin at once."""
+    for left in reversed(range(_ATTEMPTS)):
         try:
             return call()
         except Exception as error:
@@ -257,74 +252,8 @@ def patiently(call: Callable[[], T]) -> T:
     raise AssertionError
 
 
-# What a call raises when the store does not answer.
-_UNREACHED = (MlflowException, requests.RequestException, OSError)
-
-
-def when_back(call: Callable[[], T], patience: float = PATIENCE) -> T:
-    """Call; where the store does not answer, say so, wait until it does, and call again.
-
-    Args:
-        call: May be repeated: the answer to the one before may be all that was lost.
-        patience: Seconds to wait.
-
-    Raises:
-        ValueError: The store did not answer for so long.
-        Exception: What `call` raises although the store answers.
-    """
-    answered = False
-    while True:
-        try:
-            return call()
-        except _UNREACHED:
-            away = not _answers()
-            if answered and not away:
-                raise
-            if away:
-                _wait(patience)
-            answered = True
-
-
-def _wait(patience: float) -> None:
-    shown = without_password(mlflow.get_tracking_uri())
-    line = f"MLflow at {shown} does not answer; waiting {patience:.0f} seconds for it at the most"
-    print(line, file=sys.stderr, flush=True)
-    until = time.monotonic() + patience
-    while time.monotonic() < until:
-        time.sleep(min(_LOOK_EVERY, patience))
-        if _answers():
-            return
-    raise ValueError(
-        f"MLflow at {shown} has not answered for {patience:.0f} seconds; once it is back, run "
-        "imbalance-study sync and the same command again: it goes on with what is finished"
-    )
-
-
-def _answers() -> bool:
-    try:
-        mlflow.MlflowClient().search_experiments(max_results=1)
-    except _UNREACHED:
-        return False
-    return True
-
-
-class PatientClient(mlflow.MlflowClient):  # type: ignore[misc]
-    """A client whose calls go through `when_back`: for reading, and writing what is safe twice."""
-
-    def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
-        if name.startswith("_") or not callable(found):
-            return found
-
-        @functools.wraps(found)
-        def patient(*given: Any, **named: Any) -> Any:
-            return when_back(lambda: found(*given, **named))
-
-        return patient
-
-
 def scrub(text: str) -> str:
-    """The text without the credentials of any address in it, and without those of MLflow's own."""
+    """Remove the credentials of addresses, and those of MLflow's own settings, from a text."""
     for uri in (os.environ.get("MLFLOW_TRACKING_URI", ""), mlflow.get_tracking_uri()):
         with contextlib.suppress(ValueError):
             password = urlsplit(uri).password

@@ -80,8 +80,8 @@ def _upload(journal: Journal, tracking_uri: str) -> Outcome:
     if not journal.pending(1) and journal.ended:
         journal.close()
         return Outcome(journal.id, "is uploaded already", True)
-    uri = store.connect(meant(journal, tracking_uri))
-    if not journal.ended and process.gone(journal.begun["tags"]) is not False:
+    uri = store.connect(intended_store(journal, tracking_uri))
+    if not journal.ended and process.has_ended(journal.begun["tags"]) is not False:
         note = "**Failed**: its process ended without a word."
         journal.tags({"mlflow.note.content": note})
         journal.end("FAILED")
@@ -97,10 +97,10 @@ def _upload(journal: Journal, tracking_uri: str) -> Outcome:
     return Outcome(journal.id, f"{count} records uploaded to {where}{refused}", True)
 
 
-def meant(journal: Journal, tracking_uri: str) -> str:
+def intended_store(journal: Journal, tracking_uri: str) -> str:
     """The store of a run; with the credentials that the environment has for it."""
-    meant = str(journal.state["store"])
-    if tracking_uri != "auto" or not meant:
+    intended = str(journal.state["store"])
+    if tracking_uri != "auto" or not intended:
         return tracking_uri
     here = mlflow.get_tracking_uri()
-    return here if store.without_password(here) == meant else meant
+    return here if store.without_password(here) == intended else intended

@@ -48,7 +48,7 @@ _CLOSED = (
 )
 
 
-def prepare(
+def write_view(
     client: MlflowClient,
     experiment_id: str,
     *,
@@ -148,7 +148,7 @@ def _charts(metrics: Sequence[str], images: Sequence[str], count: int) -> dict[s
     }
 
 
-def address(server: str, experiment_id: str, key: str = KEY) -> str:
+def view_url(server: str, experiment_id: str, key: str = KEY) -> str:
     """The link that opens the view on a server."""
     return (
         f"{server}/#/experiments/{experiment_id}/runs"
@@ -156,6 +156,6 @@ def address(server: str, experiment_id: str, key: str = KEY) -> str:
     )
 
 
-def run_address(server: str, experiment_id: str, run_id: str) -> str:
+def run_url(server: str, experiment_id: str, run_id: str) -> str:
     """The link that opens a run on a server."""
     return f"{server}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"

@@ -24,6 +24,7 @@ from imbalance_study.tracking import (
     description,
     journal,
     orphans,
+    outage,
     session,
     store,
     ui_view,
@@ -47,13 +48,13 @@ class ParentRun:
 
     def __init__(self, plan: ComparisonPlan, run: Session, uri: str) -> None:
         self.plan, self.uri = plan, uri
-        self.client = store.PatientClient()
+        self.client = outage.PatientClient()
         self.run: Run = self.client.get_run(run.info.run_id)
         self.experiment = self.client.get_experiment(run.info.experiment_id)
 
     def reuse_finished(self, echo: Callable[[str], None]) -> list[PlannedRun]:
         """Print the plan, reuse finished runs, create the UI view; return the runs still to do."""
-        lost = list(orphans.of_experiment(self.client, self.experiment, silence=math.inf))
+        lost = list(orphans.reap_experiment(self.client, self.experiment, silence=math.inf))
         if lost:
             echo(f"{len(lost)} runs are marked FAILED: their process is gone")
         finished = {} if self.plan.settings.again else self._finished(None)
@@ -79,7 +80,7 @@ class ParentRun:
 
     def finished_runs(self) -> dict[child_runs.Key, Run]:
         """Find the finished runs of this comparison, after all records are uploaded."""
-        session.catch_up()
+        session.finish_uploads()
         return self._finished(self.run.info.run_id)
 
     def child_tags(self, child: PlannedRun) -> dict[str, str]:
@@ -105,7 +106,7 @@ class ParentRun:
     def addresses(self) -> tuple[str, str]:
         """The links to the prepared views: all runs, and the means over seeds."""
         server, experiment_id = description.server(self.uri), self.experiment.experiment_id
-        runs, means = (ui_view.address(server, experiment_id, key) for key in self._view_keys)
+        runs, means = (ui_view.view_url(server, experiment_id, key) for key in self._view_keys)
         return runs, f"{means}&compareRunsMode=CHART"
 
     def _prepare_view(self) -> None:
@@ -115,7 +116,7 @@ class ParentRun:
             ui_view.PARAMS[1:6]
         )
         prepare = functools.partial(
-            ui_view.prepare,
+            ui_view.write_view,
             self.client,
             self.experiment.experiment_id,
             params=[*varied, "seed"],
@@ -124,7 +125,7 @@ class ParentRun:
             count=len(self.plan.children),
         )
         runs, means = self._view_keys
-        ui_view.prepare(self.client, self.experiment.experiment_id)
+        ui_view.write_view(self.client, self.experiment.experiment_id)
         prepare(key=runs, images=_IMAGES_OF_RUNS)
         prepare(key=means, images=(), group_by=member)
 
@@ -195,7 +196,7 @@ class ParentRun:
                 *(f"- {sentence}" for sentence in comparison.findings),
                 *(f"! {mark}" for mark in comparison.marks),
                 *description.how_to_open(self.uri),
-                f"This comparison:  {ui_view.run_address(server, *ids)}",
+                f"This comparison:  {ui_view.run_url(server, *ids)}",
                 f"Its runs:         {self.addresses[0]}",
                 f"Means over seeds: {self.addresses[1]}",
             ]

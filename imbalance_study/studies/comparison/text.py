@@ -8,7 +8,7 @@ from typing import Any
 
 from imbalance_study.studies.comparison.outcome import Comparison
 from imbalance_study.studies.comparison.plan import ComparisonPlan
-from imbalance_study.tracking.description import failure, plain, row
+from imbalance_study.tracking.description import escape_markdown, failure_note, markdown_row
 
 SUMMARY = "comparison/summary"
 _HEAD = ("configuration", "seeds", "mean", "sd", "95 % interval", "to baseline", "p (Holm)", "")
@@ -75,13 +75,13 @@ def description(
         f"**{metric}** over {plan.settings.seeds} seeds against {plan.baseline}, by a paired "
         "t-test over seeds with Holm's correction; * the best.",
         "",
-        row(head),
+        markdown_row(head),
         "|---" * len(head) + "|",
-        *map(row, body),
+        *map(markdown_row, body),
         "",
         *_items(f"Not ranked: {mark}" for mark in comparison.marks),
-        *_items(failure(problem) for problem in problems.values()),
-        *_items(map(plain, plan.notes)),
+        *_items(failure_note(problem) for problem in problems.values()),
+        *_items(map(escape_markdown, plan.notes)),
         "",
         f"The runs, side by side: [prepared view]({address}).",
         "",

@@ -196,7 +196,7 @@ def _work(channel: connection.Connection, threads: int) -> None:
             while True:
                 task = channel.recv()
                 if task is None:
-                    session.catch_up()
+                    session.finish_uploads()
                     return
                 channel.send(run_task(task))
     except (EOFError, BrokenPipeError):

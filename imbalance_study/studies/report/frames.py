@@ -83,7 +83,7 @@ def connect(tracking_uri: str) -> MlflowClient:
     Raises:
         ValueError: There is no such store, or it cannot be reached.
     """
-    store.find(tracking_uri)
+    store.require_existing(tracking_uri)
     store.connect(tracking_uri)
     return MlflowClient()
 

@@ -57,7 +57,7 @@ def make_report(settings: ReportSettings) -> Path:
                 _log(client, draft, gathered)
             _replace_files(draft, out)
     except MlflowException as error:
-        raise store.problem(error) or error from error
+        raise store.readable_error(error) or error from error
     return out
 
 

@@ -17,6 +17,7 @@ from imbalance_study.tracking import (
     artifacts,
     journal,
     orphans,
+    outage,
     process,
     run,
     store,
@@ -63,7 +64,7 @@ def session(config: Config, name: str, params: Mapping[str, Any], before: str) -
 def exists(run_id: str) -> bool:
     """Whether the store has a run, and has not deleted it."""
     try:
-        found = store.PatientClient().get_run(run_id)
+        found = outage.PatientClient().get_run(run_id)
         return str(found.info.lifecycle_stage) == "active"
     except MlflowException:
         return False
@@ -75,7 +76,7 @@ def point_to(parent: str) -> None:
     if not parent or not own or own == parent:
         return
     del os.environ["MLFLOW_RUN_ID"]
-    client = store.PatientClient()
+    client = outage.PatientClient()
     client.set_tag(own, "mlflow.parentRunId", parent)
     client.set_tag(own, "mlflow.note.content", f"Went on with the study of run `{parent}`.")
     client.set_terminated(own, "FINISHED")
@@ -92,14 +93,14 @@ def bury(parent: str, failed: Collection[int]) -> None:
     """
     for child in children(parent, "attributes.status = 'RUNNING'"):
         tags = child.data.tags
-        why = orphans.gone(child, math.inf)
+        why = orphans.reason_orphaned(child, math.inf)
         lost = WINNER in tags or int(tags.get(TRIAL, -1)) in failed
-        if not why and lost and process.gone(tags) is None:
+        if not why and lost and process.has_ended(tags) is None:
             why = f"process {tags.get(process.PID)} on {tags.get(process.HOST)} is gone"
         if why:
-            client = store.PatientClient()
+            client = outage.PatientClient()
             client.set_tag(child.info.run_id, STATE, "failed")
-            orphans.mark(client, child, why)
+            orphans.mark_failed(client, child, why)
 
 
 def winners(parent: str, trial: int) -> dict[int, Run]:
@@ -110,7 +111,7 @@ def winners(parent: str, trial: int) -> dict[int, Run]:
 
 def children(parent: str, condition: str) -> list[Run]:
     """The child runs for which a condition holds, in MLflow's search syntax."""
-    client = store.PatientClient()
+    client = outage.PatientClient()
     experiment = client.get_run(parent).info.experiment_id
     query = f"tags.mlflow.parentRunId = '{parent}' and {condition}"
     found: list[Run] = []
@@ -128,7 +129,7 @@ def mark(state: str, problem: str = "") -> None:
     book = journal.current()
     book.tags({STATE: state})
     if problem:
-        book.tags({run.NOTE: tracking_description.plain(store.scrub(problem))})
+        book.tags({run.NOTE: tracking_description.escape_markdown(store.scrub(problem))})
 
 
 def best_so_far(parent: str, metric: str, value: float, trial: int) -> None:
@@ -137,7 +138,7 @@ def best_so_far(parent: str, metric: str, value: float, trial: int) -> None:
     if here is not None:
         here.metrics({name: value}, trial)
     else:  # another process leads
-        store.PatientClient().log_metric(parent, name, value, journal.now(), trial)
+        outage.PatientClient().log_metric(parent, name, value, journal.now(), trial)
 
 
 def report(
@@ -161,8 +162,8 @@ def report(
         book.table(columns, f"{title}.json")
     artifacts.log_figures(figures)
     book.tags({run.NOTE: description})
-    ui_view.prepare(
-        store.PatientClient(),
+    ui_view.write_view(
+        outage.PatientClient(),
         book.state["experiment_id"],
         key=view_key(name),
         params=_differing(children(book.id, "attributes.status = 'FINISHED'")),
@@ -197,6 +198,6 @@ def links(name: str, uri: str) -> list[str]:
     ids = journal.current().state["experiment_id"], journal.current().id
     return [
         *tracking_description.how_to_open(uri),
-        f"The study:   {ui_view.run_address(server, *ids)}",
-        f"Its trials:  {ui_view.address(server, ids[0], view_key(name))}",
+        f"The study:   {ui_view.run_url(server, *ids)}",
+        f"Its trials:  {ui_view.view_url(server, ids[0], view_key(name))}",
     ]

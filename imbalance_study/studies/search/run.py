@@ -23,7 +23,7 @@ from imbalance_study.studies.search import (
 from imbalance_study.studies.search.job import Job, check_same, ready
 from imbalance_study.studies.search.optuna_study import Search
 from imbalance_study.studies.search.settings import Settings
-from imbalance_study.tracking import session, store
+from imbalance_study.tracking import outage, session, store
 
 _POLL = 1.0  # seconds between two looks at what other processes do
 _HURRY = 5.0  # seconds for records that the store did not take, after a signal or an error
@@ -105,9 +105,9 @@ def _help(found: Search, job: Job) -> None:
             if _lead(found, job.settings.patience) or done:
                 break
             time.sleep(_POLL)
-        patience = store.PATIENCE
+        patience = outage.PATIENCE
     finally:
-        session.catch_up(patience)
+        session.finish_uploads(patience)
 
 
 def _conduct(found: Search, job: Job) -> None:
@@ -136,10 +136,10 @@ def _conduct(found: Search, job: Job) -> None:
             while not trials.work(found, job, parent):
                 time.sleep(_POLL)
             for other in others:
-                other.wait(store.PATIENCE + 60)
+                other.wait(outage.PATIENCE + 60)
         finally:
             processes.stop(others)
-        session.catch_up()
+        session.finish_uploads()
         parent_run.bury(parent, found.failed())
         winner.finish(found, job, parent)
         found.remember("reported", job.plan.trials)

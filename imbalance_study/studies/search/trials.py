@@ -71,15 +71,15 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim, heard: list[f
         if epoch.epoch and len(goals) == 1:
             value = epoch.metrics[goals[0].name]
             if math.isfinite(value) and claim.is_hopeless(epoch.epoch, value):
-                raise tracked.EndedEarly
+                raise tracked.StopRun
 
     judgements: list[tuple[tuple[float, ...], float]] = []
 
     def close(ended: RunResult | BaseException) -> None:
         if isinstance(ended, Diverged):
             parent_run.mark("pruned", problem=str(ended))
-            raise tracked.EndedEarly from ended
-        if isinstance(ended, tracked.EndedEarly):
+            raise tracked.StopRun from ended
+        if isinstance(ended, tracked.StopRun):
             parent_run.mark("pruned")
         elif isinstance(ended, BaseException):
             parent_run.mark("failed")
@@ -101,7 +101,7 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim, heard: list[f
             show_progress=False,
             test=False,
         )
-    except tracked.EndedEarly as stop:
+    except tracked.StopRun as stop:
         found.prune(claim)
         outcome = "diverged" if isinstance(stop.__cause__, Diverged) else "pruned"
     else:

@@ -60,7 +60,7 @@ def over_seeds(job: Job, parent: str, best: records.Trial) -> list[Mapping[str, 
             parent=parent,
             show_progress=False,
         )
-    session.catch_up()
+    session.finish_uploads()
     done = parent_run.winners(parent, best.number)
     if not set(seeds) <= set(done):
         raise ValueError(

@@ -74,7 +74,7 @@ def test_several_images_can_follow_and_limit_says_what_it_left_out(
 
 
 def test_a_checkpoint_and_a_state_dict_are_weights_too(tiny_run, photographs, tmp_path, capsys):
-    best = fetch.checkpoint_of(tiny_run.run_id, tmp_path, tiny_run.store)
+    best = fetch.download_checkpoint(tiny_run.run_id, tmp_path, tiny_run.store)
     common = ("--images", photographs / "a.png", "--methods", "gradcam", "--out", tmp_path / "out")
     status, _ = _run(capsys, "--weights", best, *common)
     assert status == 0

@@ -93,7 +93,7 @@ def test_images_below_the_threshold_are_rejected(tiny_run, photographs, capsys):
 
 
 def test_a_checkpoint_file_predicts_without_a_store(tiny_run, photographs, tmp_path, capsys):
-    best = fetch.checkpoint_of(tiny_run.run_id, tmp_path, tiny_run.store)
+    best = fetch.download_checkpoint(tiny_run.run_id, tmp_path, tiny_run.store)
     status, output = _run(
         capsys, "predict", "--model", best, "--images", photographs / "00.png", "--out", "p.csv"
     )
@@ -145,7 +145,7 @@ def test_a_checkpoint_that_is_none_is_refused_in_one_line_and_nothing_in_it_runs
     elif kind == "weights":
         checkpoint.save(path, {"a": torch.zeros(2)})
     else:
-        best = fetch.checkpoint_of(tiny_run.run_id, tmp_path / "run", tiny_run.store)
+        best = fetch.download_checkpoint(tiny_run.run_id, tmp_path / "run", tiny_run.store)
         path.write_bytes(best.read_bytes()[:-1000])
         shutil.rmtree(tmp_path / "run")
     status, output = _run(capsys, "predict", "--model", path, "--images", photographs)
@@ -157,7 +157,7 @@ def test_a_checkpoint_that_is_none_is_refused_in_one_line_and_nothing_in_it_runs
 
 @pytest.mark.parametrize("option", ["model", "loss"])
 def test_a_file_cannot_choose_a_function_to_call(option, tiny_run, photographs, tmp_path, capsys):
-    best = fetch.checkpoint_of(tiny_run.run_id, tmp_path, tiny_run.store)
+    best = fetch.download_checkpoint(tiny_run.run_id, tmp_path, tiny_run.store)
     content = checkpoint.load(best)
     content["config"][option] = "os.path:join"
     checkpoint.save(tmp_path / "m.pt", content)

@@ -111,7 +111,7 @@ def test_the_prepared_view_finds_the_children_and_shows_what_was_varied(done):
     state = tags[f"mlflow.sharedViewState.comparison-{parent.info.run_id[:8]}"]
     assert f"tags.{child_runs.membership_tag(parent.info.run_id)} LIKE '%'" in state
     assert "params.`loss`" in state
-    assert ui_view.address("", parent.info.experiment_id, "x").startswith("/#/experiments/")
+    assert ui_view.view_url("", parent.info.experiment_id, "x").startswith("/#/experiments/")
 
 
 def test_a_repeated_command_takes_the_finished_runs_over(done):

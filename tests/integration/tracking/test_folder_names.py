@@ -54,11 +54,11 @@ def test_the_default_store_is_mlflow_db_in_the_current_folder(folder):
     assert store.sqlite_file(mlflow.get_tracking_uri()) == folder / "mlflow.db"
     assert not store.exists("auto")
     with pytest.raises(ValueError, match="there is no store") as caught:
-        store.find("auto")
+        store.require_existing("auto")
     assert f"there is no store {folder}/mlflow.db; go to" in str(caught.value)
     (folder / "mlflow.db").touch()
     assert store.exists("auto")
-    store.find("auto")
+    store.require_existing("auto")
 
 
 def test_the_address_of_a_file_leads_back_to_it(folder):
@@ -75,7 +75,7 @@ def test_runs_are_recorded_and_found_in_the_folder_itself(folder, make_store):
     run = client.create_run(client.create_experiment("here"))
     client.log_text(run.info.run_id, "text", "file.txt")
     client.set_terminated(run.info.run_id)
-    assert fetch.fetch(client, run, "file.txt", folder / "copy").read_text() == "text"
+    assert fetch.download(client, run, "file.txt", folder / "copy").read_text() == "text"
     artifacts = [path.parent.name for path in folder.rglob("file.txt")]
     assert "artifacts" in artifacts
     assert list(orphans.reap()) == []

@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from imbalance_study.tracking import run_folder, store
+from imbalance_study.tracking import outage, run_folder, store
 
 TINY = (
     *("--dataset=digits", "--image_size=16", "--model=resnet20", "--epochs=2"),
@@ -102,9 +102,9 @@ def test_a_study_outlives_its_server(mlflow_server, workers):
 
 
 def test_what_is_asked_of_a_store_waits_for_it_and_then_gives_up(monkeypatch, capsys):
-    monkeypatch.setattr(store, "_LOOK_EVERY", 0.05)
+    monkeypatch.setattr(outage, "_INTERVAL", 0.05)
     answers = iter([False, False, True])
-    monkeypatch.setattr(store, "_answers", lambda: next(answers))
+    monkeypatch.setattr(outage, "_is_reachable", lambda: next(answers))
     calls = []
 
     def call():
@@ -113,16 +113,16 @@ def test_what_is_asked_of_a_store_waits_for_it_and_then_gives_up(monkeypatch, ca
             raise MlflowException("connection refused")
         return "found"
 
-    assert store.when_back(call, 5) == "found"
+    assert outage.retry_while_unreachable(call, 5) == "found"
     assert capsys.readouterr().err.count("does not answer") == 1
-    monkeypatch.setattr(store, "_answers", lambda: False)
+    monkeypatch.setattr(outage, "_is_reachable", lambda: False)
     calls.clear()
     with pytest.raises(ValueError, match="the same command again"):
-        store.when_back(call, 0.2)
+        outage.retry_while_unreachable(call, 0.2)
 
 
 def test_what_a_store_refuses_is_not_waited_for(make_store, tmp_path, capsys):
     store.connect(make_store(tmp_path))
     with pytest.raises(MlflowException, match="not found"):
-        store.PatientClient().get_run("0" * 32)
+        outage.PatientClient().get_run("0" * 32)
     assert not capsys.readouterr().err

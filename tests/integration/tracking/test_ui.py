@@ -121,7 +121,7 @@ def _runs(client):
 def test_the_prepared_view_shows_both_runs_with_the_columns_that_matter(served, browser):
     address, client = served
     experiment, runs = _runs(client)
-    browser.get(ui_view.address(address, experiment))
+    browser.get(ui_view.view_url(address, experiment))
     names = [record.info.run_name for record in runs]
     value = str(max(r.data.metrics["test/balanced_accuracy"] for r in runs))[:5]
     _wait_for(browser, *names, "balanced_accuracy", "tail_recall", "focal", "resnet20", value)
@@ -130,7 +130,7 @@ def test_the_prepared_view_shows_both_runs_with_the_columns_that_matter(served, 
 def test_the_page_of_a_run_shows_its_result_and_its_metrics(served, browser):
     address, client = served
     experiment, (record, *_) = _runs(client)
-    browser.get(ui_view.run_address(address, experiment, record.info.run_id))
+    browser.get(ui_view.run_url(address, experiment, record.info.run_id))
     shown = _wait_for(browser, record.info.run_name, "balanced accuracy", "test/balanced_accuracy")
     assert "FINISHED" in shown.upper()
 
@@ -138,7 +138,7 @@ def test_the_page_of_a_run_shows_its_result_and_its_metrics(served, browser):
 def test_the_page_of_a_run_shows_an_image_of_its_artifacts(served, browser):
     address, client = served
     experiment, (record, *_) = _runs(client)
-    page = ui_view.run_address(address, experiment, record.info.run_id)
+    page = ui_view.run_url(address, experiment, record.info.run_id)
     browser.get(page.replace("?", "/artifacts/figures/misclassified.png?"))
     assert _largest_image(browser, 400) > 400
 
@@ -146,7 +146,7 @@ def test_the_page_of_a_run_shows_an_image_of_its_artifacts(served, browser):
 def test_the_charts_are_bars_images_and_curves_with_all_else_folded(served, browser):
     address, client = served
     experiment, _ = _runs(client)
-    browser.get(ui_view.address(address, experiment) + "&compareRunsMode=CHART")
+    browser.get(ui_view.view_url(address, experiment) + "&compareRunsMode=CHART")
     shown = _wait_for(browser, "test/macro_f1", "result", "images")
     assert "test/g_mean" not in shown
     _scroll_to(browser, "images/misclassified")

@@ -46,7 +46,9 @@ def test_the_model_from_a_checkpoint_takes_raw_images_and_gives_the_probabilitie
 
 def test_the_rebuilt_model_gives_the_probabilities_of_the_run(tiny_run, tmp_path):
     result = tiny_run.result
-    ready = trained.from_checkpoint(fetch.checkpoint_of(tiny_run.run_id, tmp_path, tiny_run.store))
+    ready = trained.from_checkpoint(
+        fetch.download_checkpoint(tiny_run.run_id, tmp_path, tiny_run.store)
+    )
     rows = result.data.split.test[:8]
     images = torch.from_numpy(np.ascontiguousarray(result.data.image_set.images[rows]))
     with torch.inference_mode():
@@ -99,7 +101,7 @@ def test_imagenet_weights_that_are_there_are_used_with_their_own_preprocessing(
 
 
 def test_a_run_of_a_newer_version_with_another_option_is_still_read(tiny_run, tmp_path):
-    path = fetch.checkpoint_of(tiny_run.run_id, tmp_path, tiny_run.store)
+    path = fetch.download_checkpoint(tiny_run.run_id, tmp_path, tiny_run.store)
     content = checkpoint.load(path)
     content["config"]["a_option_of_tomorrow"] = 3
     checkpoint.save(path, content)

@@ -22,7 +22,7 @@ def ready():
     with torch.no_grad():
         model.classifier.weight.mul_(5)
     names = ["rose", "tulip, red", *"abcd"]
-    return trained.Ready(model, trained._softmax, (0.4, 0.5, 0.6), (0.2,) * 3, names, 16)
+    return trained.LoadedModel(model, trained._softmax, (0.4, 0.5, 0.6), (0.2,) * 3, names, 16)
 
 
 @pytest.fixture(scope="module")

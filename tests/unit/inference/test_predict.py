@@ -19,7 +19,7 @@ def ready():
     torch.manual_seed(0)
     model = zoo.create("resnet20", 7, image_size=16).eval()
     names = [f"class {number}" for number in range(7)]
-    return load.Ready(model, load._softmax, (0.4, 0.5, 0.6), (0.2, 0.2, 0.3), names, 16)
+    return load.LoadedModel(model, load._softmax, (0.4, 0.5, 0.6), (0.2, 0.2, 0.3), names, 16)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,9 @@ def _whole(pieces):
 def test_every_file_comes_once_in_order_with_the_probabilities_of_the_model(
     ready, files, batch_size
 ):
-    names, errors, classes, probs = _whole(predict.label(ready, files, batch_size=batch_size))
+    names, errors, classes, probs = _whole(
+        predict.predict_files(ready, files, batch_size=batch_size)
+    )
     assert names == [str(path) for path in files]
     assert [bool(error) for error in errors] == [number in (3, 30) for number in range(40)]
     good = [path for number, path in enumerate(files) if number not in (3, 30)]
@@ -67,7 +69,7 @@ def test_a_batch_never_holds_more_images_than_asked_for(ready, files):
     seen = []
     hook = ready.model.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
     try:
-        list(predict.label(ready, files, batch_size=16))
+        list(predict.predict_files(ready, files, batch_size=16))
     finally:
         hook.remove()
     assert max(seen) <= 16
@@ -77,7 +79,7 @@ def test_a_batch_never_holds_more_images_than_asked_for(ready, files):
 def test_an_image_bomb_is_passed_over_with_its_reason(ready, files, tmp_path):
     bomb = tmp_path / "bomb.png"
     Image.new("1", (12_000, 12_000)).save(bomb)
-    (piece,) = predict.label(ready, [bomb, files[0]])
+    (piece,) = predict.predict_files(ready, [bomb, files[0]])
     assert "pixels" in piece.errors[0]
     assert piece.errors[1] == ""
     assert len(piece.images) == 1
@@ -85,7 +87,7 @@ def test_an_image_bomb_is_passed_over_with_its_reason(ready, files, tmp_path):
 
 def test_blocks_of_files_leave_no_seam(ready, files, monkeypatch):
     monkeypatch.setattr(predict, "_BLOCK", 9)
-    names, errors, _, probs = _whole(predict.label(ready, files, batch_size=4))
+    names, errors, _, probs = _whole(predict.predict_files(ready, files, batch_size=4))
     assert names == [str(path) for path in files]
     assert [number for number, error in enumerate(errors) if error] == [3, 30]
     assert len(probs) == 38
@@ -97,11 +99,11 @@ def test_a_sample_keeps_everything_while_there_is_room_and_then_each_alike(ready
         images = np.arange(start, stop, dtype=np.uint8)[:, None, None, None]
         names = [str(number) for number in range(start, stop)]
         ones = np.ones((count, 1))
-        return predict.Labelled(names, [""] * count, images, ones.astype(int), ones)
+        return predict.FilePredictions(names, [""] * count, images, ones.astype(int), ones)
 
     counts = np.zeros(100)
     for seed in range(400):
-        sample = predict.Sample(10, seed)
+        sample = predict.ReservoirSample(10, seed)
         sample.add(piece(0, 7))
         assert sample.files == [str(number) for number in range(7)]
         sample.add(piece(7, 60))
@@ -124,11 +126,11 @@ folder, count = Path(sys.argv[1]), int(sys.argv[2])
 names = [str(n) for n in range(10)]
 layers = torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(12, 10)
 model = Classifier(torch.nn.Sequential(*layers), image_size=64).eval()
-ready = load.Ready(model, load._softmax, (0.5,) * 3, (0.2,) * 3, names, 64)
+ready = load.LoadedModel(model, load._softmax, (0.5,) * 3, (0.2,) * 3, names, 64)
 paths = sorted(folder.iterdir())
 stream = (paths[number % len(paths)] for number in range(count))
 with table.table(folder.parent / f"{count}.parquet", names, {}) as write:
-    for piece in predict.label(ready, stream, batch_size=64, workers=1):
+    for piece in predict.predict_files(ready, stream, batch_size=64, workers=1):
         write(table.columns_of(piece, names, 0.0))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -7,7 +7,7 @@ import pytest
 from pyarrow import parquet
 
 from imbalance_study.inference import table as prediction_table
-from imbalance_study.inference.predict import Labelled
+from imbalance_study.inference.predict import FilePredictions
 
 NAMES = ["rose", "tulip, red", "daisy"]
 
@@ -19,7 +19,7 @@ def _piece(count=3, bad=(1,)):
     probs = np.tile(np.array([[0.6, 0.3, 0.1]], "f4"), (good, 1))
     probs[:1] = [0.4, 0.35, 0.25]
     classes = np.tile(np.array([[1, 0, 2]]), (good, 1))
-    return Labelled(files, errors, np.zeros((good, 2, 2, 3), np.uint8), classes, probs)
+    return FilePredictions(files, errors, np.zeros((good, 2, 2, 3), np.uint8), classes, probs)
 
 
 def _written(path, pieces, reject_below=0.5):

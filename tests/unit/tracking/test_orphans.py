@@ -66,8 +66,8 @@ def test_runs_of_others_are_left_alone(store):
 
 def test_a_process_id_that_another_process_got_does_not_count_as_the_same():
     tags = process.tags()
-    assert process.gone(tags) is False
+    assert process.has_ended(tags) is False
     machine, pid, _ = tags[process.PROCESS].split(" ")
     assert int(pid) == os.getpid()
-    assert process.gone({process.PROCESS: f"{machine} {pid} 12345"}) is True
-    assert process.gone({}) is None
+    assert process.has_ended({process.PROCESS: f"{machine} {pid} 12345"}) is True
+    assert process.has_ended({}) is None

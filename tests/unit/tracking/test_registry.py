@@ -88,7 +88,7 @@ def test_models_are_found_by_alias_version_and_id(tiny_run, promoted):
     source = client.get_model_version("digits_classifier", "1").source
     addresses = ("models:/digits_classifier@champion", "models:/digits_classifier/1", source)
     for address in (*addresses, f"runs:/{tiny_run.run_id}", f"runs:/{tiny_run.run_id}/model"):
-        assert fetch.run_of(client, address).info.run_id == tiny_run.run_id
+        assert fetch.find_run(client, address).info.run_id == tiny_run.run_id
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_models_are_found_by_alias_version_and_id(tiny_run, promoted):
 )
 def test_an_unknown_model_says_what_there_is(tiny_run, promoted, address, message):
     with pytest.raises(ValueError, match=message):
-        fetch.run_of(promoted[2], address)
+        fetch.find_run(promoted[2], address)
 
 
 @pytest.mark.parametrize(("name", "alias"), [("a/b", "champion"), ("other", "v1"), ("o", "a b")])

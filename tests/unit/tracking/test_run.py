@@ -204,4 +204,4 @@ def _statuses(store):
 
 
 def test_the_columns_of_a_description_stand_apart_in_the_ui():
-    assert description.row(["a|b", "1", ""]) == "| a\\|b | &emsp;1 | &emsp; |"
+    assert description.markdown_row(["a|b", "1", ""]) == "| a\\|b | &emsp;1 | &emsp; |"

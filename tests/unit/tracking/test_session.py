@@ -11,8 +11,8 @@ import pytest
 from mlflow import MlflowClient
 
 from imbalance_study.config.resolve import make
-from imbalance_study.tracking import journal, run_folder, store, sync
-from imbalance_study.tracking.session import catch_up, session
+from imbalance_study.tracking import journal, outage, run_folder, sync
+from imbalance_study.tracking.session import finish_uploads, session
 
 GONE = "http://127.0.0.1:9"
 CHILD = (
@@ -100,14 +100,14 @@ def test_children_of_a_server_that_comes_back_are_there_once_caught_up(
     monkeypatch.setattr("imbalance_study.tracking.session.PATIENCE", 1.0)
     address = mlflow_server.address
     with session(config(run_name="parent", tracking_uri=address, experiment="a")) as parent:
-        client = store.PatientClient()
+        client = outage.PatientClient()
         mlflow_server.kill()
         for name in ("first", "second"):
             with session(config(run_name=name, tracking_uri=address)):
                 journal.current().metrics({"a": 1.0}, 1)
         back = threading.Timer(2, mlflow_server.start)
         back.start()
-        assert catch_up()
+        assert finish_uploads()
         found = client.search_runs([parent.info.experiment_id], "metrics.a = 1")
         back.join()
     assert {run.info.run_name: run.info.status for run in found} == {
