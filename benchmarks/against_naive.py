@@ -17,14 +17,13 @@ import ours
 import torch
 from speed import BATCH, Bench, CannotMeasure
 
-from imbalance_study.experiment.setup import build
 from imbalance_study.experiment.setup.data import batches_of
 from imbalance_study.training.predict import predict
 
 
 def naive_beside(mine: ours.Ours, **options: Any) -> naive.Naive:
     """The naive loop with the same model, stem, data, batch size and kind of optimizer."""
-    twin = build.build_model(mine.config, mine.data, mine.where._replace(channels_last=False))
+    twin = mine.contiguous_twin()
     look = naive.transform(
         mine.data.image_size, mine.data.mean.tolist(), mine.data.std.tolist(), resize=False,
         augment=options.pop("augment", True),
@@ -34,7 +33,7 @@ def naive_beside(mine: ours.Ours, **options: Any) -> naive.Naive:
         np.asarray(mine.data.train_images[rows]), mine.data.train_labels[rows], look
     )
     optimizer = options.pop("optimizer", None) or torch.optim.AdamW(twin.parameters(), lr=0.002)
-    return naive.Naive(twin, optimizer, data, BATCH, mine.where.device, **options)
+    return naive.Naive(twin, optimizer, data, BATCH, mine.device_setup.device, **options)
 
 
 def over_naive(bench: Bench, model: str) -> list[float]:
@@ -107,7 +106,7 @@ def flowers_over_naive(bench: Bench) -> list[float]:
 
 def _naive_of_files(settings: dict[str, Any]) -> naive.Naive:
     mine = ours.ready(**settings)
-    twin = build.build_model(mine.config, mine.data, mine.where._replace(channels_last=False))
+    twin = mine.contiguous_twin()
     rows = mine.data.train_rows
     root = Path(settings["data_dir"], "flowers")
     files = [str(root / mine.data.image_set.files[row]) for row in rows]
@@ -116,7 +115,7 @@ def _naive_of_files(settings: dict[str, Any]) -> naive.Naive:
     look = naive.transform(224, mine.data.mean.tolist(), mine.data.std.tolist(), resize=True)
     data = naive.Photographs(files, mine.data.train_labels[rows], look)
     optimizer = torch.optim.AdamW(twin.parameters(), lr=0.002)
-    return naive.Naive(twin, optimizer, data, mine.procedure.batch_size, mine.where.device)
+    return naive.Naive(twin, optimizer, data, mine.procedure.batch_size, mine.device_setup.device)
 
 
 def memory(bench: Bench) -> list[float]:
@@ -184,7 +183,7 @@ def first_losses(bench: Bench, updates: int = 50) -> list[float]:
     losses: list[float] = []
     ours.epochs(mine, updates, 1, lambda result: losses.append(result.metrics["train/loss"]))
     order = torch.cat(drawn).tolist()
-    twin = build.build_model(mine.config, mine.data, mine.where._replace(channels_last=False))
+    twin = mine.contiguous_twin()
     twin.load_state_dict(start)
     optimizer = torch.optim.SGD(twin.parameters(), lr=5e-4)
     look = naive.transform(
@@ -195,7 +194,7 @@ def first_losses(bench: Bench, updates: int = 50) -> list[float]:
     data = naive.Photographs(
         np.asarray(mine.data.train_images[rows]), mine.data.train_labels[rows], look
     )
-    other = naive.Naive(twin, optimizer, data, BATCH, mine.where.device, order=order)
+    other = naive.Naive(twin, optimizer, data, BATCH, mine.device_setup.device, order=order)
     other.epochs(1)
     return [max(abs(a - b) for a, b in zip(losses, other.losses, strict=True))]
 
@@ -221,7 +220,7 @@ def parity(bench: Bench, seeds: int = 3) -> list[float]:
         ours.epochs(mine, epochs, steps, lambda result: None)
         with naive._deterministic():
             other._train(epochs * steps)
-        test = batches_of(mine.data, "test", mine.config, mine.where.device)
+        test = batches_of(mine.data, "test", mine.config, mine.device_setup.device)
         scores = []
         for model in (mine.model, other.model):
             model.eval()

@@ -13,26 +13,46 @@ import torch
 
 from imbalance_study.config import resolve, schema
 from imbalance_study.data.loader import Batches
-from imbalance_study.experiment.setup import build, procedures, seeding
-from imbalance_study.experiment.setup.components import bind
-from imbalance_study.experiment.setup.data import Data, batches_of, load_data
-from imbalance_study.experiment.setup.device import DeviceSetup, resolve_device
+from imbalance_study.experiment.setup import procedures, seeding
+from imbalance_study.experiment.setup.data import Data, batches_of
+from imbalance_study.experiment.setup.device import DeviceSetup
+from imbalance_study.experiment.setup.inputs import RunInputs, load_inputs
+from imbalance_study.experiment.setup.model import build_model
 from imbalance_study.models.classifier import Classifier
+from imbalance_study.training.callback import Callback, EpochState
 from imbalance_study.training.cpu import convolutions
-from imbalance_study.training.loop import Procedure, fit
+from imbalance_study.training.loop import fit
 from imbalance_study.training.predict import autocast
-from imbalance_study.training.progress import Progress
+from imbalance_study.training.procedure import Procedure
 
 
 class Ours(NamedTuple):
-    """Everything that `fit` is told."""
+    """Everything that `fit` takes."""
 
-    config: schema.Config
-    data: Data
-    where: DeviceSetup
+    inputs: RunInputs
     model: Classifier
     procedure: Procedure
     train: Batches
+
+    @property
+    def config(self) -> schema.Config:
+        """The configuration."""
+        return self.inputs.config
+
+    @property
+    def data(self) -> Data:
+        """The images and their parts."""
+        return self.inputs.data
+
+    @property
+    def device_setup(self) -> DeviceSetup:
+        """Where the training computes."""
+        return self.inputs.device_setup
+
+    def contiguous_twin(self) -> Classifier:
+        """Build the same model once more, in the contiguous memory format."""
+        device_setup = self.device_setup._replace(channels_last=False)
+        return build_model(dataclasses.replace(self.inputs, device_setup=device_setup))
 
 
 class Ratios(NamedTuple):
@@ -52,14 +72,11 @@ def ready(**options: Any) -> Ours:
     settings = resolve.make(
         **{"validation": "none", "select_by": "last", "analyses": "none"} | options
     )
-    choices = bind(settings)
-    where = resolve_device(settings)
-    data = load_data(settings, choices)
-    model = build.build_model(settings, data, where)
-    procedure = procedures.first(settings, choices, data, model, where)
-    return Ours(
-        settings, data, where, model, procedure, batches_of(data, "train", settings, where.device)
-    )
+    inputs = load_inputs(settings)
+    model = build_model(inputs)
+    procedure = procedures.first(inputs, model, settings.lr)
+    train = batches_of(inputs.data, "train", settings, inputs.device_setup.device)
+    return Ours(inputs, model, procedure, train)
 
 
 def windows(ours: Ours, count: int, steps: int, other: Callable[[int], float]) -> Ratios:
@@ -95,16 +112,25 @@ def epochs(
 ) -> None:
     """Train that many epochs of `steps` updates."""
     procedure = dataclasses.replace(ours.procedure, epochs=count, steps_per_epoch=steps)
-    with Progress(count, enabled=False) as progress:
-        fit(
-            ours.model,
-            ours.train if train is None else train,
-            None,
-            procedure,
-            seeds=seeding.seeds(ours.config.seed),
-            on_epoch=on_epoch,
-            progress=progress,
-        )
+    fit(
+        ours.model,
+        ours.train if train is None else train,
+        None,
+        procedure,
+        seeds=seeding.seeds(ours.config.seed),
+        callback=_Listener(on_epoch),
+    )
+
+
+class _Listener(Callback):
+    """Hands each epoch on."""
+
+    def __init__(self, on_epoch: Callable[[Any], None]) -> None:
+        self._on_epoch = on_epoch
+
+    def on_epoch_end(self, state: EpochState) -> None:
+        """See `Callback`."""
+        self._on_epoch(state.result)
 
 
 def bare(ours: Ours) -> Callable[[int], float]:
@@ -117,7 +143,7 @@ def bare(ours: Ours) -> Callable[[int], float]:
     twin.model.train()
 
     def steps(count: int) -> float:
-        synchronise(twin.where.device)
+        synchronise(twin.device_setup.device)
         begun = time.perf_counter()
         with convolutions.enabled(twin.model):
             for _ in range(count):
@@ -126,7 +152,7 @@ def bare(ours: Ours) -> Callable[[int], float]:
                     logits = twin.model(inputs)
                 p.loss(logits.float(), targets, p.class_counts).mean().backward()
                 p.optimizer.step()
-        synchronise(twin.where.device)
+        synchronise(twin.device_setup.device)
         return time.perf_counter() - begun
 
     return steps
@@ -136,15 +162,15 @@ def feeding(ours: Ours) -> Callable[[int], float]:
     """Sampler, gathering and augmentation alone."""
     p, batch_size = ours.procedure, ours.procedure.batch_size
     order = torch.Generator().manual_seed(0)
-    draws = torch.Generator(ours.where.device).manual_seed(0)
+    draws = torch.Generator(ours.device_setup.device).manual_seed(0)
 
     def feed(count: int) -> float:
-        synchronise(ours.where.device)
+        synchronise(ours.device_setup.device)
         begun = time.perf_counter()
         indices = p.sampler(ours.train.targets, order)[: count * batch_size]
         for batch in ours.train.epoch(indices, batch_size):
             p.augment(batch.images, draws)
-        synchronise(ours.where.device)
+        synchronise(ours.device_setup.device)
         return time.perf_counter() - begun
 
     return feed

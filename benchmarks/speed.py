@@ -122,9 +122,7 @@ def _train(
 
         run.train(resolved, on_epoch=on_epoch, show_progress=False, test=False)
     else:
-        experiment.run(
-            resolved.config, on_epoch, output_dir=folder, show_progress=False, test=False
-        )
+        experiment.run_without_test(resolved.config, on_epoch, show_progress=False)
 
 
 def start(bench: Bench) -> list[float]:
@@ -168,7 +166,11 @@ def _with_images(mine: ours.Ours, count: int, *, resident: bool) -> Batches:
     """The training images, repeated or cut to that many."""
     rows = np.resize(mine.data.train_rows, count)
     return Batches(
-        mine.data.train_images, mine.data.train_labels, rows, mine.where.device, resident=resident
+        mine.data.train_images,
+        mine.data.train_labels,
+        rows,
+        mine.device_setup.device,
+        resident=resident,
     )
 
 

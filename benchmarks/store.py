@@ -247,10 +247,10 @@ def run(job: Job, parallel: int) -> Row:
         "seed": job.config.seed,
         "seconds": time.perf_counter() - begun,
         "metrics": result.metrics,
-        "train_counts": result.facts["train_counts"],
+        "train_counts": result.facts.train_counts,
         "config": dataclasses.asdict(job.config),
         "parallel": parallel,
-        "hardware": hardware(result.facts["device"]),
+        "hardware": hardware(result.facts.device),
         "versions": versions(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -98,7 +98,7 @@ def kind_of(name: str) -> str:
 
 def profiled(mine: ours.Ours, steps: int) -> dict[str, Kind]:
     """Seconds and calls a step, by kind."""
-    cuda = mine.where.device.type == "cuda"
+    cuda = mine.device_setup.device.type == "cuda"
     ours.epochs(mine, 1, steps, lambda result: None)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=activities) as seen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +80,9 @@ def default_cache_dir() -> Path:
     """Return ``$IMBALANCE_STUDY_CACHE``, or ``~/.cache/imbalance_study``."""
     named = os.environ.get("IMBALANCE_STUDY_CACHE")
     return Path(named or os.path.expanduser("~/.cache/imbalance_study")).absolute()
+
+
+def file_name(*parts: object) -> str:
+    """Make a file name of words: letters, digits and hyphens, joined by underscores."""
+    words = [re.sub(r"[^\w-]+", "-", str(part)).replace("_", "-").strip("-") for part in parts]
+    return "_".join(word[:40] or "x" for word in words)

@@ -105,6 +105,8 @@ def _images(
         return explaining.read(paths[::step][: settings.limit], ready.image_size), None
     assert ready.config is not None  # of a run or its checkpoint
     config = ready.config
+    if config.image_size == "auto" and config.weights != "none":  # then the weights decided it
+        config = dataclasses.replace(config, image_size=ready.image_size)
     try:
         data = load_data(config, bind(config))
     except (ValueError, OSError) as error:

@@ -35,8 +35,8 @@ def command(figure: str, debug: str, **values: Any) -> None:
     from imbalance_study.experiment import auto_lr
     from imbalance_study.tracking import fetch
 
-    with fetch.local_weights(config.weights, config.tracking_uri):
-        found = auto_lr.find(config)
+    with fetch.local_weights([config.weights], config.tracking_uri) as local:
+        found = auto_lr.find(config, local)
     place = Path(figure).expanduser()
     place.parent.mkdir(parents=True, exist_ok=True)
     auto_lr.figure(found).savefig(place)

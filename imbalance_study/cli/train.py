@@ -37,8 +37,9 @@ def _describe(resolved: Resolved) -> None:
     from imbalance_study.experiment.dry_run import describe
     from imbalance_study.tracking import fetch
 
-    with fetch.local_weights(resolved.config.weights, resolved.config.tracking_uri):
-        click.echo(describe(resolved))
+    config = resolved.config
+    with fetch.local_weights([config.weights], config.tracking_uri) as local:
+        click.echo(describe(resolved, local))
 
 
 options(Config)(command)

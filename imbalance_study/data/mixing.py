@@ -27,6 +27,10 @@ class Mixed(NamedTuple):
     targets_b: Tensor  # (N,)
     lam: Tensor  # (N,), the weight of targets_a
 
+    def part(self, rows: slice) -> Mixed:
+        """Return some rows of the batch."""
+        return Mixed(self.images[rows], self.targets_a[rows], self.targets_b[rows], self.lam[rows])
+
 
 def mixup(
     images: Tensor,

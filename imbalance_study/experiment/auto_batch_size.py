@@ -5,104 +5,91 @@ from __future__ import annotations
 import dataclasses
 import gc
 import traceback
-from typing import NamedTuple
 
 import torch
 
 from imbalance_study.config.resolve import usual_batch_size
-from imbalance_study.config.schema import Config
 from imbalance_study.data.loader import Batches
-from imbalance_study.experiment.setup import build, procedures, seeding
-from imbalance_study.experiment.setup.components import Choices
-from imbalance_study.experiment.setup.data import Data
-from imbalance_study.experiment.setup.device import DeviceSetup
+from imbalance_study.experiment.setup import procedures
+from imbalance_study.experiment.setup.inputs import RunInputs
+from imbalance_study.experiment.setup.model import build_model
 from imbalance_study.training import distributed
 from imbalance_study.training.trainer import Trainer
 
 
-class Setting(NamedTuple):
-    """What a trial needs."""
+def settle(inputs: RunInputs, train: Batches) -> RunInputs:
+    """Put a number in the place of ``batch_size=auto``.
 
-    config: Config
-    choices: Choices
-    data: Data
-    where: DeviceSetup
-    train: Batches
-
-
-def settle(setting: Setting) -> Config:
-    """The configuration with a number in the place of ``batch_size=auto``.
-
-    That is the data set's or the recipe's, halved on a GPU until two updates fit.
+    The number is that of the data set or the recipe, halved on a GPU until two updates fit.
 
     Raises:
-        ValueError: Not even one image does, or several processes would have to agree.
+        ValueError: Not even one image fits, or several processes would have to agree.
     """
-    config = setting.config
+    config = inputs.config
     if config.batch_size != "auto":
-        return config
+        return inputs
     if distributed.group().size > 1:
         raise ValueError("batch_size=auto goes with one process; give torchrun a number")
     size = usual_batch_size(config)
-    if setting.where.device.type == "cuda":
-        found = largest(setting, size)
+    if inputs.device_setup.device.type == "cuda":
+        found = largest(inputs, train, size)
         if not found:
             raise ValueError(
-                f"not even one image an update fits into the memory of this {_memory(setting)}; "
+                f"not even one image an update fits into the memory of this {_memory(inputs)}; "
                 "choose a smaller image_size or model"
             )
         size = found
-    return dataclasses.replace(config, batch_size=size)
+    return dataclasses.replace(inputs, config=dataclasses.replace(config, batch_size=size))
 
 
-def too_large(setting: Setting, error: torch.OutOfMemoryError) -> ValueError:
-    """What to say of an update that did not fit, with the batch size that does, found by trying."""
+def too_large(inputs: RunInputs, train: Batches, error: torch.OutOfMemoryError) -> ValueError:
+    """Turn the error of an update that did not fit into advice: the batch size that does fit."""
     traceback.clear_frames(error.__traceback__)  # they hold what the failed update allocated
-    asked = int(setting.config.batch_size)
-    found = largest(setting, asked // 2)
+    asked = int(inputs.config.batch_size)
+    found = largest(inputs, train, asked // 2)
     advice = f"batch_size={found} does" if found else "nor does any smaller one"
     way = "set it, or batch_size=auto" if found else "choose a smaller image_size or model"
     return ValueError(
-        f"batch_size={asked} does not fit into the memory of this {_memory(setting)}; {advice}: "
+        f"batch_size={asked} does not fit into the memory of this {_memory(inputs)}; {advice}: "
         f"{way}"
     )
 
 
-def largest(setting: Setting, size: int) -> int:
-    """The largest of size, size/2, size/4, ... with which two updates fit; 0 for none."""
-    while size and not _fits(setting, size):
+def largest(inputs: RunInputs, train: Batches, size: int) -> int:
+    """Return the largest of size, size/2, size/4, ... with which two updates fit; 0 for none."""
+    while size and not _fits(inputs, train, size):
         size //= 2
     return size
 
 
-def _fits(setting: Setting, size: int) -> bool:
-    """Whether two updates go through: the optimizer holds its own memory from the second on."""
-    _free(setting.where.device)
+def _fits(inputs: RunInputs, train: Batches, size: int) -> bool:
+    """Try two updates: the optimizer holds its own memory from the second on."""
+    _free(inputs.device_setup.device)
     try:
-        _try_updates(setting, size)
+        _try_updates(inputs, train, size)
     except torch.OutOfMemoryError as error:
         traceback.clear_frames(error.__traceback__)
         return False
     finally:
-        _free(setting.where.device)
+        _free(inputs.device_setup.device)
     return True
 
 
-def _try_updates(setting: Setting, size: int) -> None:
-    trainer = trainer_of(setting, size)
-    images = torch.arange(size) % len(setting.train)
+def _try_updates(inputs: RunInputs, train: Batches, size: int) -> None:
+    trainer = trainer_of(inputs, train, size)
+    images = torch.arange(size) % len(train)
     for _ in range(2):
-        loss, _ = trainer.step(setting.train.take(images), trainer.procedure.class_weights)
+        loss, _ = trainer.step(train.take(images), trainer.procedure.class_weights)
         loss.item()
 
 
-def trainer_of(setting: Setting, size: int) -> Trainer:
-    """A model and all that trains it, to try updates of `size` images with."""
-    config, choices, data, where, train = setting
-    config = dataclasses.replace(config, batch_size=size, compile=False)
-    model = build.build_model(config, data, where)
-    procedure = procedures.first(config, choices, data, model, where)
-    trainer = Trainer(model, train, procedure, seeding.seeds(config.seed))
+def trainer_of(inputs: RunInputs, train: Batches, size: int) -> Trainer:
+    """Build a model and a trainer to try updates of `size` images with."""
+    config = dataclasses.replace(inputs.config, batch_size=size, compile=False)
+    inputs = dataclasses.replace(inputs, config=config)
+    model = build_model(inputs)
+    procedure = procedures.first(inputs, model, lr=1.0 if config.lr == "auto" else config.lr)
+    trainer = Trainer(model, train, procedure, inputs.seeds)
     procedure.train_mode(model, 0.0)
     return trainer
 
@@ -113,8 +100,8 @@ def _free(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def _memory(setting: Setting) -> str:
-    device = setting.where.device
+def _memory(inputs: RunInputs) -> str:
+    device = inputs.device_setup.device
     if device.type != "cuda":
         return device.type
     properties = torch.cuda.get_device_properties(device)

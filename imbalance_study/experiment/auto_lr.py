@@ -1,4 +1,4 @@
-"""The learning rate of a Config that leaves it to a range test."""
+"""The learning rate of a run, found by a range test."""
 
 from __future__ import annotations
 
@@ -10,54 +10,44 @@ import torch
 from imbalance_study.config.schema import Config
 from imbalance_study.data.loader import Batches
 from imbalance_study.evaluation.figures import lr_range_test as lr_range_test_figures
-from imbalance_study.experiment.setup import build, procedures, seeding
-from imbalance_study.experiment.setup.components import Choices, bind
-from imbalance_study.experiment.setup.data import Data, batches_of, load_data
-from imbalance_study.experiment.setup.device import DeviceSetup, resolve_device
+from imbalance_study.experiment.setup import procedures
+from imbalance_study.experiment.setup.data import batches_of
+from imbalance_study.experiment.setup.inputs import LocalFiles, RunInputs, load_inputs
+from imbalance_study.experiment.setup.model import build_model
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import lr_range_test
 
 
-def range_test(
-    config: Config,
-    choices: Choices,
-    data: Data,
-    model: Classifier,
-    where: DeviceSetup,
-    train: Batches,
-) -> lr_range_test.RangeTest:
-    """A range test on a copy of the model; nothing of what is given changes.
+def range_test(inputs: RunInputs, model: Classifier, train: Batches) -> lr_range_test.RangeTest:
+    """Run a range test on a copy of the model; the model and torch's generators stay as they are.
 
     Raises:
-        ValueError: See `lr_finder.range_test`.
+        ValueError: See `lr_range_test.range_test`.
     """
 
     def seeds(purpose: str) -> int:
-        return seeding.seeds(config.seed)(f"lr_finder/{purpose}")
+        return inputs.seeds(f"lr_finder/{purpose}")
 
     twin = copy.deepcopy(model)
-    procedure = procedures.first(config, choices, data, twin, where)
+    procedure = procedures.first(inputs, twin, lr=1.0)  # the test sets the rate of every step
     return lr_range_test.range_test(twin, train, procedure, seeds=seeds)
 
 
-def find(config: Config) -> lr_range_test.RangeTest:
-    """A range test for a configuration, without training it.
+def find(config: Config, local: LocalFiles | None = None) -> lr_range_test.RangeTest:
+    """Run a range test for a configuration, without training it.
 
     Raises:
         ValueError: Something in the configuration or the data is wrong; the message says what.
     """
-    choices = bind(config)
-    where = resolve_device(config)
-    data = load_data(config, choices)
-    devices = [where.device] if where.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        model = build.build_model(config, data, where)
-        train = batches_of(data, "train", config, where.device)
-        return range_test(config, choices, data, model, where, train)
+    inputs = load_inputs(config, local)
+    device = inputs.device_setup.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        model = build_model(inputs)
+        return range_test(inputs, model, batches_of(inputs.data, "train", config, device))
 
 
 def figure(found: lr_range_test.RangeTest) -> Any:
-    """The curve and the suggestion."""
+    """Draw the curve and the suggestion."""
     return lr_range_test_figures.range_test(
         found.lrs, found.losses, found.smoothed, found.suggestion
     )

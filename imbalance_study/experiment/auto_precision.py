@@ -1,12 +1,14 @@
-"""Which memory format and precision train a model fastest on this processor: tried, remembered.
+"""The memory format and precision that train a model fastest on this processor, found by trying.
 
-Which one does differs by factors between processors, versions of torch, models and sizes, and no
-rule tells beforehand. A GPU is not asked: channels_last and bf16 are faster on all that have it.
+The fastest choice varies several-fold with the processor, the version of torch, model and image
+size, so it is measured, and remembered. A GPU needs no trial: channels_last and bf16 are faster on
+all that have it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import math
@@ -19,8 +21,11 @@ from typing import Any, NamedTuple
 import torch
 
 from imbalance_study import files
-from imbalance_study.experiment.auto_batch_size import Setting, trainer_of
+from imbalance_study.data.loader import Batches
+from imbalance_study.experiment.auto_batch_size import trainer_of
 from imbalance_study.experiment.setup.device import DeviceSetup
+from imbalance_study.experiment.setup.facts import RunFacts
+from imbalance_study.experiment.setup.inputs import RunInputs
 from imbalance_study.files import default_cache_dir
 from imbalance_study.training import distributed
 from imbalance_study.training.cpu import convolutions
@@ -37,86 +42,99 @@ _HOPELESS = 3.0  # times slower in its first update: not tried again
 
 
 class Verdict(NamedTuple):
-    """What the trial found; `seconds` holds those of an update of each way that was tried."""
+    """The result of a trial."""
 
     memory_format: str
     precision: Any
-    seconds: dict[str, float]
+    seconds: dict[str, float]  # of an update, by memory format and precision
 
 
-def settle(setting: Setting, state: dict[str, Any] | None) -> tuple[DeviceSetup, Verdict | None]:
-    """Where to compute, with what was left open decided: by a trial, a former one, or a checkpoint.
+def settle(
+    inputs: RunInputs, train: Batches, before: RunFacts | None
+) -> tuple[RunInputs, Verdict | None]:
+    """Decide memory format and precision: by a trial, a former trial, or the run that goes on.
 
-    Asked on a processor alone, for `probe` and a training of 200 updates or more. The verdict is
+    Tried on a processor alone, for `probe` and a training of 200 updates or more. The verdict is
     kept in the cache folder for this host, version of torch, number of threads, model and size, so
     that a repeated run computes in the same way.
 
     Args:
-        setting: The training; its `where` has the defaults.
-        state: The checkpoint of a run that goes on.
+        inputs: Of the run; its `device_setup` has the defaults.
+        train: The training part.
+        before: The facts of a run that goes on.
+
+    Returns:
+        The inputs with the device set-up decided, and the verdict where there was a trial.
     """
-    config, where = setting.config, setting.where
-    if state is not None:
-        return _as_before(setting, state["facts"]), None
-    ways = list(_ways(setting))
-    few = _updates(setting) < WORTH
-    if where.device.type != "cpu" or not config.probe or few or len(ways) < 2:
-        return where, None
+    config, device_setup = inputs.config, inputs.device_setup
+    if before is not None:
+        return _with(inputs, _as_before(inputs, before)), None
+    ways = list(_ways(inputs))
+    few = _updates(inputs, train) < WORTH
+    if device_setup.device.type != "cpu" or not config.probe or few or len(ways) < 2:
+        return inputs, None
     if distributed.group().size > 1:  # they would have to agree
-        return where, None
-    place = _place(setting, ways)
+        return inputs, None
+    place = _place(inputs, train, ways)
     verdict = _remembered(place)
     if verdict is None:
-        seconds = _measure(setting, ways)
-        if _name(where) not in seconds:
-            return where, None
+        seconds = _measure(inputs, train, ways)
+        if _name(device_setup) not in seconds:
+            return inputs, None
         verdict = _judge(seconds)
         with contextlib.suppress(OSError), files.replacing(place) as partial:
             partial.write_text(json.dumps(verdict._asdict()), "utf-8")
     channels_last = verdict.memory_format == "channels_last"
-    return DeviceSetup(where.device, verdict.precision, channels_last), verdict
+    chosen = DeviceSetup(device_setup.device, verdict.precision, channels_last)
+    return _with(inputs, chosen), verdict
 
 
-def _as_before(setting: Setting, facts: dict[str, Any]) -> DeviceSetup:
-    config, where = setting.config, setting.where
-    if where.device.type != "cpu" or not config.probe:
-        return where
-    if config.precision == "auto":
-        where = where._replace(precision=facts["precision"])
+def _with(inputs: RunInputs, device_setup: DeviceSetup) -> RunInputs:
+    return dataclasses.replace(inputs, device_setup=device_setup)
+
+
+def _as_before(inputs: RunInputs, before: RunFacts) -> DeviceSetup:
+    config, device_setup = inputs.config, inputs.device_setup
+    if device_setup.device.type != "cpu" or not config.probe:
+        return device_setup
+    if config.precision == "auto" and before.precision:
+        precision: Any = before.precision
+        device_setup = device_setup._replace(precision=precision)
+    if config.memory_format == "auto" and before.memory_format:
+        channels_last = before.memory_format == "channels_last"
+        device_setup = device_setup._replace(channels_last=channels_last)
+    return device_setup
+
+
+def _ways(inputs: RunInputs) -> Iterator[DeviceSetup]:
+    """Yield the ways to try, the default first."""
+    config, device_setup = inputs.config, inputs.device_setup
+    yield device_setup
     if config.memory_format == "auto":
-        where = where._replace(channels_last=facts["memory_format"] == "channels_last")
-    return where
-
-
-def _ways(setting: Setting) -> Iterator[DeviceSetup]:
-    """What may be tried, the default first."""
-    config, where = setting.config, setting.where
-    yield where
-    if config.memory_format == "auto":
-        yield where._replace(channels_last=False)
+        yield device_setup._replace(channels_last=False)
     if config.precision == "auto":
-        yield where._replace(precision="bf16")
+        yield device_setup._replace(precision="bf16")
 
 
-def _updates(setting: Setting) -> int:
-    config = setting.config
-    an_epoch = config.steps_per_epoch or math.ceil(len(setting.train) / int(config.batch_size))
+def _updates(inputs: RunInputs, train: Batches) -> int:
+    config = inputs.config
+    an_epoch = config.steps_per_epoch or math.ceil(len(train) / int(config.batch_size))
     return an_epoch * config.epochs
 
 
-def _images(setting: Setting) -> int:
-    bound = max(2, _PIXELS // setting.data.image_size**2)
-    return min(int(setting.config.batch_size), _IMAGES, bound, len(setting.train))
+def _images(inputs: RunInputs, train: Batches) -> int:
+    bound = max(2, _PIXELS // inputs.data.image_size**2)
+    return min(int(inputs.config.batch_size), _IMAGES, bound, len(train))
 
 
-def _place(setting: Setting, ways: list[DeviceSetup]) -> Path:
-    config = setting.config
+def _place(inputs: RunInputs, train: Batches, ways: list[DeviceSetup]) -> Path:
+    config = inputs.config
     made_of = {
         "host": platform.node(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "model": [config.model, config.stem, config.head, config.autoencoder, config.freeze],
-        "size": [setting.data.image_size, _images(setting)],
+        "size": [inputs.data.image_size, _images(inputs, train)],
         "optimizer": config.optimizer,
         "ways": [_name(way) for way in ways],
     }
@@ -127,7 +145,7 @@ def _place(setting: Setting, ways: list[DeviceSetup]) -> Path:
 
 
 def _remembered(place: Path) -> Verdict | None:
-    """The verdict of before; a damaged file is none."""
+    """Read the verdict of a former trial; a damaged file counts as none."""
     try:
         return Verdict(**json.loads(place.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
@@ -138,14 +156,14 @@ def _name(way: DeviceSetup) -> str:
     return f"{'channels_last' if way.channels_last else 'contiguous'} {way.precision}"
 
 
-def _measure(setting: Setting, ways: list[DeviceSetup]) -> dict[str, float]:
-    """Seconds of an update of each way that works, the fastest of several that took turns."""
-    begun, size = time.perf_counter(), _images(setting)
+def _measure(inputs: RunInputs, train: Batches, ways: list[DeviceSetup]) -> dict[str, float]:
+    """Measure the seconds of an update of each way that works, the fastest of several turns."""
+    begun, size = time.perf_counter(), _images(inputs, train)
     found: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
         tried = {}
         for way in ways:
-            trainer = trainer_of(setting._replace(where=way), size)
+            trainer = trainer_of(_with(inputs, way), train, size)
             stack.enter_context(convolutions.enabled(trainer.model))
             try:
                 first = _update(trainer, size)
@@ -172,7 +190,7 @@ def _update(trainer: Any, size: int) -> float:
 
 
 def _judge(seconds: dict[str, float]) -> Verdict:
-    """The fastest way that is clearly faster than those before it; the first is the default."""
+    """Choose the fastest way that is clearly faster than the ways before it, the default first."""
     ways = iter(seconds)
     chosen = next(ways)
     for way in ways:
@@ -181,12 +199,3 @@ def _judge(seconds: dict[str, float]) -> Verdict:
             chosen = way
     memory_format, precision = chosen.split()
     return Verdict(memory_format, precision, seconds)
-
-
-def facts(where: DeviceSetup, verdict: Verdict | None) -> dict[str, Any]:
-    """How a run computes, for the record."""
-    known: dict[str, Any] = {
-        "precision": where.precision,
-        "memory_format": "channels_last" if where.channels_last else "contiguous",
-    }
-    return known | ({} if verdict is None else {"probe_seconds": verdict.seconds})

@@ -1,218 +1,213 @@
-"""What comes of a training: predictions, metrics, analyses and checkpoints, as one result."""
+"""Evaluate a finished training: predict, score, analyse, save checkpoints."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from imbalance_study.config.schema import Config
 from imbalance_study.data.loader import Batches
 from imbalance_study.evaluation import bootstrap, metrics
 from imbalance_study.experiment import figures as run_figures
-from imbalance_study.experiment import posthoc as corrections
+from imbalance_study.experiment import posthoc
 from imbalance_study.experiment.analyses import reconstruction
 from imbalance_study.experiment.analyses import registry as analyses
-from imbalance_study.experiment.analyses.subject import Analysis, Subject
-from imbalance_study.experiment.result import Parts, RunResult, Trained
-from imbalance_study.experiment.setup import build
-from imbalance_study.experiment.setup.data import Data
-from imbalance_study.experiment.setup.device import DeviceSetup
+from imbalance_study.experiment.analyses.context import (
+    AnalysisResult,
+    EvaluationContext,
+    HeatmapOptions,
+)
+from imbalance_study.experiment.result import RunResult, TrainedStage, TrainingResult
+from imbalance_study.experiment.setup.build import RunSetup
+from imbalance_study.experiment.setup.facts import config_record
 from imbalance_study.models import checkpoint
-from imbalance_study.models.classifier import Classifier
 from imbalance_study.training.best_epoch import State
-from imbalance_study.training.loop import Fit, Procedure
 from imbalance_study.training.predict import Predictions, predict, summary
+from imbalance_study.training.procedure import Fit
 
-# Metrics of the test predictions beside the kept ones: enough to see what selection and the second
-# stage did.
+# Metrics of further predictions beside those of the kept epoch: enough to see what selection and
+# the second stage did.
 _FEW = ("accuracy", "balanced_accuracy", "macro_f1")
 
 
-def validated(
-    config: Config,
-    data: Data,
-    where: DeviceSetup,
-    parts: Parts,
-    facts: dict[str, Any],
-    trained: list[Trained],
-) -> RunResult:
-    """What validation said of the kept epoch, and nothing else."""
-    model, procedure, fitted = trained[-1]
-    model.load_state_dict(fitted.best)
-    model.eval()
-    assert parts.val is not None
-    return RunResult(
-        config=config,
-        metrics=_selected(parts.val, data, fitted) | _costs(fitted),
-        history=fitted.history,
-        facts=facts,
-        tables={},
-        figures={},
-        model=model,
-        fit=fitted,
-        test=None,
-        data=data,
-        machine=where,
-        procedure=procedure,
-        checkpoints={},
-        analysis=Analysis(),
-    )
+def evaluate_on_validation(
+    setup: RunSetup, val: Batches, stages: Sequence[TrainedStage]
+) -> TrainingResult:
+    """Score the kept epoch on validation; the test set stays unseen."""
+    stage = stages[-1]
+    stage.model.load_state_dict(stage.fit.best)
+    stage.model.eval()
+    return TrainingResult(setup, stage, _selected(val, setup, stage.fit) | _counts(stage.fit))
 
 
-def evaluated(
-    config: Config,
-    data: Data,
-    where: DeviceSetup,
-    parts: Parts,
-    facts: dict[str, Any],
-    trained: list[Trained],
+def evaluate_on_test(
+    setup: RunSetup,
+    test: Batches,
+    stages: Sequence[TrainedStage],
     output_dir: Path,
     *,
     draw: bool = True,
+    umap_warm_up: threading.Thread | None = None,
 ) -> RunResult:
-    """Show the test set to the last epoch and to the kept ones, each once."""
-    model, procedure, fitted = trained[-1]
-    drawn = _decoded(config, data, parts, trained)
-    last = None
-    if fitted.best_epoch != len(fitted.history):
-        model.load_state_dict(_deployed(fitted.last))
-        last = _predict(model, parts.test, procedure)
-    model.load_state_dict(_deployed(fitted.best))
-    model.eval()
-    test = _predict(model, parts.test, procedure)
-    found = metrics.prefixed(_metrics(test, procedure, data.class_counts), "test")
-    found |= _few(test if last is None else last, procedure, data, "test_last")
-    if len(trained) > 1 and trained[0].procedure.classify:
-        first = trained[0]
-        before = _predict(first.model, parts.test, first.procedure)
-        found |= _few(before, first.procedure, data, "stage1_test")
+    """Predict the test set with the last epoch and with the kept ones, each once.
+
+    Args:
+        setup: Of the run.
+        test: The test part.
+        stages: The finished stages, one or two.
+        output_dir: Gets the checkpoints.
+        draw: Draw the figures of training and corrections; analyses draw theirs in any case.
+        umap_warm_up: The thread that compiles UMAP.
+    """
+    decoded = _decoded(setup, test, stages)
+    stage = stages[-1]
+    scores, predictions = _scores(setup, test, stages)
     val = None
-    if parts.val is not None:
-        val = _predict(model, parts.val, procedure)
-        found |= _selected(parts.val, data, fitted)
-    assert parts.test is not None
-    free = corrections.after_training(
-        config, model, parts.test, procedure, data, val, test, draw=draw
-    )
-    figures = run_figures.of_training(fitted, data) if draw else {}
-    found |= free.metrics | _costs(fitted) | drawn[0]
-    checkpoints = _save(trained, config, facts, output_dir)
-    analysis = analyses.analyse(
-        config.analyses,
-        Subject(
-            model,
-            data,
-            where,
-            procedure,
-            fitted,
-            test,
-            seed=config.seed,
-            data_seed=config.data_seed,
-            gradcam_layers=config.gradcam_layers,
-            colormap=config.colormap,
-        ),
-    )
+    if setup.parts.val is not None:
+        val = _predict(stage, setup.parts.val)
+        scores |= _selected(setup.parts.val, setup, stage.fit)
+    corrected = posthoc.correct(setup, stage, test, val, predictions, draw=draw)
+    figures = run_figures.of_training(stage.fit, setup.data) if draw else {}
+    scores |= corrected.metrics | _counts(stage.fit) | decoded.metrics
+    checkpoints = _save(setup, stages, output_dir)
+    analysis = analyses.analyse(context_of(setup, stage, predictions, umap_warm_up))
     return RunResult(
-        config=config,
-        metrics=found | analysis.metrics,
-        history=fitted.history,
-        facts=facts,
-        tables=analysis.tables | free.tables,
-        figures=figures | free.figures | analysis.figures | drawn[1],
-        model=model,
-        fit=fitted,
-        test=test,
-        data=data,
-        machine=where,
-        procedure=procedure,
+        setup,
+        stage,
+        metrics=scores | analysis.metrics,
+        test=predictions,
+        tables=analysis.tables | corrected.tables,
+        figures=figures | corrected.figures | analysis.figures | decoded.figures,
         checkpoints=checkpoints,
         analysis=analysis,
     )
 
 
-def _decoded(
-    config: Config, data: Data, parts: Parts, trained: list[Trained]
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """What the decoder makes of the test images; then it is taken off, as it stays in the lab."""
-    first = trained[0]
-    drawn: tuple[dict[str, float], dict[str, Any]] = {}, {}
+def context_of(
+    setup: RunSetup,
+    stage: TrainedStage,
+    test: Predictions,
+    umap_warm_up: threading.Thread | None = None,
+) -> EvaluationContext:
+    """Return the input of the analyses.
+
+    Args:
+        setup: Of the run.
+        stage: The last one; its model has the weights of the kept epoch, in evaluation mode.
+        test: The predictions of this model, with features.
+        umap_warm_up: The thread that compiles UMAP.
+    """
+    config = setup.config
+    return EvaluationContext(
+        stage.model,
+        setup.data,
+        setup.device_setup.device,
+        stage.procedure,
+        stage.fit,
+        test,
+        seed=config.seed,
+        data_seed=config.data_seed,
+        heatmaps=HeatmapOptions.of(config),
+        wanted=analyses.names_in(config.analyses),
+        umap_warm_up=umap_warm_up,
+    )
+
+
+def _decoded(setup: RunSetup, test: Batches, stages: Sequence[TrainedStage]) -> AnalysisResult:
+    """Analyse the decoder where one was trained, then take it off: it is not deployed."""
+    first, found = stages[0], AnalysisResult()
     if first.procedure.reconstruct:
-        assert parts.test is not None
-        first.model.load_state_dict(first.fitted.best)
-        drawn = reconstruction.after_training(
-            first.model, first.procedure, parts.test, data, config.seed
-        )
-    for stage in trained:
+        first.model.load_state_dict(first.fit.best)
+        found = reconstruction.reconstruct(setup, first.model, first.procedure, test)
+    for stage in stages:
         stage.model.decoder = None
-    return drawn
+    return found
+
+
+def _scores(
+    setup: RunSetup, test: Batches, stages: Sequence[TrainedStage]
+) -> tuple[dict[str, float], Predictions]:
+    """Score the last epoch, the kept epoch and the first stage on the test set.
+
+    Returns:
+        The metrics and the predictions of the kept epoch; its weights are in the model.
+    """
+    stage, fit = stages[-1], stages[-1].fit
+    last = None
+    if fit.best_epoch != len(fit.history):
+        stage.model.load_state_dict(_deployed(fit.last))
+        last = _predict(stage, test)
+    stage.model.load_state_dict(_deployed(fit.best))
+    stage.model.eval()
+    kept = _predict(stage, test)
+    scores = metrics.prefixed(_metrics(setup, stage, kept), "test")
+    scores |= _few(setup, stage, kept if last is None else last, "test_last")
+    if len(stages) > 1 and stages[0].procedure.classify:
+        scores |= _few(setup, stages[0], _predict(stages[0], test), "stage1_test")
+    return scores, kept
 
 
 def _deployed(state: State) -> State:
-    """Weights without those of the decoder."""
+    """Return the weights without those of the decoder."""
     return {name: value for name, value in state.items() if not name.startswith("decoder.")}
 
 
-def _predict(model: Classifier, batches: Batches | None, procedure: Procedure) -> Predictions:
-    assert batches is not None
-    return predict(model, batches, procedure.normalise, procedure.precision, features=True)
+def _predict(stage: TrainedStage, batches: Batches) -> Predictions:
+    procedure = stage.procedure
+    return predict(stage.model, batches, procedure.normalise, procedure.precision, features=True)
 
 
-def _metrics(
-    found: Predictions, procedure: Procedure, train_counts: npt.NDArray[np.int64]
-) -> dict[str, float]:
-    return summary(found, procedure.probabilities, train_counts)[0]
+def _metrics(setup: RunSetup, stage: TrainedStage, found: Predictions) -> dict[str, float]:
+    return summary(found, stage.procedure.probabilities, setup.data.class_counts)[0]
 
 
-def _few(found: Predictions, procedure: Procedure, data: Data, part: str) -> dict[str, float]:
-    values = _metrics(found, procedure, data.class_counts)
+def _few(setup: RunSetup, stage: TrainedStage, found: Predictions, part: str) -> dict[str, float]:
+    values = _metrics(setup, stage, found)
     return metrics.prefixed({name: values[name] for name in _FEW}, part)
 
 
-def _selected(val: Batches, data: Data, fitted: Fit) -> dict[str, float]:
-    """What validation said of the kept epoch, and how sure the metric that chose it is."""
-    kept = fitted.history[fitted.best_epoch - 1]
-    assert kept.val_recall is not None
-    support = np.bincount(val.targets.numpy(), minlength=data.num_classes)
+def _selected(val: Batches, setup: RunSetup, fit: Fit) -> dict[str, float]:
+    """Return the validation metrics of the kept epoch, and the standard error of its score."""
+    kept = fit.history[fit.best_epoch - 1]
+    recall = np.asarray(kept.val_recall, dtype=np.float64)
+    support = np.bincount(val.targets.numpy(), minlength=setup.data.num_classes)
+    error = bootstrap.standard_error_of_mean_recall(recall, support)
     values = {name: kept.metrics[f"val/{name}"] for name in _FEW}
     return metrics.prefixed(values, "selected_val") | {
-        "selected_val/balanced_accuracy_standard_error": bootstrap.standard_error_of_mean_recall(
-            kept.val_recall, support
-        ),
-        "selected_val/epoch": float(fitted.best_epoch),
+        "selected_val/balanced_accuracy_standard_error": error,
+        "selected_val/epoch": float(fit.best_epoch),
     }
 
 
-def _costs(fitted: Fit) -> dict[str, float]:
+def _counts(fit: Fit) -> dict[str, float]:
     return {
-        "time/train_seconds": fitted.seconds,
-        "train/images_seen": float(fitted.images_seen),
-        "train/steps": float(fitted.steps),
-        "train/epochs": float(len(fitted.history)),
+        "time/train_seconds": fit.seconds,
+        "train/images_seen": float(fit.images_seen),
+        "train/steps": float(fit.steps),
+        "train/epochs": float(len(fit.history)),
     }
 
 
-def _save(
-    trained: list[Trained], config: Config, facts: dict[str, Any], output_dir: Path
-) -> dict[str, Path]:
+def _save(setup: RunSetup, stages: Sequence[TrainedStage], output_dir: Path) -> dict[str, Path]:
     """Write the kept weights and the last ones, loadable without pickle."""
-    fitted = trained[-1].fitted
-    states = {
-        "best": (_deployed(fitted.best), fitted.best_epoch),
-        "last": (fitted.last, len(fitted.history)),
+    fit = stages[-1].fit
+    states: dict[str, Any] = {
+        "best": (_deployed(fit.best), fit.best_epoch),
+        "last": (fit.last, len(fit.history)),
     }
-    if len(trained) > 1:
-        states["stage1"] = trained[0].fitted.best, trained[0].fitted.best_epoch
+    if len(stages) > 1:
+        states["stage1"] = stages[0].fit.best, stages[0].fit.best_epoch
     saved = {}
     for name, (state, epoch) in states.items():
         saved[name] = output_dir / f"{name}.pt"
         content = {
             "model": state,
             "epoch": epoch,
-            "config": build.as_dict(config),
-            "facts": facts,
+            "config": config_record(setup.config),
+            "facts": setup.facts.to_dict(),
         }
         checkpoint.save(saved[name], content)
     return saved

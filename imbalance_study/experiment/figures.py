@@ -9,7 +9,7 @@ import torch
 
 from imbalance_study.evaluation.figures import run as run_figures
 from imbalance_study.experiment.setup.data import Data
-from imbalance_study.training.loop import Fit, Procedure
+from imbalance_study.training.procedure import Fit, Procedure
 
 # Rows of the grid of augmented samples, and images in a row.
 _SAMPLE_ROWS, _SAMPLES = 20, 8
@@ -24,7 +24,7 @@ _CURVES = (
 
 
 def of_data(data: Data, procedure: Procedure) -> dict[str, Any]:
-    """What the data look like, before anything is trained on them: name to Figure."""
+    """Draw the data before the training: name to Figure."""
     names, num_classes = data.image_set.class_names, data.num_classes
     labels = data.image_set.labels
     counts = {
@@ -41,7 +41,7 @@ def of_data(data: Data, procedure: Procedure) -> dict[str, Any]:
 
 
 def _augmented_samples(data: Data, procedure: Procedure) -> Any:
-    """A row a class, the most frequent first: an image and what augmentation makes of it."""
+    """Draw a row a class, the most frequent first: an image and augmented versions of it."""
     order = np.argsort(-data.class_counts, kind="stable")
     shown = order[np.linspace(0, len(order) - 1, min(_SAMPLE_ROWS, len(order))).astype(int)]
     train_labels = data.train_labels[data.train_rows]
@@ -62,17 +62,17 @@ def _augmented_samples(data: Data, procedure: Procedure) -> Any:
     )
 
 
-def of_training(fitted: Fit, data: Data) -> dict[str, Any]:
-    """How the training went: name to Figure."""
+def of_training(fit: Fit, data: Data) -> dict[str, Any]:
+    """Draw the course of the training: name to Figure."""
     names, counts = data.image_set.class_names, data.class_counts
     columns = {
-        name: [epoch.metrics.get(name, np.nan) for epoch in fitted.history]
+        name: [epoch.metrics.get(name, np.nan) for epoch in fit.history]
         for name in _CURVES
-        if name in fitted.history[-1].metrics
+        if name in fit.history[-1].metrics
     }
-    found = {"training_curves": run_figures.training_curves(columns, fitted.best_epoch)}
+    found = {"training_curves": run_figures.training_curves(columns, fit.best_epoch)}
     for stage, name in ((1, "sampled_classes"), (2, "sampled_classes_stage2")):
-        epochs = [h for h in fitted.history if (h.metrics.get("train/stage") or 1) == stage]
+        epochs = [h for h in fit.history if (h.metrics.get("train/stage") or 1) == stage]
         if epochs and (drawn := epochs[0].drawn) is not None:
             found[name] = run_figures.sampled_classes(counts, drawn, names)
     return found

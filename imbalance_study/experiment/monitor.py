@@ -1,4 +1,4 @@
-"""Fixed images, looked at again and again while a model trains; never test images."""
+"""Monitor: the same images, predicted and explained again and again while a model trains."""
 
 from __future__ import annotations
 
@@ -8,86 +8,88 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from imbalance_study.data.loader import Batches
 from imbalance_study.evaluation import errors
 from imbalance_study.evaluation.figures import attribution as attribution_figures
 from imbalance_study.evaluation.figures import errors as errors_figures
-from imbalance_study.experiment.analyses import attribution as attribution_analyses
-from imbalance_study.experiment.setup import seeding
-from imbalance_study.experiment.setup.data import Data
+from imbalance_study.experiment.analyses import saliency
+from imbalance_study.experiment.analyses.context import HeatmapOptions
+from imbalance_study.experiment.setup.build import RunSetup
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training.loop import Procedure
 
 WATCHED = 25
 EXPLAINED = 10
 
-Probabilities = Callable[[Tensor], Tensor]
-Watch = Callable[[Classifier, int, Probabilities], dict[str, Any]]
 
+class Monitor:
+    """Draws the predictions and Grad-CAM of fixed images, never test images, every few epochs.
 
-def watcher(
-    every: int,
-    part: Batches,
-    name: str,
-    data: Data,
-    procedure: Procedure,
-    *,
-    gradcam_layers: str = "auto",
-    colormap: str = "inferno",
-    seed: int = 0,
-) -> Watch:
-    """A function that draws what a model sees now.
+    The images are spread over the classes of the validation part, or of the training part where
+    there is none.
 
     Args:
-        every: Epochs between two looks; 0 for never.
-        part: Validation, or the training set where there is none.
-        name: "val" or "train", a part of the keys.
-        data: The data, for the names of the classes.
-        procedure: How the model takes images.
-        gradcam_layers: See `explanations.layers_of`; the last one is drawn.
-        colormap: Of the maps.
-        seed: Of the choice of images, which are spread over the classes.
-
-    Returns:
-        The function of the model, the number of finished epochs and what turns the model's logits
-        (N, C) into probabilities at this stage; it gives key to Figure, nothing between two looks.
+        setup: Of the run; ``figure_every`` of its configuration is the number of epochs between
+            two looks, 0 for none.
+        heatmaps: The layers, of which the last is drawn, and the colours.
     """
-    if not every:
-        return lambda model, epoch, probabilities: {}
-    generator = np.random.default_rng(seeding.seeds(seed)("watching"))
-    targets = part.targets.numpy()
-    everyone = np.arange(len(part))
-    chosen = errors.spread_over_classes(targets, everyone, generator, WATCHED).astype(np.int64)
-    few = np.sort(generator.permutation(len(chosen))[:EXPLAINED])
-    images, labels = part.read(chosen), targets[chosen]
-    names = data.image_set.class_names
 
-    def look(model: Classifier, epoch: int, probabilities: Probabilities) -> dict[str, Any]:
-        if epoch % every:
+    def __init__(self, setup: RunSetup, heatmaps: HeatmapOptions) -> None:
+        self._setup, self._heatmaps = setup, heatmaps
+        self._every = setup.config.figure_every
+        if not self._every:
+            return
+        self._name = "train" if setup.parts.val is None else "val"
+        part = setup.parts.train if setup.parts.val is None else setup.parts.val
+        generator = np.random.default_rng(setup.seeds("watching"))
+        targets, everyone = part.targets.numpy(), np.arange(len(part))
+        chosen = errors.spread_over_classes(targets, everyone, generator, WATCHED).astype(np.int64)
+        self._few = np.sort(generator.permutation(len(chosen))[:EXPLAINED])
+        self._images, self._labels = part.read(chosen), targets[chosen]
+
+    def look(
+        self, model: Classifier, epoch: int, probabilities: Callable[[Tensor], Tensor]
+    ) -> dict[str, Any]:
+        """Draw the images as the model sees them now.
+
+        Args:
+            model: The model.
+            epoch: Finished epochs.
+            probabilities: From the model's logits (N, C) to probabilities, at this stage.
+
+        Returns:
+            Key to Figure; nothing between two looks.
+        """
+        if not self._every or epoch % self._every:
             return {}
-        view = attribution_analyses.View(
-            model, procedure.normalise, probabilities, part.device, names, colormap
+        setup = self._setup
+        view = saliency.View(
+            model,
+            setup.procedure.normalise,
+            probabilities,
+            setup.device_setup.device,
+            setup.data.image_set.class_names,
+            self._heatmaps.colormap,
         )
-        probs = view.probs(images)
-        found = probs.argmax(1)
-        title = f"{name}: the same images after epoch {epoch}"
+        probs = view.probs(self._images)
+        title = f"{self._name}: the same images after epoch {epoch}"
         drawn = {
-            f"images/{name}_predictions": errors_figures.labelled_images(
-                images, labels, found, probs.max(1), names, title
+            f"images/{self._name}_predictions": errors_figures.labelled_images(
+                self._images, self._labels, probs.argmax(1), probs.max(1), view.class_names, title
             )
         }
-        for layer in attribution_analyses.layers_of(model, gradcam_layers)[-1:]:
-            classes = np.stack([found[few], labels[few]], axis=1)
-            maps = attribution_analyses.gradcam_maps(view, images[few], classes, layer)
-            drawn[f"images/{name}_gradcam"] = attribution_figures.gradcam_errors(
-                images[few],
-                maps,
-                labels[few],
-                probs[few],
-                names,
-                title=f"{title}: Grad-CAM of the predicted and of the true class",
-                colormap=colormap,
-            )
+        for layer in saliency.layers_of(model, self._heatmaps.layers)[-1:]:
+            drawn[f"images/{self._name}_gradcam"] = self._gradcam(view, probs, layer, title)
         return drawn
 
-    return look
+    def _gradcam(self, view: saliency.View, probs: Any, layer: str, title: str) -> Any:
+        few = self._few
+        images, labels, probs = self._images[few], self._labels[few], probs[few]
+        classes = np.stack([probs.argmax(1), labels], axis=1)
+        return attribution_figures.gradcam_errors(
+            images,
+            saliency.gradcam_maps(view, images, classes, layer),
+            labels,
+            probs,
+            view.class_names,
+            title=f"{title}: Grad-CAM of the predicted and of the true class",
+            colormap=view.colormap,
+        )

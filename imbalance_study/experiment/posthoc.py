@@ -1,7 +1,7 @@
-"""Free of charge: what can be had from a finished run without training it again.
+"""Post-hoc corrections without retraining: logit adjustment, tau-norm, thresholds and others.
 
-Whatever is chosen or fitted sees validation alone. The class frequencies are corrected for only
-where the training did not do so already; temperature and mirrored images go with any run.
+Choices and fits see validation alone. The class frequencies are corrected for only where the
+training did not do so already; temperature and mirrored images go with any run.
 """
 
 from __future__ import annotations
@@ -14,27 +14,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from imbalance_study.config import compatibility, spec
-from imbalance_study.config.schema import Config
 from imbalance_study.data.loader import Batches
 from imbalance_study.evaluation import bootstrap, calibration, metrics, posthoc
 from imbalance_study.evaluation.figures import calibration as calibration_figures
 from imbalance_study.evaluation.metrics import Floats, Ints
-from imbalance_study.experiment.setup.data import Data
-from imbalance_study.models.classifier import Classifier
-from imbalance_study.training.loop import Procedure
+from imbalance_study.experiment.analyses.context import AnalysisResult
+from imbalance_study.experiment.result import TrainedStage
+from imbalance_study.experiment.setup.inputs import RunInputs
+from imbalance_study.training import losses
 from imbalance_study.training.predict import Predictions, predict
+from imbalance_study.training.procedure import Procedure
 
 # (predictions, tau) -> logits (N, C)
 _OverTau = Callable[[Predictions, float], Floats]
-
-
-class Corrections(NamedTuple):
-    """What `after_training` found, named for the record."""
-
-    metrics: dict[str, float]  # posthoc/..., of the test set
-    tables: dict[str, dict[str, list[Any]]]  # "posthoc": a row a correction, the plain run first
-    figures: dict[str, Any]  # "posthoc_tau", where a tau was chosen
 
 
 class _Corrected(NamedTuple):
@@ -46,17 +38,15 @@ class _Corrected(NamedTuple):
     values: Mapping[str, float] = {}  # those to log, by their names
 
 
-def after_training(
-    config: Config,
-    model: Classifier,
+def correct(
+    inputs: RunInputs,
+    stage: TrainedStage,
     test_images: Batches,
-    procedure: Procedure,
-    data: Data,
     val: Predictions | None,
     test: Predictions,
     *,
     draw: bool = True,
-) -> Corrections:
+) -> AnalysisResult:
     """Correct the predictions of a finished run in every way that applies to it.
 
     - Where nothing in loss, class weights, sampling or a second stage corrected for the class
@@ -68,19 +58,22 @@ def after_training(
       may belong to another class.
 
     Args:
-        config: Of the run.
-        model: With the kept weights.
+        inputs: Of the run; the training counts of its data are the prior.
+        stage: The last one; its model has the kept weights.
         test_images: The test set, for the pass over its mirror images.
-        procedure: Of the last stage.
-        data: Whose training counts are the prior.
-        val: What the kept weights predict for validation, None where there is none.
-        test: The same for the test set.
+        val: The predictions of the kept weights for validation, None where there is none.
+        test: Their predictions for the test set.
         draw: Draw the figure.
+
+    Returns:
+        Metrics ``posthoc/...`` of the test set, the table ``posthoc`` with a row for each
+        correction, the plain run first, and the figure ``posthoc_tau`` where a tau was chosen.
     """
+    procedure = stage.procedure
     probs = _probabilities(test, procedure)
     found = {"plain": _Corrected(probs, None if val is None else _probabilities(val, procedure))}
     searches: dict[str, posthoc.TauSearch] = {}
-    over_tau = _over_tau(config, model, procedure, data)
+    over_tau = _over_tau(inputs, stage)
     if val is None and over_tau:
         found["tau1"] = _with_tau("tau1", over_tau["logit_adjustment"], 1.0, val, test)
     elif val is not None:
@@ -90,33 +83,32 @@ def after_training(
         if over_tau:
             found["thresholds"] = _thresholds(val, test, procedure)
         found["temperature"] = _temperature(val, test, procedure)
-    if any(one.name == "flip" for one in spec.parse_chain(config.augment)):
-        mirrored = _probabilities(_mirrored(model, test_images, procedure), procedure)
+    if "flip" in inputs.choices.augment.names:
+        mirrored = _probabilities(_mirrored(stage, test_images), procedure)
         found["flip"] = _Corrected((probs + mirrored) / 2, None)
     table = _table(found, test.targets, None if val is None else val.targets)
     figures = {"posthoc_tau": _figure(searches, over_tau, test)} if searches and draw else {}
-    return Corrections(_metrics(table, found), {"posthoc": table}, figures)
+    return AnalysisResult(
+        metrics=_metrics(table, found), tables={"posthoc": table}, figures=figures
+    )
 
 
-def _over_tau(
-    config: Config, model: Classifier, procedure: Procedure, data: Data
-) -> dict[str, _OverTau]:
-    """The corrections for the class frequencies that have a tau; none where one was made before.
+def _over_tau(inputs: RunInputs, stage: TrainedStage) -> dict[str, _OverTau]:
+    """Return the corrections for the class frequencies that have a tau; none after another one.
 
     Tau-norm takes the length of a class's weights for its frequency, which holds under a softmax
     only: a cosine head has no lengths, and the zero of a sigmoid's logit has a meaning of its own.
     """
-    if compatibility.corrections(config) or spec.parse(config.stage2).name != "none":
+    choices, counts = inputs.choices, inputs.data.class_counts
+    if choices.corrected or choices.stage2 is not None:
         return {}
 
     def adjusted(found: Predictions, tau: float) -> Floats:
-        return posthoc.adjust_logits(_log_probabilities(found, procedure), data.class_counts, tau)
+        logits = _log_probabilities(found, stage.procedure)
+        return posthoc.adjust_logits(logits, counts, tau)
 
-    head = model.get_classifier()
-    if (
-        not isinstance(head, nn.Linear)
-        or spec.parse(config.loss).name in compatibility.SIGMOID_LOSSES
-    ):
+    head = stage.model.get_classifier()
+    if not isinstance(head, nn.Linear) or choices.loss.name in losses.SIGMOID_LOSSES:
         return {"logit_adjustment": adjusted}
     weight = head.weight.detach().float().cpu().numpy()
 
@@ -158,21 +150,22 @@ def _temperature(val: Predictions, test: Predictions, procedure: Procedure) -> _
     )
 
 
-def _mirrored(model: Classifier, images: Batches, procedure: Procedure) -> Predictions:
-    """Predictions of every image of a part, turned left to right."""
+def _mirrored(stage: TrainedStage, images: Batches) -> Predictions:
+    """Predict every image of a part, turned left to right."""
+    procedure = stage.procedure
     return predict(
-        model, images, lambda batch: procedure.normalise(batch.flip(3)), procedure.precision
+        stage.model, images, lambda batch: procedure.normalise(batch.flip(3)), procedure.precision
     )
 
 
 def _probabilities(found: Predictions, procedure: Procedure) -> Floats:
-    """Class probabilities (N, C) as the loss means them, in double precision."""
+    """Compute class probabilities (N, C) as the loss means them, in double precision."""
     probs: Floats = procedure.probabilities(torch.from_numpy(found.logits).double()).numpy()
     return probs
 
 
 def _log_probabilities(found: Predictions, procedure: Procedure) -> Floats:
-    """What a softmax turns into the probabilities: `losses.softmax_logits`, each row shifted.
+    """Return logits of which the softmax is the probabilities: `softmax_logits`, rows shifted.
 
     Neither an adjustment by class nor a temperature sees the shift.
     """
@@ -182,7 +175,7 @@ def _log_probabilities(found: Predictions, procedure: Procedure) -> Floats:
 def _table(
     found: Mapping[str, _Corrected], targets: Ints, val_targets: Ints | None
 ) -> dict[str, list[Any]]:
-    """What each correction makes of the test set, and of validation where it was predicted."""
+    """Score each correction on the test set, and on validation where it was predicted."""
     rows = [
         {
             "correction": name,
@@ -198,7 +191,7 @@ def _table(
 
 
 def _validation(probs: Floats | None, targets: Ints | None) -> dict[str, float]:
-    """Balanced accuracy with its standard error; of what was chosen here it is too good."""
+    """Score validation, with the standard error; too good where the choice was made there."""
     score = error = float("nan")
     if probs is not None and targets is not None:
         predictions, num_classes = probs.argmax(1), probs.shape[1]
@@ -208,7 +201,7 @@ def _validation(probs: Floats | None, targets: Ints | None) -> dict[str, float]:
 
 
 def _metrics(table: dict[str, list[Any]], found: Mapping[str, _Corrected]) -> dict[str, float]:
-    """The few that are charts: what a correction is about; the table has the others."""
+    """Return the metrics that are charts, those a correction is about; the table has the others."""
     logged: dict[str, float] = {}
     for row, (name, corrected) in enumerate(found.items()):
         if name == "plain":

@@ -1,109 +1,99 @@
-"""What a checkpoint of an unfinished run holds beside the training, and what it must find again."""
+"""Checkpoints of an unfinished run: their content, and the conditions to go on from them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
 import torch
 
 from imbalance_study import __version__
-from imbalance_study.config.schema import Config
-from imbalance_study.experiment.setup import build
+from imbalance_study.experiment.setup.build import RunSetup
+from imbalance_study.experiment.setup.facts import RunFacts, config_record
 from imbalance_study.training import snapshot
-from imbalance_study.training.checkpointing import Keeper
-from imbalance_study.training.distributed import group
-from imbalance_study.training.loop import Fit, Keep, no_keep
+from imbalance_study.training.procedure import Fit
 
 # Packages whose version decides about the last digit.
 _PACKAGES = ("torch", "torchvision", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes."""
+    """Return the versions of the packages that compute."""
     found = {name: metadata.version(name) for name in _PACKAGES}
     return {"imbalance_study": __version__} | found
 
 
-def keeping(
-    keeper: Keeper | None, config: Config, facts: dict[str, Any]
-) -> Callable[[Fit | None], Keep]:
-    """What `fit` calls after each epoch, for each stage: of the first it is told the result."""
+def content(setup: RunSetup, taken: snapshot.Snapshot, before: Fit | None) -> dict[str, Any]:
+    """Return the content of a checkpoint.
 
-    def keep_all(before: Fit | None) -> Keep:
-        stage1 = {} if before is None else snapshot.encode_fit(before)
-
-        def keep(state: Callable[[], snapshot.Snapshot], then: Callable[[], None]) -> None:
-            taken = state()
-            if keeper is None:  # one of several processes; the first one writes for all
-                then()
-                return
-            content = {
-                "config": build.as_dict(config),
-                "facts": facts,
-                "versions": versions(),
-                "fit": taken,
-                "stage1": stage1,
-            }
-            keeper.save(taken["history"][-1]["epoch"], content, then)
-
-        return keep
-
-    if keeper is None and group().size == 1:
-        return lambda before: no_keep
-    return keep_all
+    Args:
+        setup: Of the run.
+        taken: The state of the stage that trains.
+        before: The finished first stage, where the second one trains.
+    """
+    return {
+        "config": config_record(setup.config),
+        "facts": setup.facts.to_dict(),
+        "versions": versions(),
+        "fit": taken,
+        "stage1": {} if before is None else snapshot.encode_fit(before),
+    }
 
 
-def begun(state: dict[str, Any]) -> tuple[snapshot.Snapshot, Fit | None]:
-    """The state of the stage that a checkpoint was taken in, and the stage before it."""
+def begun(state: Mapping[str, Any]) -> tuple[snapshot.Snapshot, Fit | None]:
+    """Return the state of the stage that a checkpoint was taken in, and the stage before it."""
     return state["fit"], snapshot.decode_fit(state["stage1"]) if state["stage1"] else None
 
 
-def check(state: dict[str, Any] | None, facts: dict[str, Any]) -> None:
+def facts_of(state: Mapping[str, Any] | None) -> RunFacts | None:
+    """Return the facts that a checkpoint holds; None without one."""
+    return None if state is None else RunFacts.from_dict(state["facts"])
+
+
+def check(state: Mapping[str, Any] | None, facts: RunFacts) -> None:
     """See that a run would go on as it began: same data, versions, device, processes.
 
     Raises:
-        ValueError: Something differs; says what, and what to do.
+        ValueError: Something differs; the message says what to do.
     """
-    if state is None:
+    before = facts_of(state)
+    if state is None or before is None:
         return
+    here = versions()
     for name, version in state["versions"].items():
-        if version != versions().get(name):
+        if version != here.get(name):
             raise ValueError(
-                f"the run began with {name} {version}, here is {versions().get(name)}; install "
+                f"the run began with {name} {version}, here is {here.get(name)}; install "
                 "that version, or train the run again"
             )
-    before, now = (found["fingerprint"]["fingerprint"] for found in (state["facts"], facts))
-    if before != now:
+    if before.digest != facts.digest:
         raise ValueError(
-            f"the data have changed since the run began (fingerprint {before}, now {now}); bring "
-            "them back, or train the run again"
+            f"the data have changed since the run began (fingerprint {before.digest}, now "
+            f"{facts.digest}); bring them back, or train the run again"
         )
-    for name, found in {
-        "device": facts["device"],
-        "precision": facts["precision"],
-    }.items():
-        if state["facts"][name] != found:
+    for name in ("device", "precision"):
+        old, new = getattr(before, name), getattr(facts, name)
+        if old != new:
             raise ValueError(
-                f"the run began with {name}={state['facts'][name]}, and here it would be {found}; "
+                f"the run began with {name}={old}, and here it would be {new}; "
                 "go on where it began, or train it again"
             )
-    if state["facts"]["processes"] != facts["processes"]:
+    if before.processes != facts.processes:
         raise ValueError(
-            f"the run began with {state['facts']['processes']} processes, here are "
-            f"{facts['processes']}; start as many by torchrun"
+            f"the run began with {before.processes} processes, here are {facts.processes}; start "
+            "as many by torchrun"
         )
 
 
 @contextlib.contextmanager
-def same_threads(state: dict[str, Any] | None) -> Iterator[None]:
-    """Compute with as many threads as before: on a processor sums depend on them."""
-    before = torch.get_num_threads()
-    if state is not None:
-        torch.set_num_threads(state["facts"]["threads"])
+def same_threads(before: RunFacts | None) -> Iterator[None]:
+    """Compute with as many threads as the run that goes on: on a processor sums depend on them."""
+    threads = torch.get_num_threads()
+    if before is not None and before.threads:
+        torch.set_num_threads(before.threads)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)

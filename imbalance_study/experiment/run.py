@@ -1,262 +1,246 @@
 """One experiment, from a Config to a result: the page that tells the whole story.
 
-Data are loaded and cut, a model is built and trained, in one stage or two, the kept epoch and the
-last one are each shown the test set once, and what comes of it is handed back. Nothing here knows
-MLflow.
+Data are loaded and cut, a model is built and trained in one stage or two, the kept epoch and the
+last one each predict the test set once, and the result is returned. Nothing here knows MLflow.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
-import functools
-from collections.abc import Callable
-from contextlib import nullcontext as nothing
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from imbalance_study.config.schema import Config
-from imbalance_study.data.loader import Batches
-from imbalance_study.experiment import (
-    auto_batch_size,
-    auto_lr,
-    auto_precision,
-    evaluate,
-    monitor,
-)
-from imbalance_study.experiment import (
-    figures as run_figures,
-)
-from imbalance_study.experiment import (
-    resume as checkpoint_resume,
-)
+from imbalance_study.experiment import auto_batch_size, auto_lr, evaluate, resume
+from imbalance_study.experiment import figures as run_figures
 from imbalance_study.experiment.analyses import registry as analyses
-from imbalance_study.experiment.result import Parts, Prepared, RunResult, Trained
-from imbalance_study.experiment.setup import build, procedures, seeding
-from imbalance_study.experiment.setup.components import Choices, bind
-from imbalance_study.experiment.setup.data import Data, batches_of, load_data
-from imbalance_study.experiment.setup.device import DeviceSetup, resolve_device
-from imbalance_study.models import profiling
-from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import distributed
+from imbalance_study.experiment.analyses.context import HeatmapOptions
+from imbalance_study.experiment.monitor import Monitor
+from imbalance_study.experiment.reporter import OnEpoch, Reporter
+from imbalance_study.experiment.result import RunResult, RunStart, TrainedStage, TrainingResult
+from imbalance_study.experiment.setup import procedures
+from imbalance_study.experiment.setup.build import RunSetup, build
+from imbalance_study.experiment.setup.device import resolve_device
+from imbalance_study.experiment.setup.facts import RunFacts
+from imbalance_study.experiment.setup.inputs import LocalFiles
+from imbalance_study.training import distributed, snapshot
+from imbalance_study.training.callback import Callback, Callbacks
 from imbalance_study.training.checkpointing import Keeper
-from imbalance_study.training.loop import EpochResult, Fit, Keep, Procedure, fit
+from imbalance_study.training.loop import fit
+from imbalance_study.training.procedure import EpochResult
 from imbalance_study.training.progress import Progress
 
-OnEpoch = Callable[[EpochResult], None]
+
+class Checkpoints(NamedTuple):
+    """The checkpoints that a run writes, and the one that it goes on from."""
+
+    keeper: Keeper | None = None  # keeps one after each epoch
+    state: dict[str, Any] | None = None  # the content of the last one
+
+
+NO_CHECKPOINTS = Checkpoints()
+
+
+def _ignore(result: EpochResult) -> None:
+    """Do nothing after an epoch."""
 
 
 def run(
     config: Config,
-    on_epoch: OnEpoch = lambda result: None,
+    on_epoch: OnEpoch = _ignore,
     *,
     output_dir: Path,
     show_progress: bool = True,
     draw: bool = True,
-    test: bool = True,
-    keeper: Keeper | None = None,
-    state: dict[str, Any] | None = None,
+    checkpoints: Checkpoints = NO_CHECKPOINTS,
+    local: LocalFiles | None = None,
 ) -> RunResult:
     """Train and evaluate one configuration.
 
     Args:
-        config: As `decisions.make` or `decisions.resolve` give it.
-        on_epoch: Called before the first epoch (epoch 0, with the facts and pictures of the data)
-            and after each one; what it raises ends the run.
+        config: As `resolve.make` or `resolve.resolve` give it.
+        on_epoch: Called with a `RunStart` before the first epoch and with each epoch after it;
+            what it raises ends the run. A run that goes on has no start, and reports the last
+            epoch of the checkpoint once more.
         output_dir: Gets the kept weights and the last ones.
         show_progress: Show a bar or a line an epoch.
         draw: Draw the figures of data, training and corrections; analyses draw theirs in any case.
-        test: Without it, as in a search, the test set stays unseen: validation alone is predicted,
-            nothing is drawn, corrected, analysed or saved.
-        keeper: Keeps a checkpoint after each epoch. Then `on_epoch` is called once it is on the
+        checkpoints: With a keeper, `on_epoch` is called once the checkpoint of the epoch is on the
             disk, which may be an epoch later.
-        state: A checkpoint of the run to go on from: there is no epoch 0 then, and the last epoch
-            of the checkpoint is told of once more.
+        local: Downloaded weights, and images in memory.
 
     Raises:
         ValueError: Something in the configuration or the data is wrong; the message says what.
     """
-    prepared, trained = _until_trained(
-        config, on_epoch, show_progress, keeper, state, draw=draw, test=test
+    training = _Training(config, on_epoch, show_progress, draw, checkpoints, local)
+    setup, stages = training.train()
+    return evaluate.evaluate_on_test(
+        setup,
+        setup.parts.need_test(),
+        stages,
+        output_dir,
+        draw=draw,
+        umap_warm_up=training.umap_warm_up,
     )
-    if not test:
-        return evaluate.validated(*prepared, trained)
-    return evaluate.evaluated(*prepared, trained, output_dir, draw=draw)
 
 
-def assist(config: Config, state: dict[str, Any] | None = None) -> None:
+def run_without_test(
+    config: Config,
+    on_epoch: OnEpoch = _ignore,
+    *,
+    show_progress: bool = True,
+    checkpoints: Checkpoints = NO_CHECKPOINTS,
+    local: LocalFiles | None = None,
+) -> TrainingResult:
+    """Train one configuration and score it on validation alone, as a search does.
+
+    The test set stays unseen; nothing is drawn, corrected, analysed or saved.
+
+    Args:
+        config: With a validation part.
+        on_epoch: See `run`.
+        show_progress: Show a bar or a line an epoch.
+        checkpoints: See `run`.
+        local: Downloaded weights, and images in memory.
+
+    Raises:
+        ValueError: As `run`, or there are no validation images.
+    """
+    training = _Training(config, on_epoch, show_progress, False, checkpoints, local, test=False)
+    setup, stages = training.train()
+    return evaluate.evaluate_on_validation(setup, setup.parts.need_val(), stages)
+
+
+def assist(
+    config: Config, state: dict[str, Any] | None = None, local: LocalFiles | None = None
+) -> None:
     """Take part in the training of a run that another process of the same ``torchrun`` leads.
 
     Raises:
         ValueError: As `run`.
     """
-    _until_trained(config, lambda result: None, False, None, state)
+    _Training(config, _ignore, False, False, Checkpoints(state=state), local).train()
 
 
-def _until_trained(
-    config: Config,
-    on_epoch: OnEpoch,
-    show_progress: bool,
-    keeper: Keeper | None,
-    state: dict[str, Any] | None,
-    *,
-    draw: bool = True,
-    test: bool = True,
-) -> tuple[Prepared, list[Trained]]:
-    choices = bind(config)
-    where = resolve_device(config)
-    data = load_data(config, choices)
-    parts = _parts(config, data, where, test)
-    leads = distributed.group().rank == 0
-    devices = [where.device] if where.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), checkpoint_resume.same_threads(state):
-        setting = auto_batch_size.Setting(config, choices, data, where, parts.train)
-        config = auto_batch_size.settle(setting)
-        setting = setting._replace(config=config)
-        where, verdict = auto_precision.settle(setting, state)
-        setting = setting._replace(where=where)
-        model, loaded = build.build(config, data, where)
-        procedure = procedures.first(config, choices, data, model, where)
-        facts = _facts(config, data, model, where) | auto_precision.facts(where, verdict)
-        facts |= procedures.facts(config, choices, model, loaded)
-        checkpoint_resume.check(state, facts)
-        lr, drawn = _learning_rate(config, choices, data, model, where, parts.train, state)
-        procedure = dataclasses.replace(procedure, lr=lr)
-        if config.lr == "auto":
-            facts["lr"] = lr
-        if leads:
-            if test:
-                analyses.get_ready(config.analyses, config.gradcam_layers, model)
-            watch = _watch(config, data, procedure, parts)
-            procedure = dataclasses.replace(procedure, watch=watch)
-        if leads and state is None:
-            figures = run_figures.of_data(data, procedure) | drawn if draw and test else drawn
-            images = procedure.watch(model, 0, procedure.probabilities)
-            on_epoch(EpochResult(0, {}, facts=facts, figures=figures, images=images))
-        keep = checkpoint_resume.keeping(keeper, config, facts)
-        epochs = procedures.all_epochs(config, choices)
-        with Progress(epochs, enabled=show_progress) as progress, keeper or nothing():
-            train = functools.partial(
-                fit, train=parts.train, val=parts.val, on_epoch=on_epoch, progress=progress
+@dataclasses.dataclass
+class _Training:
+    """The training of a run, from its configuration to its finished stages."""
+
+    config: Config
+    on_epoch: OnEpoch
+    show_progress: bool
+    draw: bool
+    checkpoints: Checkpoints
+    local: LocalFiles | None
+    test: bool = True
+    umap_warm_up: threading.Thread | None = None
+
+    def train(self) -> tuple[RunSetup, list[TrainedStage]]:
+        """Build the set-up and train its stages."""
+        keeper, state = self.checkpoints
+        before = resume.facts_of(state)
+        with _isolated(self.config, before):
+            setup = build(self.config, self.local, test=self.test, before=before)
+            resume.check(state, setup.facts)
+            reporter = self._start(setup)
+            epochs = procedures.all_epochs(setup.config, setup.choices)
+            progress = Progress(epochs, enabled=self.show_progress)
+            with progress, keeper or contextlib.nullcontext():
+                try:
+                    stages = self._stages(setup, reporter, Callbacks(progress, reporter))
+                except torch.OutOfMemoryError as error:
+                    raise auto_batch_size.too_large(setup, setup.parts.train, error) from None
+        distributed.leave()
+        return setup, stages
+
+    def _start(self, setup: RunSetup) -> Reporter:
+        """Check the analyses, report the start, and return what reports the epochs."""
+        if distributed.group().rank:
+            return Reporter(setup, self.on_epoch)
+        heatmaps = HeatmapOptions.of(setup.config)
+        if self.test:
+            wanted = analyses.check(setup.config.analyses, heatmaps.layers, setup.model)
+            self.umap_warm_up = analyses.warm_up(wanted)
+        monitor = Monitor(setup, heatmaps)
+        if self.checkpoints.state is None:
+            images = monitor.look(setup.model, 0, setup.procedure.probabilities)
+            self.on_epoch(
+                RunStart(0, {}, images=images, facts=setup.facts, figures=self._figures(setup))
             )
-            try:
-                trained = _train(config, choices, model, procedure, train, keep, state)
-            except torch.OutOfMemoryError as error:
-                raise auto_batch_size.too_large(setting, error) from None
-    distributed.leave()
-    return Prepared(config, data, where, parts, facts), trained
+        return Reporter(setup, self.on_epoch, monitor, self.checkpoints.keeper)
 
+    def _figures(self, setup: RunSetup) -> dict[str, Any]:
+        figures: dict[str, Any] = {}
+        if self.draw:
+            figures |= run_figures.of_data(setup.data, setup.procedure)
+        if setup.range_test is not None:
+            figures["lr_range_test"] = auto_lr.figure(setup.range_test)
+        return figures
 
-def _train(
-    config: Config,
-    choices: Choices,
-    model: Classifier,
-    procedure: Procedure,
-    train: Callable[..., Fit],
-    keep: Callable[[Fit | None], Keep],
-    state: dict[str, Any] | None,
-) -> list[Trained]:
-    """Train the one stage or both, from the start or from a checkpoint of either."""
-    seeds = seeding.seeds(config.seed)
-    torch.manual_seed(seeds(distributed.group().own("dropout")))
-    begun, fitted = (None, None) if state is None else checkpoint_resume.begun(state)
-    if fitted is None:
-        fitted = train(model, procedure=procedure, seeds=seeds, keep=keep(None), state=begun)
-        begun = None
-    first = Trained(model, procedure, fitted)
-    if not procedures.has_second(choices):
-        return [first]
-    return [first, _second_stage(config, choices, first, train, keep(fitted), begun)]
+    def _stages(
+        self, setup: RunSetup, reporter: Reporter, callback: Callback
+    ) -> list[TrainedStage]:
+        """Train the one stage or both, from the start or from a checkpoint of either."""
+        torch.manual_seed(setup.seeds(distributed.group().own("dropout")))
+        state = self.checkpoints.state
+        begun, fitted = (None, None) if state is None else resume.begun(state)
+        if fitted is None:
+            fitted = fit(
+                setup.model,
+                setup.parts.train,
+                setup.parts.val,
+                setup.procedure,
+                seeds=setup.seeds,
+                callback=callback,
+                state=begun,
+            )
+            begun = None
+        first = TrainedStage(setup.model, setup.procedure, fitted)
+        if not setup.choices.has_second_stage:
+            return [first]
+        reporter.begin_second_stage(fitted)
+        return [first, _second_stage(setup, first, callback, begun)]
 
 
 def _second_stage(
-    config: Config,
-    choices: Choices,
-    first: Trained,
-    train: Callable[..., Fit],
-    keep: Keep,
-    begun: dict[str, Any] | None,
-) -> Trained:
+    setup: RunSetup,
+    first: TrainedStage,
+    callback: Callback,
+    begun: snapshot.Snapshot | None,
+) -> TrainedStage:
     """Train a copy's head on the kept weights of the first stage; `first` is left with these."""
 
     def seeds(purpose: str) -> int:
-        return seeding.seeds(config.seed)(f"stage2/{purpose}")
+        return setup.seeds(f"stage2/{purpose}")
 
-    first.model.load_state_dict(first.fitted.best)
+    first.model.load_state_dict(first.fit.best)
     model = copy.deepcopy(first.model)
     torch.manual_seed(seeds("weights"))
-    procedure = procedures.second(config, choices, first.procedure, model, first.fitted.seconds)
+    procedure = procedures.second(setup, first.procedure, model, first.fit.seconds)
     torch.manual_seed(seeds(distributed.group().own("dropout")))
-    fitted = train(
-        model, procedure=procedure, seeds=seeds, after=first.fitted, keep=keep, state=begun
-    )
-    return Trained(model, procedure, fitted)
-
-
-def _watch(config: Config, data: Data, procedure: Procedure, parts: Parts) -> monitor.Watch:
-    return monitor.watcher(
-        config.figure_every,
-        parts.train if parts.val is None else parts.val,
-        "train" if parts.val is None else "val",
-        data,
+    fitted = fit(
+        model,
+        setup.parts.train,
+        setup.parts.val,
         procedure,
-        gradcam_layers=config.gradcam_layers,
-        colormap=config.colormap,
-        seed=config.seed,
+        seeds=seeds,
+        callback=callback,
+        after=first.fit,
+        state=begun,
     )
+    return TrainedStage(model, procedure, fitted)
 
 
-def _parts(config: Config, data: Data, where: DeviceSetup, test: bool) -> Parts:
-    def part(name: str) -> Batches:
-        return batches_of(data, name, config, where.device)
-
-    if not test and not len(data.split.val):
-        raise ValueError(
-            "without the test set a run needs validation images, "
-            f"got validation={config.validation}"
-        )
-    val = part("val") if len(data.split.val) else None
-    return Parts(part("train"), val, part("test") if test else None)
-
-
-def _facts(config: Config, data: Data, model: Classifier, where: DeviceSetup) -> dict[str, Any]:
-    """What was found out and decided before training, for the record."""
-    parameters = profiling.count_parameters(model, without="decoder")
-    return {
-        "fingerprint": data.fingerprint,
-        "class_names": list(data.image_set.class_names),
-        "train_counts": data.class_counts.tolist(),
-        "images": {name: len(rows) for name, rows in data.split._asdict().items()},
-        "skipped_images": list(data.image_set.skipped),
-        "image_size": data.image_size,
-        "mean": data.mean.tolist(),
-        "std": data.std.tolist(),
-        "parameters": parameters.total,
-        "trainable_parameters": parameters.trainable,
-        "frozen_parameters": parameters.total - parameters.trainable,
-        "stem": model.stem,
-        "batch_size": config.batch_size,
-        "processes": distributed.group().size,
-        "device": where.device.type,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _learning_rate(
-    config: Config,
-    choices: Choices,
-    data: Data,
-    model: Classifier,
-    where: DeviceSetup,
-    train: Batches,
-    state: dict[str, Any] | None,
-) -> tuple[float, dict[str, Any]]:
-    """The learning rate, and where it comes from a range test the figure of that."""
-    if config.lr != "auto":
-        return config.lr, {}
-    if state is not None:
-        return float(state["facts"]["lr"]), {}
-    tested = auto_lr.range_test(config, choices, data, model, where, train)
-    return tested.suggestion, {"lr_range_test": auto_lr.figure(tested)}
+@contextlib.contextmanager
+def _isolated(config: Config, before: RunFacts | None) -> Iterator[None]:
+    """Leave torch's generators and its number of threads as they were."""
+    device = resolve_device(config).device
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices), resume.same_threads(before):
+        yield

@@ -15,8 +15,9 @@ from imbalance_study.config.fields import unknown
 from imbalance_study.data import decode
 from imbalance_study.data.image_folder import EXTENSIONS, is_image
 from imbalance_study.evaluation.figures import attribution as attribution_figures
-from imbalance_study.experiment.analyses import attribution as attribution_analyses
-from imbalance_study.experiment.analyses.attribution import View, file_name
+from imbalance_study.experiment.analyses import saliency
+from imbalance_study.experiment.analyses.saliency import View
+from imbalance_study.files import file_name
 from imbalance_study.inference.load import LoadedModel
 
 METHODS = ("gradcam", "occlusion", "feature_maps", "deletion")
@@ -133,7 +134,7 @@ def explain(
         names,
         colormap,
     )
-    at = attribution_analyses.layers_of(view.model, layers)
+    at = saliency.layers_of(view.model, layers)
     if not at and set(methods) != {"occlusion"}:
         raise ValueError("no layer of this model gives maps: name layers, or use methods=occlusion")
     probs = view.probs(images)
@@ -148,17 +149,15 @@ def explain(
         for layer in at:
             files.figure(
                 f"feature_maps_{file_name(layer)}",
-                attribution_analyses.feature_maps(view, images, layer),
+                saliency.feature_maps(view, images, layer),
             )
     if "occlusion" in methods:
-        found = attribution_analyses.occlusion(view, images, explained)
-        files.figure(
-            "occlusion", attribution_analyses.occlusion_figure(view, images, explained, found)
-        )
+        found = saliency.occlusion(view, images, explained)
+        files.figure("occlusion", saliency.occlusion_figure(view, images, explained, found))
         files.overlays("occlusion", images, found.drop, explained, colormap)
     if "deletion" in methods:
-        maps = attribution_analyses.gradcam_maps(view, images, explained[:, None], at[-1])[:, 0]
-        score = attribution_analyses.deletion(view, images, explained, maps, 0)
+        maps = saliency.gradcam_maps(view, images, explained[:, None], at[-1])[:, 0]
+        score = saliency.deletion(view, images, explained, maps, 0)
         pair = {"Grad-CAM": (score.salient, score.random)}
         files.figure("deletion", attribution_figures.deletion(pair, score.fraction))
     return [_line(path, row, names) for path, row in zip(paths, probs, strict=True)]
@@ -183,7 +182,7 @@ def _gradcam(
 ) -> None:
     for layer in layers:
         suffix = f"_{file_name(layer)}" if len(layers) > 1 else ""
-        maps = attribution_analyses.gradcam_maps(view, images, classes, layer)
+        maps = saliency.gradcam_maps(view, images, classes, layer)
         figure = attribution_figures.gradcam_of_classes(
             images,
             maps,

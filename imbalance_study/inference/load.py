@@ -11,10 +11,12 @@ from torch import Tensor
 
 from imbalance_study.config import spec
 from imbalance_study.config.schema import Config
-from imbalance_study.experiment.setup import build, procedures
+from imbalance_study.experiment.setup import procedures
+from imbalance_study.experiment.setup.components import bind_loss, head_spec
+from imbalance_study.experiment.setup.facts import RunFacts
 from imbalance_study.models import checkpoint, pretrained, serving, transfer, zoo
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import losses, second_stage
+from imbalance_study.training import second_stage
 
 
 class LoadedModel(NamedTuple):
@@ -61,14 +63,14 @@ def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> L
         raise ValueError(f"{path} holds {config.model}, not model={model}")
     if not own_code:
         _refuse_own_code(config, path, model)
-    facts = content["facts"]
-    names, size = facts["class_names"], facts["image_size"]
+    facts = RunFacts.from_dict(content["facts"])
+    names, size = facts.class_names, facts.image_size
     made = zoo.create(
         config.model,
         len(names),
         image_size=size,
-        stem=pretrained.stem_of(content["config"], facts),
-        head=build.head_of(config),
+        stem=pretrained.stem_of(content["config"], content["facts"]),
+        head=head_spec(config.head, spec.parse(config.loss).name),
     )
     made.decoder = None
     if config.stage2 != "none":
@@ -76,9 +78,9 @@ def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> L
     _load(made, content["model"], path)
     return LoadedModel(
         made.eval(),
-        _probabilities(config),
-        facts["mean"],
-        facts["std"],
+        _softmax if config.stage2 != "none" else procedures.probabilities(bind_loss(config)),
+        facts.mean,
+        facts.std,
         names,
         size,
         config,
@@ -100,12 +102,6 @@ def _config_of(values: Mapping[str, Any]) -> Config:
     """The options of a checkpoint; those that another version knew are left out."""
     known = {field.name for field in dataclasses.fields(Config)}
     return Config(**{name: value for name, value in values.items() if name in known})
-
-
-def _probabilities(config: Config) -> Callable[[Tensor], Tensor]:
-    if config.stage2 != "none":  # which trains a softmax
-        return _softmax
-    return procedures.probabilities(spec.bind(losses.LOSSES, config.loss, "loss"), config)
 
 
 def from_weights(model: str, weights: str) -> LoadedModel:

@@ -1,4 +1,4 @@
-"""Weights to start from: where they are, what they were trained with, and into which model."""
+"""Weights to start from: their file, the training that made them, and loading into a model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from imbalance_study.config import spec
 from imbalance_study.models import checkpoint, stems, transfer, zoo
 from imbalance_study.models.classifier import Classifier
 
-# ``runs:/ID`` to the file that tracking has brought here, while it is needed.
-FETCHED: dict[str, Path] = {}
-
 
 class Source(NamedTuple):
-    """A file of weights and what is known of it; what is not known is empty."""
+    """A file of weights and the known facts about it; unknown ones are empty."""
 
     origin: str  # as a person would name it
     path: Path
@@ -29,14 +26,15 @@ class Source(NamedTuple):
     class_names: tuple[str, ...] = ()
 
 
-def find(weights: str, model: str) -> Source | None:
-    """The weights that a Config names, downloaded if need be; None for none.
+def find(weights: str, model: str, weights_file: Path | None = None) -> Source | None:
+    """Find the weights that a Config names, downloaded if need be; None for none.
 
     Args:
-        weights: ``none``, ``imagenet``, or a file: a checkpoint of a run, or a state_dict as
-            torchvision (or this package) makes it. A plain state_dict of a torchvision model is
-            taken for one that was trained as torchvision's own.
+        weights: ``none``, ``imagenet``, ``runs:/ID``, or a file: a checkpoint of a run, or a
+            state_dict as torchvision (or this package) makes it. A plain state_dict of a
+            torchvision model is taken for one that was trained as torchvision's own.
         model: The spec string of the model that they are for.
+        weights_file: The downloaded checkpoint of ``runs:/ID``.
 
     Raises:
         ValueError: They are not there, not to be downloaded, damaged, or of another model.
@@ -45,26 +43,8 @@ def find(weights: str, model: str) -> Source | None:
         return None
     name = spec.parse(model).name
     if weights == "imagenet":
-        found = transfer.imagenet(name)
-        path = transfer.imagenet_file(found)
-        return Source(
-            f"ImageNet weights of {found.model}",
-            path,
-            found.model,
-            "imagenet",
-            found.image_size,
-            found.mean,
-            found.std,
-            found.class_names,
-        )
-    if weights.startswith("runs:/") and weights not in FETCHED:
-        raise ValueError(f"weights={weights} must be brought to a file first, which tracking does")
-    path = FETCHED.get(weights, Path(weights).expanduser())
-    if not path.is_file():
-        raise ValueError(
-            f"weights must be none, imagenet, runs:/ID or a file, got {weights!r}: "
-            "there is no such file"
-        )
+        return _of_imagenet(name)
+    path = _file(weights, weights_file)
     content = checkpoint.load(path)
     if "config" in content and "facts" in content:
         return _of_run(weights, path, content, name)
@@ -72,6 +52,38 @@ def find(weights: str, model: str) -> Source | None:
         return Source(str(path), path)
     mean, std = transfer.imagenet_preprocessing()
     return Source(str(path), path, "", "imagenet", 224, mean, std)
+
+
+def _of_imagenet(name: str) -> Source:
+    found = transfer.imagenet(name)
+    return Source(
+        f"ImageNet weights of {found.model}",
+        transfer.imagenet_file(found),
+        found.model,
+        "imagenet",
+        found.image_size,
+        found.mean,
+        found.std,
+        found.class_names,
+    )
+
+
+def _file(weights: str, weights_file: Path | None) -> Path:
+    if weights.startswith("runs:/"):
+        if weights_file is None:
+            raise ValueError(
+                f"weights={weights} names a run, whose checkpoint must be downloaded first; give "
+                "the downloaded file as weights_file, or use imbalance_study.tracking.run.train"
+            )
+        path = weights_file
+    else:
+        path = Path(weights).expanduser()
+    if not path.is_file():
+        raise ValueError(
+            f"weights must be none, imagenet, runs:/ID or a file, got {weights!r}: "
+            "there is no such file"
+        )
+    return path
 
 
 def _of_run(origin: str, path: Path, content: Mapping[str, Any], name: str) -> Source:
@@ -93,7 +105,7 @@ def _of_run(origin: str, path: Path, content: Mapping[str, Any], name: str) -> S
 
 
 def stem_of(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
-    """The stem that a run's model had, as `zoo.create` takes it."""
+    """Return the stem that a run's model had, as `zoo.create` takes it."""
     name = spec.parse(config["model"]).name
     if "stem" in facts:
         return str(facts["stem"])
@@ -118,7 +130,7 @@ def put_into(model: Classifier, source: Source, class_names: tuple[str, ...]) ->
 
 
 def state_of(path: Path) -> dict[str, Tensor]:
-    """Name to tensor, out of a checkpoint or a state_dict.
+    """Read name to tensor out of a checkpoint or a state_dict.
 
     Raises:
         ValueError: The file is damaged, or holds no tensors.
@@ -134,7 +146,7 @@ def state_of(path: Path) -> dict[str, Tensor]:
 
 
 def describe(source: Source, loaded: transfer.Loaded) -> dict[str, Any]:
-    """What was and was not loaded, for the record."""
+    """Return the origin of the weights and the tensors loaded, new and left, for the record."""
     return {
         "from": source.origin,
         "model": source.model,
@@ -149,7 +161,7 @@ def describe(source: Source, loaded: transfer.Loaded) -> dict[str, Any]:
 
 
 def in_words(record: Mapping[str, Any]) -> str:
-    """The same in a line, for a tag."""
+    """Say the record of `describe` in a line, for a tag."""
     text = f"{record['loaded']} tensors from {record['from']}; head {record['head']}"
     for kind in ("new", "left"):
         names = record[kind]

@@ -69,11 +69,11 @@ _ELSEWHERE = {"tracking_uri", "tracking", "experiment", "run_name", "output_dir"
 def run_note(result: RunResult, resolved: Resolved) -> str:
     """The result and the command that repeats it, in Markdown."""
     config, found = result.config, result.metrics
-    counts = result.facts["train_counts"]
+    counts = result.facts.train_counts
     lines = [
         f"**{found['test/balanced_accuracy']:.1%} balanced accuracy**{_sure(result)}, "
         f"{found['test/accuracy']:.1%} accuracy, {found['test/macro_f1']:.3f} macro F1 on "
-        f"{result.facts['images']['test']:,} test images.",
+        f"{result.facts.images['test']:,} test images.",
         "",
         f"{escape_markdown(config.model)} on {config.dataset} ({config.imbalance}: "
         f"{max(counts):,} to {min(counts):,} training images a class), "
@@ -133,10 +133,10 @@ def _chosen(result: RunResult) -> str:
 def terminal_summary(result: RunResult, uri: str, run: Session) -> str:
     """The last lines on the terminal: headline figures, and where to look."""
     width = max(map(len, HEADLINES.values()))
-    lines = ["", f"Result on {result.facts['images']['test']:,} test images"]
+    lines = ["", f"Result on {result.facts.images['test']:,} test images"]
     lines += [f"  {text:{width}}  {result.metrics[name]:7.2%}" for name, text in HEADLINES.items()]
     lines.append(f"  {_chosen(result)}; {result.fit.seconds:.0f} s of training")
-    skipped = result.facts["skipped_images"]
+    skipped = result.facts.skipped_images
     if skipped:
         lines.append(f"  {len(skipped)} unreadable files were skipped; config.json names them")
     if run.uploader is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import mlflow
@@ -12,29 +13,41 @@ from mlflow.entities import Run
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.exceptions import MlflowException
 
-from imbalance_study.models import pretrained
+from imbalance_study.experiment.setup.inputs import LocalFiles
 from imbalance_study.tracking import store
 
 CHECKPOINT = "checkpoints/best.pt"
 
 
 @contextlib.contextmanager
-def local_weights(weights: str, tracking_uri: str = "auto") -> Iterator[None]:
-    """Inside, weights that are ``runs:/ID`` have a local file; see `pretrained.FETCHED`.
+def local_weights(
+    weights: Iterable[str], tracking_uri: str = "auto", local: LocalFiles | None = None
+) -> Iterator[LocalFiles]:
+    """Download the checkpoints of runs, each once, for as long as the context lasts.
+
+    Args:
+        weights: Values of the option ``weights``; those other than ``runs:/ID`` need no download.
+        tracking_uri: The store; see `store.connect`.
+        local: Files that are here already.
+
+    Yields:
+        The local files, with those that were downloaded.
 
     Raises:
-        ValueError: The run is not there, did not finish, or has no checkpoint.
+        ValueError: A run is not there, did not finish, or has no checkpoint.
     """
-    if not weights.startswith("runs:/") or weights in pretrained.FETCHED:
-        yield
+    local = LocalFiles() if local is None else local
+    missing = [one for one in set(weights) - set(local.weights) if one.startswith("runs:/")]
+    if not missing:
+        yield local
         return
     with tempfile.TemporaryDirectory(prefix="imbalance_study_weights_") as name:
-        path = download_checkpoint(weights, Path(name), tracking_uri, finished=True)
-        pretrained.FETCHED[weights] = path
-        try:
-            yield
-        finally:
-            del pretrained.FETCHED[weights]
+        files = dict(local.weights)
+        for number, address in enumerate(missing):
+            folder = Path(name, str(number))
+            folder.mkdir()
+            files[address] = download_checkpoint(address, folder, tracking_uri, finished=True)
+        yield dataclasses.replace(local, weights=files)
 
 
 def download_checkpoint(

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from imbalance_study.config.resolve import Resolved
 from imbalance_study.config.schema import Config
-from imbalance_study.experiment.result import RunResult
+from imbalance_study.experiment.result import TrainingResult
 from imbalance_study.tracking import run, run_folder, store, sync
 from imbalance_study.tracking.journal import Journal
 from imbalance_study.training import checkpointing, distributed
@@ -34,7 +34,7 @@ def resume(
     tracking: str = "auto",
     cache_dir: str = "auto",
     show_progress: bool = True,
-) -> RunResult | None:
+) -> TrainingResult | None:
     """Go on with a run from its newest whole checkpoint, in the folder where it was started.
 
     Of a run whose training is finished, and which died while MLflow was being told, the rest is

@@ -23,9 +23,12 @@ from imbalance_study.config.recipes import RECIPES
 from imbalance_study.config.resolve import Resolved
 from imbalance_study.config.schema import AXES, Config
 from imbalance_study.experiment import run as experiment
-from imbalance_study.experiment.result import RunResult
+from imbalance_study.experiment.reporter import OnEpoch
+from imbalance_study.experiment.result import RunResult, RunStart, TrainingResult
 from imbalance_study.experiment.setup.components import bind
 from imbalance_study.experiment.setup.device import resolve_device
+from imbalance_study.experiment.setup.facts import RunFacts
+from imbalance_study.experiment.setup.inputs import LocalFiles
 from imbalance_study.models import pretrained
 from imbalance_study.tracking import (
     artifacts,
@@ -40,7 +43,7 @@ from imbalance_study.tracking.description import run_name as run_name
 from imbalance_study.tracking.session import StopRun as StopRun
 from imbalance_study.tracking.session import session as session
 from imbalance_study.training import checkpointing, distributed
-from imbalance_study.training.loop import EpochResult
+from imbalance_study.training.procedure import EpochResult
 
 NOTE = "mlflow.note.content"  # the tag that the UI shows as a run's description
 
@@ -51,14 +54,15 @@ def train(
     started: float | None = None,
     tags: Mapping[str, str] | None = None,
     parent: str = "",
-    on_epoch: experiment.OnEpoch = lambda result: None,
-    on_end: Callable[[RunResult | BaseException], None] = lambda found: None,
+    on_epoch: OnEpoch = lambda result: None,
+    on_end: Callable[[TrainingResult | BaseException], None] = lambda found: None,
     show_progress: bool = True,
     brief: bool = False,
     test: bool = True,
     run_id: str = "",
     state: dict[str, Any] | None = None,
-) -> RunResult:
+    local: LocalFiles | None = None,
+) -> TrainingResult:
     """Run one configuration and record it in MLflow.
 
     Inside ``mlflow run`` (MLFLOW_RUN_ID is set) that run is joined, else one is started: a child
@@ -80,6 +84,10 @@ def train(
         test: Without it, as in a search, the test set stays unseen, and no model is kept.
         run_id: A run of before that goes on, instead of a new one.
         state: The checkpoint that it goes on from.
+        local: Downloaded weights, and images in memory, that runs share.
+
+    Returns:
+        The result; a `RunResult` unless `test` is off.
 
     Raises:
         ValueError: Something in the configuration, the data or the store is wrong.
@@ -87,10 +95,12 @@ def train(
     config = resolved.config
     bind(config)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(fetch.local_weights(config.weights, config.tracking_uri))
+        local = stack.enter_context(
+            fetch.local_weights([config.weights], config.tracking_uri, local)
+        )
         group = stack.enter_context(distributed.joined(resolve_device(config).device.type))
         if group.rank:
-            experiment.assist(config, state)
+            experiment.assist(config, state, local)
             raise SystemExit(0)
         run = stack.enter_context(session(config, tags, parent=parent, run_id=run_id))
         folder = stack.enter_context(_output_folder(config))
@@ -104,15 +114,15 @@ def train(
         keeper = None if run.child else _keeper(run.info.run_id, resolved)
         stack.enter_context(distributed.blamed())
         try:
-            result = experiment.run(
-                config,
-                record,
-                output_dir=folder,
-                show_progress=show_progress,
-                draw=not brief,
-                test=test,
-                keeper=keeper,
-                state=state,
+            follow: dict[str, Any] = {
+                "show_progress": show_progress,
+                "checkpoints": experiment.Checkpoints(keeper, state),
+                "local": local,
+            }
+            result = (
+                experiment.run(config, record, output_dir=folder, draw=not brief, **follow)
+                if test
+                else experiment.run_without_test(config, record, **follow)
             )
             recorder.finish(result, folder, keep_model=not brief)
             on_end(result)
@@ -121,7 +131,7 @@ def train(
             raise
     if keeper is not None:
         keeper.discard()
-    if show_progress:
+    if show_progress and isinstance(result, RunResult):
         print(
             description.terminal_summary(
                 result, store.without_password(mlflow.get_tracking_uri()), run
@@ -185,7 +195,7 @@ class Recorder:
 
     def on_epoch(self, result: EpochResult) -> None:
         """Record the start (epoch 0) or a finished epoch; one that is there already is left."""
-        if result.epoch == 0:
+        if isinstance(result, RunStart):
             self._start(result)
         elif self._before.isdisjoint((result.epoch, name) for name in result.metrics):
             self._journal.metrics(result.metrics, result.epoch)
@@ -193,24 +203,22 @@ class Recorder:
             return
         artifacts.log_grid(result.images, result.epoch)
 
-    def _start(self, result: EpochResult) -> None:
+    def _start(self, result: RunStart) -> None:
         config = self.resolved.config
         facts = result.facts
         self._journal.tags(_tags(config, facts))
-        self._journal.params({"batch_size": facts["batch_size"]})  # where it was auto
+        self._journal.params({"batch_size": facts.batch_size})  # where it was auto
         content = {
             "config": dataclasses.asdict(config)
             | {"tracking_uri": store.without_password(config.tracking_uri)},
             "origins": self.resolved.origins,
-            "resolved": facts,
+            "resolved": facts.to_dict(),
             "environment": environment(),
             "command": description.repeat_command(self.resolved),
         }
         self._journal.dict(content, "config.json")
         place = {"dataset": config.dataset, "data_dir": str(Path(config.data_dir).absolute())}
-        images = _ImageSet(
-            CodeDatasetSource(place), config.dataset, facts["fingerprint"]["fingerprint"]
-        )
+        images = _ImageSet(CodeDatasetSource(place), config.dataset, facts.digest)
         entity = images._to_mlflow_entity()
         self._journal.append("input", {"dataset": dict(entity), "context": "training"})
         artifacts.log_figures(result.figures)
@@ -221,7 +229,7 @@ class Recorder:
         """Log what ``mlflow run`` did not log already, as typed, itself."""
         self._journal.params(_params(self.resolved))
 
-    def finish(self, result: RunResult, folder: Path, *, keep_model: bool) -> None:
+    def finish(self, result: TrainingResult, folder: Path, *, keep_model: bool) -> None:
         """Record the final metrics, tables, figures, checkpoints, the model and a summary."""
         # At step 0 the UI compares runs by bars, at any other by lines of one point each.
         curves = result.history[-1].metrics.keys()
@@ -230,9 +238,10 @@ class Recorder:
         book.strict = True
         missing = {name: final[name] for name in final if (0, name) not in self._before}
         recorded = book.metrics(missing, 0)
-        book.dict(result.metrics | _ends(result.analysis.intervals), "metrics.json")
-        if result.test is None:
+        if not isinstance(result, RunResult):
+            book.dict(result.metrics, "metrics.json")
             return
+        book.dict(result.metrics | _ends(result.analysis.intervals), "metrics.json")
         for name, columns in result.tables.items():
             if any(map(len, columns.values())):
                 book.table(columns, f"{name}.json")
@@ -283,19 +292,19 @@ def _params(resolved: Resolved) -> dict[str, Any]:
     return {name: getattr(config, name) for name in names if getattr(config, name) != "auto"}
 
 
-def _tags(config: Config, facts: dict[str, Any]) -> dict[str, str]:
+def _tags(config: Config, facts: RunFacts) -> dict[str, str]:
     tags = {
         "imbalance_study.version": __version__,
-        "data_fingerprint": facts["fingerprint"]["fingerprint"],
-        "device": facts["device"],
+        "data_fingerprint": facts.digest,
+        "device": facts.device,
     }
     commit = git_commit()
     if commit:
         tags["git_commit"] = commit
-    if "weights" in facts:
-        tags["weights"] = pretrained.in_words(facts["weights"])
-    if "lr" in facts:
-        tags["lr"] = f"{facts['lr']:g}, found by a range test"
+    if facts.weights is not None:
+        tags["weights"] = pretrained.in_words(facts.weights)
+    if facts.lr is not None:
+        tags["lr"] = f"{facts.lr:g}, found by a range test"
     if config.recipe != "none":
         tags["recipe_source"] = RECIPES[config.recipe].source
     return tags

@@ -1,15 +1,14 @@
 """The only training loop.
 
-`fit` trains one model. It knows no file, no MLflow and no Config: it gets functions, calls
-`on_epoch` after each epoch, and hands back the weights of the best and of the last epoch.
+`fit` trains one model. It knows no file, no MLflow and no Config: it takes functions, reports to a
+`Callback`, and returns the weights of the best and of the last epoch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -19,21 +18,11 @@ from imbalance_study.data.loader import Batches
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import snapshot
 from imbalance_study.training.best_epoch import Best, cpu_state, higher_is_better
+from imbalance_study.training.callback import Callback, EpochState
 from imbalance_study.training.cpu import allocator, convolutions
 from imbalance_study.training.predict import predict, summary
 from imbalance_study.training.procedure import EpochResult, Fit, Procedure
-from imbalance_study.training.progress import Progress
-from imbalance_study.training.trainer import Trainer, sampler_context
-
-__all__ = ["EpochResult", "Fit", "Keep", "Procedure", "fit", "sampler_context"]
-
-# Called after each epoch with what makes a snapshot, and what is to be done once it is safe.
-Keep = Callable[[Callable[[], snapshot.Snapshot], Callable[[], None]], None]
-
-
-def no_keep(state: Callable[[], snapshot.Snapshot], then: Callable[[], None]) -> None:
-    """Keep no snapshot."""
-    then()
+from imbalance_study.training.trainer import Trainer
 
 
 def fit(
@@ -43,10 +32,8 @@ def fit(
     procedure: Procedure,
     *,
     seeds: Callable[[str], int],
-    on_epoch: Callable[[EpochResult], None],
-    progress: Progress,
+    callback: Callback,
     after: Fit | None = None,
-    keep: Keep = no_keep,
     state: snapshot.Snapshot | None = None,
 ) -> Fit:
     """Train a model.
@@ -61,89 +48,93 @@ def fit(
         val: The validation part, or None.
         procedure: How to train.
         seeds: Purpose to seed: one generator for each purpose.
-        on_epoch: Called after every epoch; what it raises ends the training.
-        progress: Where a person follows.
+        callback: Follows the training; what it raises ends the training.
         after: The first stage, which this one continues: the numbers of epochs, images and
             updates go on, but schedule, deferral, early stopping and selection start anew.
-        keep: Gets a snapshot after every epoch, and calls `on_epoch` once it is safe.
-        state: A snapshot to go on from. Its last epoch is told of once more, as the process that
-            took it may have died before it told.
+        state: A snapshot to go on from.
 
     Raises:
         ValueError: The loss is not finite, or the sampler drew no image.
     """
     with convolutions.enabled(model), allocator.kept(train.device):
-        return _fit(model, train, val, procedure, seeds, on_epoch, progress, after, keep, state)
+        if not procedure.classify:
+            val, procedure = None, dataclasses.replace(procedure, early_stopping=None)
+        training = _Training(Trainer(model, train, procedure, seeds, after), val, callback)
+        if state is not None:
+            training.resume(state)
+        while not (stopped := training.reason_to_stop()):
+            training.epoch()
+        return training.result(after, stopped)
 
 
-def _fit(
-    model: Classifier,
-    train: Batches,
-    val: Batches | None,
-    procedure: Procedure,
-    seeds: Callable[[str], int],
-    on_epoch: Callable[[EpochResult], None],
-    progress: Progress,
-    after: Fit | None,
-    keep: Keep,
-    state: snapshot.Snapshot | None,
-) -> Fit:
-    if not procedure.classify:
-        val, procedure = None, dataclasses.replace(procedure, early_stopping=None)
-    trainer = Trainer(model, train, procedure, seeds, after)
-    best = Best(procedure.select_by if val is not None else "last")
-    history: list[EpochResult] = []
-    started = time.perf_counter()
+class _Training:
+    """The epochs of a stage: trained, validated, offered for selection, reported."""
 
-    def told(result: EpochResult) -> EpochResult:
-        pictures = procedure.watch(trainer.evaluated, result.epoch, procedure.probabilities)
-        return dataclasses.replace(result, images=pictures)
+    def __init__(self, trainer: Trainer, val: Batches | None, callback: Callback) -> None:
+        self.trainer, self.val, self.callback = trainer, val, callback
+        self.best = Best(trainer.procedure.select_by if val is not None else "last")
+        self.history: list[EpochResult] = []
+        self.started = time.perf_counter()
 
-    if state is not None:
-        history = snapshot.restore(state, trainer, best)
-        started -= state["seconds"]
-        progress.resume(history[-1].epoch)
-        on_epoch(told(history[-1]))
-        snapshot.restore_generators(state, trainer)
-    watched = [best.score(epoch.metrics) for epoch in history]
-    while not (stopped := _reason_to_stop(trainer, history, started)):
-        errors = None if not history else _errors(history[-1])
-        result = trainer.epoch(len(history), watched, errors, started, progress)
-        if val is not None:
-            result = _validate(trainer, val, result)
-        watched.append(best.score(result.metrics))
-        best.offer(result.epoch, watched[-1], trainer.evaluated)
-        history.append(result)
-        progress.end_epoch(result.epoch, result.metrics)
-        keep(
-            lambda: snapshot.take(trainer, best, history, time.perf_counter() - started),
-            functools.partial(on_epoch, told(result)),
+    @property
+    def seconds(self) -> float:
+        """Since the stage began, in all processes that it took."""
+        return time.perf_counter() - self.started
+
+    def resume(self, state: snapshot.Snapshot) -> None:
+        """Put the training into the state of a snapshot, and report its last epoch."""
+        self.history = snapshot.restore(state, self.trainer, self.best)
+        self.started -= state["seconds"]
+        self.callback.on_resume(self._state())
+        snapshot.restore_generators(state, self.trainer)
+
+    def epoch(self) -> None:
+        """Train, validate and report one epoch."""
+        watched = [self.best.score(epoch.metrics) for epoch in self.history]
+        errors = None if not self.history else _errors(self.history[-1])
+        result = self.trainer.epoch(len(self.history), watched, errors, self.started, self.callback)
+        if self.val is not None:
+            result = _validate(self.trainer, self.val, result)
+        score = self.best.score(result.metrics)
+        self.best.offer(result.epoch, score, self.trainer.evaluated)
+        self.history.append(result)
+        self.callback.on_epoch_end(self._state())
+
+    def reason_to_stop(self) -> str:
+        """Say why the training ends here, or nothing; there is always one epoch."""
+        procedure = self.trainer.procedure
+        if not self.history:
+            return ""
+        if procedure.early_stopping is not None:
+            name = procedure.stop_metric
+            scores = [higher_is_better(epoch.metrics, name) for epoch in self.history]
+            if procedure.early_stopping(scores):
+                return f"early stopping on {name}"
+        if self.trainer.late(self.started):
+            return "max_minutes reached"
+        return "all epochs done" if len(self.history) >= procedure.epochs else ""
+
+    def result(self, after: Fit | None, stopped: str) -> Fit:
+        """Return the finished training, together with the stage before it."""
+        last = cpu_state(self.trainer.evaluated)
+        return Fit(
+            history=[*(after.history if after else ()), *self.history],
+            best=self.best.state or last,
+            last=last,
+            best_epoch=self.best.epoch or self.history[-1].epoch,
+            seconds=self.seconds + (after.seconds if after else 0.0),
+            images_seen=self.trainer.images_seen,
+            steps=self.trainer.steps,
+            stopped=stopped,
         )
-    last = cpu_state(trainer.evaluated)
-    return Fit(
-        history=[*(after.history if after else ()), *history],
-        best=best.state or last,
-        last=last,
-        best_epoch=best.epoch or history[-1].epoch,
-        seconds=time.perf_counter() - started + (after.seconds if after else 0.0),
-        images_seen=trainer.images_seen,
-        steps=trainer.steps,
-        stopped=stopped,
-    )
 
-
-def _reason_to_stop(trainer: Trainer, history: Sequence[EpochResult], started: float) -> str:
-    """Why the training ends here, or nothing; there is always one epoch."""
-    procedure = trainer.procedure
-    if not history:
-        return ""
-    if procedure.early_stopping is not None:
-        name = procedure.stop_metric
-        if procedure.early_stopping([higher_is_better(epoch.metrics, name) for epoch in history]):
-            return f"early stopping on {name}"
-    if trainer.late(started):
-        return "max_minutes reached"
-    return "all epochs done" if len(history) >= procedure.epochs else ""
+    def _state(self) -> EpochState:
+        return EpochState(
+            self.history[-1],
+            self.trainer.evaluated,
+            self.trainer.procedure.probabilities,
+            lambda: snapshot.take(self.trainer, self.best, self.history, self.seconds),
+        )
 
 
 def _errors(result: EpochResult) -> Tensor | None:

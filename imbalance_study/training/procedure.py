@@ -1,4 +1,4 @@
-"""What `fit` is told, what it tells after each epoch, and what it hands back."""
+"""Records of a training: how to train, the result of an epoch, and the finished training."""
 
 from __future__ import annotations
 
@@ -19,26 +19,20 @@ from imbalance_study.training.predict import Precision
 
 @dataclasses.dataclass(frozen=True)
 class EpochResult:
-    """What is known after an epoch; epoch 0 is the moment before the first."""
+    """Results of an epoch; epoch 0 is the moment before the first."""
 
     epoch: int  # finished epochs
     metrics: dict[str, float]
     val_recall: npt.NDArray[np.float64] | None = None  # (C,)
     drawn: npt.NDArray[np.int64] | None = None  # (C,) images of each class that the epoch showed
-    facts: dict[str, Any] = dataclasses.field(
-        default_factory=dict
-    )  # epoch 0: what was found out about data and model
-    figures: dict[str, Any] = dataclasses.field(
-        default_factory=dict
-    )  # epoch 0: pictures of the data
     images: dict[str, Any] = dataclasses.field(
         default_factory=dict
-    )  # key -> Figure, while on_epoch runs: what the model sees now
+    )  # key -> Figure of watched images, while the epoch is reported
 
 
 @dataclasses.dataclass(frozen=True)
 class Procedure:
-    """How to train: everything `fit` is told beside the model and the data."""
+    """How to train: all that `fit` takes beside the model and the data."""
 
     loss: Callable[..., Tensor]
     probabilities: Callable[[Tensor], Tensor]  # logits (N, C) -> (N, C)
@@ -72,13 +66,10 @@ class Procedure:
     classify: bool = True  # False: the decoder trains, the head does not
     reconstruct: float = 0.0  # weight of the decoder's squared error in the loss
     stage: int = 0  # 1 or 2 of a training in two stages, else 0
-    watch: Callable[[Classifier, int, Callable[[Tensor], Tensor]], dict[str, Any]] = (
-        lambda model, epoch, probabilities: {}
-    )
 
 
 class Fit(NamedTuple):
-    """A finished training; what it counts includes the training that it continued."""
+    """A finished training; its counts include the training that it continued."""
 
     history: list[EpochResult]
     best: State  # weights of the selected epoch, on the CPU

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, TextIO
 
 from torch import Tensor
 
+from imbalance_study.training.callback import Callback, EpochState
+
 # Steps between two looks at the loss: a look may wait for the device.
 _EVERY = 20
 
 
-class Progress:
+class Progress(Callback):
     """Shows epochs as they pass; `enabled=False` is silent.
 
     Use as a context manager around the training, so that the bar is closed in every case.
@@ -41,11 +42,11 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def resume(self, epochs: int) -> None:
-        """So many epochs were done before this process began."""
-        self._done = epochs
+    def on_resume(self, state: EpochState) -> None:
+        """Note the epochs that were done before this process began."""
+        self._done = state.result.epoch
 
-    def start_epoch(self, epoch: int, images: int) -> None:
+    def on_epoch_begin(self, epoch: int, images: int) -> None:
         """Open the bar of an epoch (counted from 1) of so many images."""
         self._steps = 0
         if self._enabled and self._stream.isatty():
@@ -59,7 +60,7 @@ class Progress:
                 file=self._stream,
             )
 
-    def step(self, images: int, loss: Tensor) -> None:
+    def on_batch_end(self, images: int, loss: Tensor) -> None:
         """Note a finished step; `loss` is a scalar that is read now and then only."""
         self._seen += images
         self._steps += 1
@@ -69,13 +70,14 @@ class Progress:
             self._bar.set_postfix(loss=f"{float(loss):.3f}", refresh=False)
         self._bar.update(images)
 
-    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+    def on_epoch_end(self, state: EpochState) -> None:
         """Write the line of an epoch: loss, accuracy, validation, speed, time left."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
         if not self._enabled:
             return
+        epoch, metrics = state.result.epoch, state.result.metrics
         spent = time.perf_counter() - self._started
         left = spent / (epoch - self._done) * (self._epochs - epoch)
         parts = [f"epoch {epoch}/{self._epochs}"]

@@ -20,11 +20,11 @@ from imbalance_study.data.loader import Batch, Batches
 from imbalance_study.models.autoencoder import encode_decode
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import compiling, distributed, optim, reduction
+from imbalance_study.training.callback import Callback
 from imbalance_study.training.divergence import FiniteWatch
 from imbalance_study.training.ema import WeightAverage
 from imbalance_study.training.predict import autocast
 from imbalance_study.training.procedure import EpochResult, Fit, Procedure
-from imbalance_study.training.progress import Progress
 from imbalance_study.training.schedules import learning_rate
 from imbalance_study.training.supcon import supcon
 
@@ -33,7 +33,7 @@ _CLOCK_EVERY = 16
 
 
 class Trainer:
-    """What changes from step to step: weights, optimizer, generators, average, counters.
+    """A training from step to step: weights, optimizer, generators, average, counters.
 
     Attributes:
         model: Trained in place.
@@ -72,7 +72,7 @@ class Trainer:
 
     @property
     def evaluated(self) -> Classifier:
-        """The model that counts: the moving average where there is one."""
+        """The model to evaluate: the moving average where there is one."""
         return cast(Classifier, self.average.model) if self.average else self.model
 
     def epoch(
@@ -81,7 +81,7 @@ class Trainer:
         watched: Sequence[float],
         class_errors: Tensor | None,
         started: float,
-        progress: Progress,
+        callback: Callback,
     ) -> EpochResult:
         """Train one epoch.
 
@@ -90,7 +90,7 @@ class Trainer:
             watched: The metric that the schedule follows, of each of them.
             class_errors: (C,) on validation after the epoch before, for samplers that ask.
             started: `time.perf_counter` when the stage began, for ``max_seconds``.
-            progress: Where a person follows.
+            callback: Follows the epoch and its batches.
 
         Raises:
             Diverged: The loss is not finite.
@@ -106,7 +106,7 @@ class Trainer:
         sums = torch.zeros(2, device=self.train.device, dtype=exact)
         watch = FiniteWatch(self.train.device, self.group)
         p.train_mode(self.model, epoch / p.epochs)
-        progress.start_epoch(number, len(indices))
+        callback.on_epoch_begin(number, len(indices))
         steps = math.ceil(len(indices) / p.batch_size)
         seen = 0
         for step, batch in enumerate(self.train.epoch(indices, p.batch_size)):
@@ -117,7 +117,7 @@ class Trainer:
             size = len(batch.targets)
             sums += torch.stack([loss.to(exact) * size, hits.to(exact)])
             seen += size
-            progress.step(size, loss)
+            callback.on_batch_end(size, loss)
             if step % _CLOCK_EVERY == 0 and self.late(started):
                 break
         watch.finish(self.steps, number)
@@ -129,7 +129,7 @@ class Trainer:
         return self._result(number, self.group.sum(sums), lr, begun, drawn)
 
     def late(self, started: float) -> bool:
-        """Whether the time is over that the stage has, by the clock of any process."""
+        """Tell whether the time of the stage is over, by the clock of any process."""
         if math.isinf(self.procedure.max_seconds):
             return False
         over = time.perf_counter() - started > self.procedure.max_seconds
@@ -154,7 +154,7 @@ class Trainer:
         return EpochResult(number, metrics, drawn=drawn.numpy())
 
     def indices(self, epoch: int, active: bool, class_errors: Tensor | None) -> Tensor:
-        """The index vector of an epoch; with fixed steps, as many draws as fill them.
+        """Draw the index vector of an epoch; with fixed steps, as often as fills them.
 
         Args:
             epoch: Epochs done within this stage.
@@ -182,7 +182,7 @@ class Trainer:
         return self.group.of_first(indices, self.train.device)
 
     def step(self, batch: Batch, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """One update.
+        """Make one update.
 
         Args:
             batch: Of all processes together.
@@ -205,7 +205,7 @@ class Trainer:
         if self.group.size > 1:
             mine = self.group.part(len(targets))
             inputs, targets = inputs[mine], targets[mine]
-            mixed = None if mixed is None else type(mixed)(*(value[mine] for value in mixed))
+            mixed = None if mixed is None else mixed.part(mine)
         loss, logits = self._forward(inputs, targets, mixed, weights)
         self._update(loss, lambda: self._forward(inputs, targets, mixed, weights)[0])
         self.steps += 1
@@ -275,7 +275,7 @@ class Trainer:
 
 
 def _check(procedure: Procedure, group: distributed.Group) -> None:
-    """Refuse what several processes cannot do."""
+    """Refuse options that several processes cannot carry out."""
     if group.size == 1:
         return
     if procedure.reconstruct > 0:
@@ -303,6 +303,6 @@ def _without_rest(indices: Tensor, batch_size: int, group: distributed.Group) ->
 def sampler_context(
     sampler: Callable[..., Tensor], progress: float, class_errors: Tensor | None
 ) -> dict[str, Any]:
-    """What the loop tells a sampler that asks for it: its reserved keyword parameters."""
+    """Return the reserved keyword parameters that a sampler asks for."""
     context = {"progress": progress, "class_errors": class_errors}
     return {name: value for name, value in context.items() if spec.takes(sampler, name)}

@@ -11,8 +11,9 @@ from imbalance_study.data import samplers
 from imbalance_study.data.loader import Batches
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import losses, optim, schedules
-from imbalance_study.training.loop import Procedure, fit
-from imbalance_study.training.progress import Progress
+from imbalance_study.training.callback import Callback
+from imbalance_study.training.loop import fit
+from imbalance_study.training.procedure import Procedure
 
 CPU = torch.device("cpu")
 
@@ -78,6 +79,16 @@ def procedure_of(model, *, lr=0.05, optimizer=None, **changes):
     return dataclasses.replace(plain, **changes)
 
 
+class Listener(Callback):
+    """Hands the result of each epoch on."""
+
+    def __init__(self, on_epoch):
+        self._on_epoch = on_epoch
+
+    def on_epoch_end(self, state):
+        self._on_epoch(state.result)
+
+
 def fit_toy(
     model, procedure, *, train=None, val=None, seed=0, on_epoch=lambda result: None, after=None
 ):
@@ -87,8 +98,7 @@ def fit_toy(
         val,
         procedure,
         seeds=lambda purpose: 1000 * seed + len(purpose),
-        on_epoch=on_epoch,
-        progress=Progress(procedure.epochs, enabled=False),
+        callback=Listener(on_epoch),
         after=after,
     )
 

@@ -1,4 +1,8 @@
-"""What a decoder makes of images: the error, and a grid to look at."""
+"""Reconstruction analysis: the error of a decoder, and a grid of its images.
+
+It is no entry of ANALYSES: it needs the decoder, which is taken off before the test set is
+predicted, and it belongs to every run that trains one, whatever ``analyses`` says.
+"""
 
 from __future__ import annotations
 
@@ -10,48 +14,47 @@ import torch
 from imbalance_study.data.loader import Batches
 from imbalance_study.evaluation import errors
 from imbalance_study.evaluation.figures import reconstruction as reconstruction_figures
-from imbalance_study.experiment.setup import seeding
+from imbalance_study.experiment.analyses.context import AnalysisResult
 from imbalance_study.experiment.setup.data import Data
+from imbalance_study.experiment.setup.inputs import RunInputs
 from imbalance_study.models.autoencoder import encode_decode
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training.loop import Procedure
+from imbalance_study.training.procedure import Procedure
 
 SHOWN = 24
 
 
-def after_training(
-    model: Classifier, procedure: Procedure, test: Batches, data: Data, seed: int
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """The squared error on the test images, and a grid of some of them; nothing without decoder.
+def reconstruct(
+    inputs: RunInputs, model: Classifier, procedure: Procedure, test: Batches
+) -> AnalysisResult:
+    """Measure the squared error on the test images, and draw some of them again.
 
     Args:
-        model: With its decoder, and the weights to look at.
+        inputs: Of the run.
+        model: With the weights to look at; without a decoder there are no findings.
         procedure: How the model takes images.
         test: The test images.
-        data: For names, mean and deviation.
-        seed: Of the choice of images, which are spread over the classes.
 
     Returns:
-        ``reconstruction/test_mse``, the mean over all numbers of the normalised images, as
-        ``reconstruction/test_variance`` is that of the images themselves (what a mean image would
-        leave), and the figure ``reconstructions``.
+        ``reconstruction/test_mse``, the mean over all numbers of the normalised images, and
+        ``reconstruction/test_variance``, that of the images themselves (the error of a mean
+        image), and the figure ``reconstructions`` of images spread over the classes.
     """
     if model.decoder is None:
-        return {}, {}
+        return AnalysisResult()
     model.eval()
     mse, variance = _error(model, procedure, test)
-    generator = np.random.default_rng(seeding.seeds(seed)("reconstructions"))
+    generator = np.random.default_rng(inputs.seeds("reconstructions"))
     targets = test.targets.numpy()
     chosen = errors.spread_over_classes(targets, np.arange(len(test)), generator, SHOWN)
     images = test.read(chosen.astype(np.int64))
-    figure = reconstruction_figures.reconstructions(
-        images, _drawn_again(model, procedure, images, data), targets[chosen],
-        data.image_set.class_names,
-    )  # fmt: skip
-    return {
-        "reconstruction/test_mse": mse,
-        "reconstruction/test_variance": variance,
-    }, {"reconstructions": figure}
+    drawn = _drawn_again(model, procedure, images, inputs.data)
+    names = inputs.data.image_set.class_names
+    figure = reconstruction_figures.reconstructions(images, drawn, targets[chosen], names)
+    return AnalysisResult(
+        metrics={"reconstruction/test_mse": mse, "reconstruction/test_variance": variance},
+        figures={"reconstructions": figure},
+    )
 
 
 @torch.inference_mode()
@@ -71,7 +74,7 @@ def _error(model: Classifier, procedure: Procedure, part: Batches) -> tuple[floa
 def _drawn_again(
     model: Classifier, procedure: Procedure, images: Any, data: Data
 ) -> np.ndarray[Any, Any]:
-    """Reconstructions of raw images (K, H, W, 3), as raw images."""
+    """Reconstruct raw images (K, H, W, 3) as raw images."""
     device = next(model.parameters()).device
     inputs = procedure.normalise(torch.from_numpy(images).to(device).permute(0, 3, 1, 2))
     drawn = encode_decode(model, inputs)[1].float().cpu().permute(0, 2, 3, 1).numpy()

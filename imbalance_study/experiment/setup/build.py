@@ -1,93 +1,118 @@
-"""From a Config to what the parts need: functions, device, data, model.
-
-With `stages`, `corrections` and `experiment` the only module that reads a Config below the command
-line.
-"""
+"""The set-up of a run: everything that its training and evaluation need, built once."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from imbalance_study.config import spec
 from imbalance_study.config.schema import Config
-from imbalance_study.experiment.setup.data import Data
-from imbalance_study.experiment.setup.device import DeviceSetup
-from imbalance_study.experiment.setup.seeding import seeds
-from imbalance_study.models import freezing, heads, pretrained, transfer, zoo
+from imbalance_study.experiment import auto_batch_size, auto_lr, auto_precision
+from imbalance_study.experiment.setup import model as model_setup
+from imbalance_study.experiment.setup import procedures
+from imbalance_study.experiment.setup.data import Parts, parts_of
+from imbalance_study.experiment.setup.facts import RunFacts
+from imbalance_study.experiment.setup.inputs import LocalFiles, RunInputs, load_inputs
+from imbalance_study.models import profiling
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import losses
-from imbalance_study.training.cpu.convolutions import replace_convolutions
+from imbalance_study.training import distributed
+from imbalance_study.training.lr_range_test import RangeTest
+from imbalance_study.training.procedure import Procedure
 
 
-class Built(NamedTuple):
-    """A model ready to train."""
+@dataclasses.dataclass(frozen=True)
+class RunSetup(RunInputs):
+    """A run that is ready to train: every ``auto`` of its configuration is decided.
 
+    The batch size stands in `config`, device, precision and memory format in `device_setup`, the
+    head in `choices`, the stem in `model`, the learning rate in `procedure`, size and
+    normalisation of the images in `data`.
+    """
+
+    parts: Parts
     model: Classifier
-    weights: dict[str, Any]  # what was loaded into it, and what not; empty where nothing was
+    procedure: Procedure  # of the only stage, or of the first
+    facts: RunFacts
+    range_test: RangeTest | None  # that found the learning rate
 
 
-def build_model(config: Config, data: Data, where: DeviceSetup) -> Classifier:
-    """The model with its head, on the device; see `build`."""
-    return build(config, data, where).model
+def build(
+    config: Config,
+    local: LocalFiles | None = None,
+    *,
+    test: bool = True,
+    before: RunFacts | None = None,
+) -> RunSetup:
+    """Build the set-up of a run.
 
+    Draws from torch's default generators; the caller keeps them from the rest of the process.
 
-def build(config: Config, data: Data, where: DeviceSetup) -> Built:
-    """The model with its head, on the device.
-
-    Weights are drawn from `config.seed`, then those that are given are loaded over them. What is
-    frozen throughout needs no gradient from here on.
+    Args:
+        config: As `resolve.make` or `resolve.resolve` give it.
+        local: Downloaded weights, and images in memory.
+        test: Prepare the test part as well.
+        before: The facts of the run that goes on; learning rate, precision and memory format are
+            taken from there instead of being found anew.
 
     Raises:
-        ValueError: The weights are of another model, or what `freeze` keeps is not among them.
+        ValueError: The configuration, the data or the weights are wrong; the message says how.
     """
-    loss = spec.parse(config.loss).name
-    torch.manual_seed(seeds(config.seed)("weights"))
-    source, stem = data.source, config.stem
-    if stem == "auto" and source is not None:
-        stem = source.stem  # type: ignore[assignment]
-    model = zoo.create(
-        config.model, data.num_classes, image_size=data.image_size, stem=stem, head=head_of(config)
+    inputs = load_inputs(config, local)
+    parts = parts_of(inputs.data, inputs.config, inputs.device_setup.device, test=test)
+    inputs = auto_batch_size.settle(inputs, parts.train)
+    inputs, verdict = auto_precision.settle(inputs, parts.train, before)
+    built = model_setup.build(inputs)
+    range_test = None
+    if config.lr != "auto":
+        lr = config.lr
+    elif before is not None and before.lr is not None:
+        lr = before.lr
+    else:
+        range_test = auto_lr.range_test(inputs, built.model, parts.train)
+        lr = range_test.suggestion
+    procedure = procedures.first(inputs, built.model, lr)
+    facts = dataclasses.replace(
+        _facts(inputs, built.model),
+        probe_seconds=None if verdict is None else verdict.seconds,
+        weights=built.weights,
+        trainable_from_epoch=procedures.trainable_over_epochs(inputs, built.model),
+        lr=lr if config.lr == "auto" else None,
     )
-    if loss in losses.SIGMOID_LOSSES:
-        heads.set_prior_bias(model.get_classifier(), data.num_classes)
-    record: dict[str, Any] = {}
-    if config.autoencoder == "off":
-        model.decoder = None
-    if source is not None:
-        loaded = pretrained.put_into(model, source, data.image_set.class_names)
-        record = pretrained.describe(source, loaded)
-        _check_frozen(config, model, loaded)
-    if where.device.type == "cpu":
-        replace_convolutions(model)
-    layout = torch.channels_last if where.channels_last else torch.contiguous_format
-    return Built(model.to(where.device).to(memory_format=layout), record)
+    return RunSetup(
+        **_fields(inputs),
+        parts=parts,
+        model=built.model,
+        procedure=procedure,
+        facts=facts,
+        range_test=range_test,
+    )
 
 
-def head_of(config: Config) -> str:
-    """The spec string of the head, decided by the loss where it is auto."""
-    if config.head != "auto":
-        return config.head
-    return "cosine" if spec.parse(config.loss).name in losses.COSINE_LOSSES else "last"
+def _fields(inputs: RunInputs) -> dict[str, Any]:
+    return {field.name: getattr(inputs, field.name) for field in dataclasses.fields(inputs)}
 
 
-def _check_frozen(config: Config, model: Classifier, loaded: transfer.Loaded) -> None:
-    if config.freeze == "none":
-        return
-    freeze = spec.bind(freezing.FREEZES, config.freeze, "freeze")
-    with freezing.trial(model, freeze(0.0, len(freezing.blocks_of(model)))):
-        kept = {name for name, weight in model.named_parameters() if not weight.requires_grad}
-    new = [name for name in loaded.new if name in kept]
-    if new:
-        raise ValueError(
-            f"freeze={config.freeze} would freeze {new[0].removeprefix('backbone.')}, which "
-            f"the weights do not hold (stem={model.stem}, head={config.head}); take the stem and "
-            "head of the weights, or freeze=none"
-        )
-
-
-def as_dict(config: Config) -> dict[str, Any]:
-    """All options, for checkpoints; where the run is recorded may hold a password."""
-    return dataclasses.asdict(config) | {"tracking_uri": "auto"}
+def _facts(inputs: RunInputs, model: Classifier) -> RunFacts:
+    data, device_setup = inputs.data, inputs.device_setup
+    parameters = profiling.count_parameters(model, without="decoder")
+    return RunFacts(
+        fingerprint=data.fingerprint,
+        class_names=list(data.image_set.class_names),
+        train_counts=data.class_counts.tolist(),
+        images={name: len(rows) for name, rows in data.split._asdict().items()},
+        skipped_images=list(data.image_set.skipped),
+        image_size=data.image_size,
+        mean=data.mean.tolist(),
+        std=data.std.tolist(),
+        parameters=parameters.total,
+        trainable_parameters=parameters.trainable,
+        frozen_parameters=parameters.total - parameters.trainable,
+        stem=model.stem,
+        batch_size=int(inputs.config.batch_size),
+        processes=distributed.group().size,
+        device=device_setup.device.type,
+        threads=torch.get_num_threads(),
+        precision=device_setup.precision,
+        memory_format="channels_last" if device_setup.channels_last else "contiguous",
+    )

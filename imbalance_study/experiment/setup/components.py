@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from imbalance_study.config import spec
+from imbalance_study.config import compatibility, spec
 from imbalance_study.config.schema import Config
 from imbalance_study.data import (
     augment,
@@ -23,7 +24,7 @@ from imbalance_study.data import (
 from imbalance_study.models import freezing, heads
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import losses, optim, schedules, second_stage
-from imbalance_study.training.loop import sampler_context
+from imbalance_study.training.trainer import sampler_context
 
 # Keyword-only parameters that the caller supplies: they are no options.
 _LOOP = frozenset({"progress", "class_errors"})
@@ -32,62 +33,83 @@ _LOOP = frozenset({"progress", "class_errors"})
 _OPTIMIZER = frozenset({"lr", "weight_decay"})
 
 
-class Choices(NamedTuple):
-    """The functions that the spec strings of a Config name, with their options bound."""
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-    imbalance: Callable[..., Any]
-    validation: Callable[..., Any]
-    loss: Callable[..., Tensor]
-    class_weights: Callable[..., Tensor]
-    sampler: Callable[..., Tensor]
-    mix: Callable[..., Any] | None
-    augment: Callable[..., Tensor]
-    tail_augment: Callable[..., Tensor] | None
-    resample: Callable[..., Any] | None
-    optimizer: Callable[..., torch.optim.Optimizer]
-    schedule: Callable[..., float]
-    early_stopping: Callable[..., bool] | None
-    stage2: Callable[..., second_stage.Stage] | None
-    freeze: freezing.Freeze | None = None
-    reconstruct: float = 0.0  # weight of the decoder's squared error; 0: no decoder is trained
-    separate: bool = False  # the autoencoder first, then the classifier on the frozen encoder
+
+@dataclasses.dataclass(frozen=True)
+class Component(Generic[Function]):
+    """A function that a spec string names, with its options bound."""
+
+    name: str  # without the options
+    function: Function
+
+
+class Augmentation(NamedTuple):
+    """A chain of augmentations, applied one after the other."""
+
+    names: tuple[str, ...]  # without the options
+    function: Callable[..., Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """The functions that the spec strings of a Config name; None for ``none``."""
+
+    imbalance: Component[Callable[..., Any]]
+    validation: Component[Callable[..., Any]]
+    loss: Component[Callable[..., Tensor]]
+    class_weights: Component[Callable[..., Tensor]]
+    sampler: Component[Callable[..., Tensor]]
+    mix: Component[Callable[..., Any]] | None
+    augment: Augmentation
+    tail_augment: Component[Callable[..., Tensor]] | None
+    resample: Component[Callable[..., Any]] | None
+    optimizer: Component[Callable[..., torch.optim.Optimizer]]
+    schedule: Component[Callable[..., float]]
+    early_stopping: Component[Callable[..., bool]] | None  # the name is that of the metric
+    stage2: Component[Callable[..., second_stage.Stage]] | None
+    freeze: Component[freezing.Freeze] | None
+    head: str  # spec string that `heads.make_head` takes; never auto
+    reconstruct: float  # weight of the decoder's squared error; 0: no decoder is trained
+    separate: bool  # the autoencoder first, then the classifier on the frozen encoder
+    corrected: bool  # loss, class weights or sampling correct for the class frequencies
+
+    @property
+    def has_second_stage(self) -> bool:
+        """Whether the training has two stages."""
+        return self.stage2 is not None or self.separate
 
 
 def bind(config: Config) -> Choices:
-    """Bind every spec string; a typing mistake comes out here, before anything is loaded.
+    """Bind every spec string, so that a typing mistake is found before anything is loaded.
 
     Raises:
         ValueError: An unknown option or a value of the wrong type or range.
     """
 
     def optional(registry: spec.Registry, text: str, kind: str) -> Any:
-        return None if text == "none" else spec.bind(registry, text, kind)
+        return None if text == "none" else _component(registry, text, kind)
 
-    loss = spec.bind(losses.LOSSES, config.loss, "loss")
-    if config.label_smoothing > 0:
-        if not spec.takes(loss, "label_smoothing"):
-            raise ValueError(f"label_smoothing has no effect with loss={config.loss}")
-        loss = functools.partial(loss, label_smoothing=config.label_smoothing)
-    specs = spec.parse_chain(config.augment)
+    loss = bind_loss(config)
     choices = Choices(
-        imbalance=spec.bind(longtail.IMBALANCES, config.imbalance, "imbalance"),
-        validation=spec.bind(longtail.VALIDATIONS, config.validation, "validation"),
+        imbalance=_component(longtail.IMBALANCES, config.imbalance, "imbalance"),
+        validation=_component(longtail.VALIDATIONS, config.validation, "validation"),
         loss=loss,
-        class_weights=spec.bind(losses.CLASS_WEIGHTS, config.class_weights, "class_weights"),
-        sampler=spec.bind(samplers.SAMPLERS, config.sampler, "sampler", _LOOP),
+        class_weights=_component(losses.CLASS_WEIGHTS, config.class_weights, "class_weights"),
+        sampler=_component(samplers.SAMPLERS, config.sampler, "sampler", _LOOP),
         mix=optional(mixing.MIXES, config.mix, "mix"),
-        augment=augment.compose(
-            [spec.bind(augment.AUGMENTATIONS, one, "augmentation") for one in specs]
-        ),
+        augment=_augmentation(config.augment),
         tail_augment=optional(auto_augment.TAIL_AUGMENTS, config.tail_augment, "tail_augment"),
         resample=optional(smote.RESAMPLERS, config.resample, "resample"),
-        optimizer=spec.bind(optim.OPTIMIZERS, config.optimizer, "optimizer", _OPTIMIZER),
-        schedule=spec.bind(schedules.SCHEDULES, config.schedule, "schedule"),
+        optimizer=_component(optim.OPTIMIZERS, config.optimizer, "optimizer", _OPTIMIZER),
+        schedule=_component(schedules.SCHEDULES, config.schedule, "schedule"),
         early_stopping=_early_stopping(config.early_stopping),
         stage2=optional(second_stage.STAGES, config.stage2, "stage2"),
         freeze=optional(freezing.FREEZES, config.freeze, "freeze"),
+        head=head_spec(config.head, loss.name),
         reconstruct=_weight_of_decoder(config.autoencoder),
         separate=spec.parse(config.autoencoder).name == "separate",
+        corrected=bool(compatibility.corrections(config)),
     )
     if config.head != "auto":
         heads.make_head(config.head, 2, 2)
@@ -95,30 +117,66 @@ def bind(config: Config) -> Choices:
     return choices
 
 
+def bind_loss(config: Config) -> Component[Callable[..., Tensor]]:
+    """Bind the loss alone, with its label smoothing.
+
+    Raises:
+        ValueError: An unknown loss or option, or label smoothing for a loss without it.
+    """
+    loss = _component(losses.LOSSES, config.loss, "loss")
+    if config.label_smoothing > 0:
+        if not spec.takes(loss.function, "label_smoothing"):
+            raise ValueError(f"label_smoothing has no effect with loss={config.loss}")
+        smooth = functools.partial(loss.function, label_smoothing=config.label_smoothing)
+        loss = dataclasses.replace(loss, function=smooth)
+    return loss
+
+
+def head_spec(head: str, loss_name: str) -> str:
+    """Decide the spec string of the head by the loss where it is auto."""
+    if head != "auto":
+        return head
+    return "cosine" if loss_name in losses.COSINE_LOSSES else "last"
+
+
+def _component(
+    registry: spec.Registry, text: str, kind: str, reserved: frozenset[str] = frozenset()
+) -> Component[Callable[..., Any]]:
+    parsed = spec.parse(text)
+    return Component(parsed.name, spec.bind(registry, parsed, kind, reserved))
+
+
+def _augmentation(text: str) -> Augmentation:
+    specs = spec.parse_chain(text)
+    functions = [spec.bind(augment.AUGMENTATIONS, one, "augmentation") for one in specs]
+    return Augmentation(tuple(one.name for one in specs), augment.compose(functions))
+
+
 def _try(choices: Choices) -> None:
-    """Call what checks its options when it is called, so that nothing is loaded in vain."""
+    """Call the functions that check their options when called, before anything is loaded."""
     counts = torch.tensor([3.0, 2.0])
     targets = torch.tensor([0, 0, 0, 1, 1])
-    choices.loss(torch.zeros(5, 2), targets, counts)
-    choices.class_weights(counts)
-    choices.schedule(0.5, 2, [0.0])
+    choices.loss.function(torch.zeros(5, 2), targets, counts)
+    choices.class_weights.function(counts)
+    choices.schedule.function(0.5, 2, [0.0])
     if choices.early_stopping is not None:
-        choices.early_stopping([0.0])
+        choices.early_stopping.function([0.0])
     generator = torch.Generator().manual_seed(0)
     images = torch.zeros(5, 3, 32, 32, dtype=torch.uint8)
-    choices.augment(images, generator)
-    choices.sampler(targets, generator, **sampler_context(choices.sampler, 0.0, None))
+    choices.augment.function(images, generator)
+    sampler = choices.sampler.function
+    sampler(targets, generator, **sampler_context(sampler, 0.0, None))
     if choices.tail_augment is not None:
-        choices.tail_augment(images, targets, counts, generator)
+        choices.tail_augment.function(images, targets, counts, generator)
     if choices.mix is not None:
-        choices.mix(images.float(), targets, counts, generator)
+        choices.mix.function(images.float(), targets, counts, generator)
     if choices.freeze is not None:
-        choices.freeze(0.0, 1)
-    choices.optimizer([nn.Parameter(torch.zeros(1))], lr=0.1, weight_decay=0.0)
+        choices.freeze.function(0.0, 1)
+    choices.optimizer.function([nn.Parameter(torch.zeros(1))], lr=0.1, weight_decay=0.0)
     if choices.stage2 is not None:
         with torch.random.fork_rng([]):
             toy = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), image_size=1)
-            choices.stage2(toy).loss(torch.zeros(5, 2), targets, counts)
+            choices.stage2.function(toy).loss(torch.zeros(5, 2), targets, counts)
 
 
 def _weight_of_decoder(text: str) -> float:
@@ -128,7 +186,11 @@ def _weight_of_decoder(text: str) -> float:
 
 
 def _joint(*, weight: float = 1.0) -> float:
-    """Raises ValueError where the weight is not positive."""
+    """Return the weight of the decoder's error.
+
+    Raises:
+        ValueError: It is not positive.
+    """
     if not 0 < weight < math.inf:
         raise ValueError(f"weight of autoencoder joint must be larger than 0, got {weight:g}")
     return weight
@@ -140,8 +202,8 @@ _AUTOENCODERS: dict[str, Callable[..., float]] = {"joint": _joint, "separate": l
 STOP_METRICS = ("val/balanced_accuracy", "val/accuracy", "val/macro_f1", "val/loss")
 
 
-def _early_stopping(text: str) -> Callable[..., bool] | None:
+def _early_stopping(text: str) -> Component[Callable[..., bool]] | None:
     if text == "none":
         return None
     registry = dict.fromkeys(STOP_METRICS, schedules.should_stop)
-    return spec.bind(registry, text, "early_stopping metric")
+    return _component(registry, text, "early_stopping metric")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,7 @@ from imbalance_study.training import losses
 
 
 class Data(NamedTuple):
-    """The image set, cut and ready."""
+    """An image set that is loaded, cut into parts and resampled."""
 
     image_set: ImageSet
     split: Split
@@ -33,7 +32,6 @@ class Data(NamedTuple):
     mean: npt.NDArray[np.float64]  # (3,) in 0..1
     std: npt.NDArray[np.float64]
     fingerprint: dict[str, Any]  # see `fingerprint.fingerprint`
-    source: pretrained.Source | None = None  # of the weights to start from
 
     @property
     def num_classes(self) -> int:
@@ -46,62 +44,75 @@ class Data(NamedTuple):
         return int(self.image_set.images.shape[1])
 
 
-# What decides the images, and what decides how they are cut.
+# Options that decide the images, and options that decide how they are cut.
 _IMAGES = ("dataset", "data_dir", "image_size", "on_bad_image", "cache_dir")
+_CUT = ("imbalance", "class_order", "validation", "test_fraction", "data_seed", "resample")
+_KEPT = 4
 
 
-_CUT = (*("imbalance", "class_order", "validation", "test_fraction", "data_seed", "resample"),)
+class DataCache:
+    """Image sets and cuts in memory, which runs of one process share.
 
-
-_KEPT = 4  # most image sets, and most ways to cut them, that are kept in memory
-
-
-_shared: dict[str, dict[tuple[Any, ...], Any]] | None = None
-
-
-@contextlib.contextmanager
-def shared_data() -> Iterator[None]:
-    """While it lasts, `load_data` reads and cuts the same images once for many runs.
-
-    Files that change meanwhile are not seen. The four image sets and cuts used last are kept.
+    Files that change meanwhile are not seen. The four image sets and the four cuts used last are
+    kept.
     """
-    global _shared
-    before = _shared
-    _shared = {} if before is None else before
-    try:
-        yield
-    finally:
-        _shared = before
+
+    def __init__(self) -> None:
+        self._images: dict[tuple[Any, ...], ImageSet] = {}
+        self._cuts: dict[tuple[Any, ...], Data] = {}
+
+    def images(self, config: Config, load: Callable[[], ImageSet]) -> ImageSet:
+        """Return the image set of a configuration, loaded once."""
+        return _recall(self._images, _values(config, _IMAGES), load)
+
+    def cut(self, config: Config, make: Callable[[], Data]) -> Data:
+        """Return the cut of a configuration, made once."""
+        return _recall(self._cuts, _values(config, _IMAGES + _CUT), make)
 
 
-def _once(kind: str, config: Config, fields: tuple[str, ...], make: Callable[[], Any]) -> Any:
-    if _shared is None:
-        return make()
-    kept = _shared.setdefault(kind, {})
-    key = tuple(getattr(config, name) for name in fields)
-    found = kept.pop(key) if key in kept else make()
-    kept[key] = found
+_Value = TypeVar("_Value")
+
+
+def _recall(
+    kept: dict[tuple[Any, ...], _Value], key: tuple[Any, ...], make: Callable[[], _Value]
+) -> _Value:
+    value = kept.pop(key) if key in kept else make()
+    kept[key] = value
     while len(kept) > _KEPT:
         del kept[next(iter(kept))]
-    return found
+    return value
 
 
-def load_data(config: Config, choices: Choices) -> Data:
-    """Load, cut and, where asked for, resample the image set; see also `shared_data`.
+def _values(config: Config, names: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(getattr(config, name) for name in names)
+
+
+def load_data(
+    config: Config,
+    choices: Choices,
+    weights: pretrained.Source | None = None,
+    cache: DataCache | None = None,
+) -> Data:
+    """Load, cut and, where asked for, resample the image set.
+
+    Args:
+        config: Names the images and the cut.
+        choices: As bound from it.
+        weights: The weights to start from; ``image_size=auto`` and ``normalisation=auto`` follow
+            their training.
+        cache: Keeps the images and the cut for the next call.
 
     Raises:
-        ValueError: See `pretrained.find`, `sources.load`, `longtail.make_split` and `smote.smote`.
+        ValueError: See `datasets.load`, `longtail.make_split` and `smote.smote`.
     """
-    source = pretrained.find(config.weights, config.model)
-    if source is not None and source.image_size and config.image_size == "auto":
-        config = dataclasses.replace(config, image_size=source.image_size)
-    data = cast(Data, _once("data", config, _IMAGES + _CUT, lambda: _load_data(config, choices)))
-    if source is not None:
-        data = data._replace(source=source)
+    if weights is not None and weights.image_size and config.image_size == "auto":
+        config = dataclasses.replace(config, image_size=weights.image_size)
+    cache = DataCache() if cache is None else cache
+    data = cache.cut(config, lambda: _cut(config, choices, cache))
     if config.normalisation == "imagenet":
         mean, std = transfer.imagenet_preprocessing()
-    elif config.normalisation == "auto" and source is not None and source.mean:
-        mean, std = source.mean, source.std
+    elif config.normalisation == "auto" and weights is not None and weights.mean:
+        mean, std = weights.mean, weights.std
     else:
         return data
     return data._replace(mean=np.array(mean), std=np.array(std))
@@ -118,12 +129,12 @@ def _load_images(config: Config) -> ImageSet:
     )
 
 
-def _load_data(config: Config, choices: Choices) -> Data:
-    image_set = _once("images", config, _IMAGES, lambda: _load_images(config))
+def _cut(config: Config, choices: Choices, cache: DataCache) -> Data:
+    image_set = cache.images(config, lambda: _load_images(config))
     split = longtail.make_split(
         image_set,
-        imbalance=choices.imbalance,
-        validation=choices.validation,
+        imbalance=choices.imbalance.function,
+        validation=choices.validation.function,
         class_order=config.class_order,
         test_fraction=0.2 if config.test_fraction == "auto" else config.test_fraction,
         data_seed=config.data_seed,
@@ -133,7 +144,7 @@ def _load_data(config: Config, choices: Choices) -> Data:
     images, labels, rows = image_set.images, image_set.labels, split.train
     if choices.resample is not None:
         seed = seeds(config.data_seed)("resample") % 2**32
-        images, labels = choices.resample(images[rows], labels[rows], seed)
+        images, labels = choices.resample.function(images[rows], labels[rows], seed)
         rows = np.arange(len(labels))
     counts = np.bincount(labels[rows], minlength=len(image_set.class_names))
     losses.check_class_counts(torch.from_numpy(counts), image_set.class_names)
@@ -141,8 +152,52 @@ def _load_data(config: Config, choices: Choices) -> Data:
     return Data(image_set, split, images, labels, rows, counts, mean, std, identity)
 
 
+class Parts(NamedTuple):
+    """The batches of each part; validation may be missing, and the test part left out."""
+
+    train: Batches
+    val: Batches | None
+    test: Batches | None
+
+    def need_val(self) -> Batches:
+        """Return the validation part.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if self.val is None:
+            raise ValueError("the run has no validation images")
+        return self.val
+
+    def need_test(self) -> Batches:
+        """Return the test part.
+
+        Raises:
+            ValueError: It was left out.
+        """
+        if self.test is None:
+            raise ValueError("the run was set up without its test images")
+        return self.test
+
+
+def parts_of(data: Data, config: Config, device: torch.device, *, test: bool = True) -> Parts:
+    """Return the batches of each part.
+
+    Raises:
+        ValueError: There is neither a test part nor a validation part to evaluate on.
+    """
+    val = batches_of(data, "val", config, device) if len(data.split.val) else None
+    if not test and val is None:
+        raise ValueError(
+            "without the test set a run needs validation images, "
+            f"got validation={config.validation}"
+        )
+    train = batches_of(data, "train", config, device)
+    return Parts(train, val, batches_of(data, "test", config, device) if test else None)
+
+
 def batches_of(data: Data, name: str, config: Config, device: torch.device) -> Batches:
-    """The batches of ``train``, ``val`` or ``test``."""
+    """Return the batches of ``train``, ``val`` or ``test``, on the device where they fit there."""
     if name == "train":
         images, labels, rows = data.train_images, data.train_labels, data.train_rows
     else:

@@ -11,11 +11,19 @@ from imbalance_study.training.predict import Precision
 
 
 class DeviceSetup(NamedTuple):
-    """Where and in which number format the computing is done."""
+    """Device, number format and memory format of a computation."""
 
     device: torch.device
     precision: Precision
     channels_last: bool
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Memory format of images and weights, as torch names it."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+CPU = DeviceSetup(torch.device("cpu"), "fp32", False)
 
 
 def resolve_device(config: Config) -> DeviceSetup:

@@ -1,4 +1,4 @@
-"""What `fit` is told in each stage of the training, out of a Config."""
+"""The training procedure of each stage of a run."""
 
 from __future__ import annotations
 
@@ -7,52 +7,53 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from imbalance_study.config import spec
 from imbalance_study.config.schema import Config
 from imbalance_study.data import samplers
-from imbalance_study.experiment.setup.components import Choices
+from imbalance_study.experiment.setup.components import Choices, Component
 from imbalance_study.experiment.setup.data import Data
 from imbalance_study.experiment.setup.device import DeviceSetup
+from imbalance_study.experiment.setup.inputs import RunInputs
 from imbalance_study.models import freezing, heads
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import losses, optim, schedules
-from imbalance_study.training.loop import Procedure
-from imbalance_study.training.predict import Precision
+from imbalance_study.training.procedure import Procedure
 
 
-def first(
-    config: Config,
-    choices: Choices,
-    data: Data,
-    model: Classifier,
-    where: DeviceSetup,
-) -> Procedure:
-    """The training of the whole model: the only stage, or the first of two."""
+def first(inputs: RunInputs, model: Classifier, lr: float) -> Procedure:
+    """Return the training of the whole model: the only stage, or the first of two.
+
+    Args:
+        inputs: With a number as batch size.
+        model: Its weights that stay frozen throughout need no gradient from here on.
+        lr: Peak learning rate.
+    """
+    config, choices, device_setup = inputs.config, inputs.choices, inputs.device_setup
     if choices.separate:
         model.classifier.requires_grad_(False)
-    counts = torch.as_tensor(data.class_counts, dtype=torch.float32, device=where.device)
-    stopping = None if choices.early_stopping is None else spec.parse(config.early_stopping).name
+    counts = torch.as_tensor(
+        inputs.data.class_counts, dtype=torch.float32, device=device_setup.device
+    )
+    stopping, mix, tail = choices.early_stopping, choices.mix, choices.tail_augment
     share = config.epochs / all_epochs(config, choices)
     return Procedure(
-        loss=choices.loss,
-        probabilities=probabilities(choices.loss, config),
+        loss=choices.loss.function,
+        probabilities=probabilities(choices.loss),
         class_counts=counts,
-        class_weights=choices.class_weights(counts),
-        sampler=choices.sampler,
-        augment=choices.augment,
-        normalise=normaliser(data, where),
-        optimizer=_optimizer(config, choices, model, where.precision),
-        schedule=choices.schedule,
-        lr=1.0 if config.lr == "auto" else config.lr,  # then it comes from a range test
+        class_weights=choices.class_weights.function(counts),
+        sampler=choices.sampler.function,
+        augment=choices.augment.function,
+        normalise=normaliser(inputs.data, device_setup),
+        optimizer=_optimizer(inputs, model, lr),
+        schedule=choices.schedule.function,
+        lr=lr,
         epochs=config.epochs,
         batch_size=int(config.batch_size),
-        tail_augment=choices.tail_augment,
-        mix=choices.mix,
+        tail_augment=None if tail is None else tail.function,
+        mix=None if mix is None else mix.function,
         defer=config.defer,
         hard_fraction=config.hard_fraction,
         supcon=config.supcon,
@@ -60,45 +61,43 @@ def first(
         grad_clip=config.grad_clip,
         ema_decay=config.ema_decay if config.ema else 0.0,
         select_by=config.select_by,
-        early_stopping=choices.early_stopping,
-        stop_metric=stopping or "",
+        early_stopping=None if stopping is None else stopping.function,
+        stop_metric="" if stopping is None else stopping.name,
         max_seconds=share * config.max_minutes * 60 or math.inf,
-        precision=where.precision,
+        precision=device_setup.precision,
         compile=config.compile,
-        stage=1 if has_second(choices) else 0,
+        stage=1 if choices.has_second_stage else 0,
         classify=not choices.separate,
         reconstruct=choices.reconstruct,
         train_mode=_train_mode(choices),
     )
 
 
-def second(
-    config: Config,
-    choices: Choices,
-    procedure: Procedure,
-    model: Classifier,
-    seconds: float,
-) -> Procedure:
-    """The training of the head, on frozen features with classes drawn equally often.
+def second(inputs: RunInputs, procedure: Procedure, model: Classifier, seconds: float) -> Procedure:
+    """Return the training of the head, on frozen features with classes drawn equally often.
 
     Augmentation, batch size, updates an epoch, gradient clipping, the metric of selection and the
     machine are those of the first stage. All else that a Config can switch on (class weights,
     sampler, deferral, mixing, hard examples, contrastive loss, moving average, early stopping)
-    stays with the first stage.
+    stays with the first stage. With ``autoencoder=separate`` the second stage is the first one
+    once more, on the frozen encoder.
 
     Args:
-        config: With ``stage2`` other than none.
-        choices: As bound from it; with ``autoencoder=separate`` the head trains as a Config says,
-            on the frozen encoder.
+        inputs: Of a run with two stages.
         procedure: Of the first stage.
         model: With the weights of the first stage; it gets the head that is to be trained.
         seconds: What the first stage took of ``max_minutes``.
+
+    Raises:
+        ValueError: The run has one stage.
     """
+    config, choices = inputs.config, inputs.choices
     rest = config.max_minutes * 60 - seconds if config.max_minutes else math.inf
     if choices.separate:
-        return _classifier_alone(config, choices, procedure, model, rest)
-    assert choices.stage2 is not None
-    stage = choices.stage2(model)
+        return _classifier_alone(inputs, procedure, model, rest)
+    if choices.stage2 is None:
+        raise ValueError("a run with stage2=none has no second stage")
+    stage = choices.stage2.function(model)
     return dataclasses.replace(
         procedure,
         loss=stage.loss,
@@ -124,18 +123,13 @@ def second(
 
 
 def _classifier_alone(
-    config: Config,
-    choices: Choices,
-    procedure: Procedure,
-    model: Classifier,
-    max_seconds: float,
+    inputs: RunInputs, procedure: Procedure, model: Classifier, max_seconds: float
 ) -> Procedure:
-    """The second stage of ``autoencoder=separate``: the first one's options, a frozen encoder."""
     model.decoder = None
     freezing.set_trainable(model, 0)
     return dataclasses.replace(
         procedure,
-        optimizer=_optimizer(config, choices, model, procedure.precision),
+        optimizer=_optimizer(inputs, model, procedure.lr),
         max_seconds=max_seconds,
         train_mode=lambda model, progress: freezing.train_mode(model, 0),
         stage=2,
@@ -144,38 +138,40 @@ def _classifier_alone(
     )
 
 
-def has_second(choices: Choices) -> bool:
-    """Whether the training has two stages."""
-    return choices.stage2 is not None or choices.separate
+def trainable_over_epochs(inputs: RunInputs, model: Classifier) -> dict[str, int] | None:
+    """Count the weights that train from each epoch on, where that changes; None without freezing.
 
-
-def facts(
-    config: Config, choices: Choices, model: Classifier, loaded: dict[str, Any]
-) -> dict[str, Any]:
-    """What was loaded into the model, and what of it trains when; nothing without weights."""
-    found: dict[str, Any] = {"weights": loaded} if loaded else {}
-    if choices.freeze is not None:
-        found["trainable_from_epoch"] = _trainable_over_epochs(config, choices, model)
-    return found
-
-
-def _trainable_over_epochs(config: Config, choices: Choices, model: Classifier) -> dict[str, int]:
-    """Epoch, counted from 1, to the number of weights that train from then on."""
-    assert choices.freeze is not None
+    Returns:
+        Epoch, counted from 1, to the number of weights that train from then on.
+    """
+    freeze = inputs.choices.freeze
+    if freeze is None:
+        return None
     found: dict[str, int] = {}
-    total = len(freezing.blocks_of(model))
-    for epoch in range(config.epochs):
-        with freezing.trial(model, choices.freeze(epoch / config.epochs, total)):
+    total, epochs = len(freezing.blocks_of(model)), inputs.config.epochs
+    for epoch in range(epochs):
+        with freezing.trial(model, freeze.function(epoch / epochs, total)):
             weights = [weight.numel() for weight in model.parameters() if weight.requires_grad]
         if sum(weights) not in found.values():
             found[str(epoch + 1)] = sum(weights)
     return found
 
 
+def all_epochs(config: Config, choices: Choices) -> int:
+    """Count the epochs of both stages; each has its share of ``max_minutes`` by them."""
+    if choices.separate:
+        return 2 * config.epochs
+    if choices.stage2 is None:
+        return config.epochs
+    parameters = inspect.signature(choices.stage2.function).parameters
+    epochs: int = parameters["epochs"].default
+    return config.epochs + epochs
+
+
 def _train_mode(choices: Choices) -> Callable[[Classifier, float], object]:
     if choices.freeze is None:
         return lambda model, progress: model.train()
-    freeze = choices.freeze
+    freeze = choices.freeze.function
 
     def mode(model: Classifier, progress: float) -> None:
         freezing.train_mode(model, freeze(progress, len(freezing.blocks_of(model))))
@@ -183,52 +179,42 @@ def _train_mode(choices: Choices) -> Callable[[Classifier, float], object]:
     return mode
 
 
-def all_epochs(config: Config, choices: Choices) -> int:
-    """Epochs of both stages; each has its share of ``max_minutes`` by them."""
-    if choices.separate:
-        return 2 * config.epochs
-    if choices.stage2 is None:
-        return config.epochs
-    epochs: int = inspect.signature(choices.stage2).parameters["epochs"].default
-    return config.epochs + epochs
+def _optimizer(inputs: RunInputs, model: Classifier, lr: float) -> torch.optim.Optimizer:
+    """Return the optimizer of all weights that train at some time.
 
-
-def _optimizer(
-    config: Config, choices: Choices, model: Classifier, precision: Precision
-) -> torch.optim.Optimizer:
-    """The optimizer of whatever trains at some time; before it does, it has no gradient there."""
-    sigmoid = spec.parse(config.loss).name in losses.SIGMOID_LOSSES
+    Before a weight trains, it has no gradient.
+    """
+    config, choices = inputs.config, inputs.choices
+    sigmoid = choices.loss.name in losses.SIGMOID_LOSSES
     held = [heads.last_bias(model.get_classifier())] if sigmoid else []
     if choices.freeze is not None:
-        freezing.set_trainable(model, choices.freeze(1.0, len(freezing.blocks_of(model))))
+        blocks = choices.freeze.function(1.0, len(freezing.blocks_of(model)))
+        freezing.set_trainable(model, blocks)
     groups = optim.parameter_groups(model, config.weight_decay, no_decay=held)
     if config.backbone_lr != 1:
         groups = optim.slower(groups, model.backbone.parameters(), config.backbone_lr)
-    optimizer = choices.optimizer(
-        groups,
-        lr=1.0 if config.lr == "auto" else config.lr,
-        weight_decay=config.weight_decay,
-    )
-    if optim.uses_sam(optimizer) and precision == "fp16":
+    optimizer = choices.optimizer.function(groups, lr=lr, weight_decay=config.weight_decay)
+    if optim.uses_sam(optimizer) and inputs.device_setup.precision == "fp16":
         raise ValueError("sam needs precision=fp32 or bf16, got fp16")
     return optimizer
 
 
-def normaliser(data: Data, where: DeviceSetup) -> Callable[[Tensor], Tensor]:
-    """uint8 (N, 3, H, W) -> float, minus the mean, over the deviation of the training pixels."""
-    scale = torch.as_tensor(1 / (255 * data.std), dtype=torch.float32, device=where.device)
-    shift = torch.as_tensor(-data.mean / data.std, dtype=torch.float32, device=where.device)
+def normaliser(data: Data, device_setup: DeviceSetup) -> Callable[[Tensor], Tensor]:
+    """Return a function from uint8 (N, 3, H, W) to floats of the training pixels' mean 0, std 1."""
+    device = device_setup.device
+    scale = torch.as_tensor(1 / (255 * data.std), dtype=torch.float32, device=device)
+    shift = torch.as_tensor(-data.mean / data.std, dtype=torch.float32, device=device)
     scale, shift = scale.view(1, 3, 1, 1), shift.view(1, 3, 1, 1)
 
     def normalise(images: Tensor) -> Tensor:
         floats = images.float().mul_(scale).add_(shift)
-        return floats if where.channels_last else floats.contiguous()
+        return floats if device_setup.channels_last else floats.contiguous()
 
     return normalise
 
 
-def probabilities(loss: Callable[..., Tensor], config: Config) -> Callable[[Tensor], Tensor]:
-    """Logits (N, C) to class probabilities (N, C), as the loss means them."""
-    name = spec.parse(config.loss).name
-    scale = {key: value for key, value in getattr(loss, "keywords", {}).items() if key == "s"}
-    return functools.partial(losses.probabilities, loss_name=name, **scale)
+def probabilities(loss: Component[Callable[..., Tensor]]) -> Callable[[Tensor], Tensor]:
+    """Return a function from logits (N, C) to probabilities (N, C), as the loss means them."""
+    options = getattr(loss.function, "keywords", {})
+    scale = {key: value for key, value in options.items() if key == "s"}
+    return functools.partial(losses.probabilities, loss_name=loss.name, **scale)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def seeds(seed: int) -> Callable[[str], int]:
-    """A seed for each purpose, all from one."""
+    """Return a function that gives a seed below 2**56 for each purpose, all from one seed."""
 
     def of(purpose: str) -> int:
         digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()

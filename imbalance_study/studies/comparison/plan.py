@@ -14,13 +14,12 @@ import torch
 from imbalance_study.config import fields
 from imbalance_study.config.identity import identity
 from imbalance_study.config.resolve import Resolved
-from imbalance_study.config.schema import Config
 from imbalance_study.evaluation.metrics import classification_metrics, prefixed
 from imbalance_study.experiment.analyses import registry as analyses
-from imbalance_study.experiment.setup import build
-from imbalance_study.experiment.setup.components import bind
-from imbalance_study.experiment.setup.data import Data, load_data
-from imbalance_study.experiment.setup.device import DeviceSetup, resolve_device
+from imbalance_study.experiment.setup.data import DataCache
+from imbalance_study.experiment.setup.device import CPU
+from imbalance_study.experiment.setup.inputs import LocalFiles, load_inputs
+from imbalance_study.experiment.setup.model import build_model
 from imbalance_study.studies.comparison import configurations
 from imbalance_study.studies.comparison.configurations import ComparisonSettings, Configuration
 from imbalance_study.studies.comparison.suites import SUITES
@@ -77,31 +76,35 @@ class ComparisonPlan:
         return list(dict.fromkeys(name for one in self.configurations for name in one.options))
 
 
-def make_plan(settings: ComparisonSettings, common: Mapping[str, Any]) -> ComparisonPlan:
-    """Resolve and check every run; within `shared_data` the data then stay in memory.
+def make_plan(
+    settings: ComparisonSettings, common: Mapping[str, Any], local: LocalFiles | None = None
+) -> ComparisonPlan:
+    """Resolve and check every run.
 
     Args:
         settings: Settings of the comparison.
         common: Options of all runs, as typed.
+        local: Downloaded weights; its data cache holds the images afterwards.
 
     Raises:
         ValueError: A configuration cannot be run; the message names it.
     """
+    local = LocalFiles(data_cache=DataCache()) if local is None else local
     _check_metric(settings.metric)
     chosen = configurations.list_configurations(settings)
     configurations.resolve_configurations(chosen, settings, common)  # errors before data are read
     notes: list[str] = []
     shared = dict(common)
     if settings.suite != "none":
-        shared |= _suite_options(settings, chosen, common, notes)
-        chosen = _possible_configurations(settings, chosen, shared, notes)
+        shared |= _suite_options(settings, chosen, common, local, notes)
+        chosen = _possible_configurations(settings, chosen, shared, local, notes)
     resolved = configurations.resolve_configurations(chosen, settings, shared)
     children = [
-        _planned_run(label, number, seeds[number])
+        _planned_run(label, number, seeds[number], local)
         for number in range(settings.seeds)
         for label, seeds in resolved.items()
     ]
-    _check_models(children)
+    _check_models(children, local)
     baseline = chosen[0].label if settings.baseline == "auto" else settings.baseline
     return ComparisonPlan(settings, chosen, children, baseline, dict(common), shared, notes)
 
@@ -116,6 +119,7 @@ def _suite_options(
     settings: ComparisonSettings,
     chosen: list[Configuration],
     common: Mapping[str, Any],
+    local: LocalFiles,
     notes: list[str],
 ) -> dict[str, Any]:
     """Choose balanced validation where the data allow it, and equal updates for some suites."""
@@ -125,7 +129,7 @@ def _suite_options(
     if first.origins["validation"] == "default":
         trial = dataclasses.replace(first.config, validation=BALANCED)
         try:
-            _load(trial)
+            load_inputs(trial, local)
             extra["validation"] = BALANCED
         except ValueError as error:
             if "validation balanced" not in str(error):
@@ -138,7 +142,7 @@ def _suite_options(
                 f"suite={settings.suite} gives all runs the same updates, for which batch_size "
                 "must be a number, got auto"
             )
-        steps = math.ceil(len(_load(config).train_rows) / config.batch_size)
+        steps = math.ceil(len(load_inputs(config, local).data.train_rows) / config.batch_size)
         extra["steps_per_epoch"] = steps
         notes.append(f"every epoch has {steps} updates, as many as {chosen[0].label} makes")
     return extra
@@ -148,6 +152,7 @@ def _possible_configurations(
     settings: ComparisonSettings,
     chosen: list[Configuration],
     common: Mapping[str, Any],
+    local: LocalFiles,
     notes: list[str],
 ) -> list[Configuration]:
     """Leave out the configurations of a suite that these data do not allow."""
@@ -158,7 +163,7 @@ def _possible_configurations(
         )
         try:
             for seed in resolved[one.label]:
-                _load(seed.config)
+                load_inputs(seed.config, local)
         except ValueError as error:
             notes.append(f"{one.label} is left out: {error}")
         else:
@@ -170,15 +175,11 @@ def _possible_configurations(
     return possible
 
 
-def _load(config: Config) -> Data:
-    return load_data(config, bind(config))
-
-
-def _planned_run(label: str, number: int, resolved: Resolved) -> PlannedRun:
+def _planned_run(label: str, number: int, resolved: Resolved, local: LocalFiles) -> PlannedRun:
     config, origins = resolved
     try:
-        where = resolve_device(config)
-        fingerprint = str(_load(config).fingerprint["fingerprint"])
+        inputs = load_inputs(config, local)
+        fingerprint = str(inputs.data.fingerprint["fingerprint"])
     except ValueError as error:
         raise ValueError(f"configuration {label}: {error}") from error
     analyses_ = config.analyses
@@ -188,14 +189,14 @@ def _planned_run(label: str, number: int, resolved: Resolved) -> PlannedRun:
         config, run_name=f"{label}, seed {config.seed}", analyses=analyses_
     )
     # A run on a GPU does not equal the same run on a processor.
-    device: Any = where.device.type
-    known = dataclasses.replace(config, device=device, precision=where.precision)
+    device: Any = inputs.device_setup.device.type
+    known = dataclasses.replace(config, device=device, precision=inputs.device_setup.precision)
     return PlannedRun(
         label, config.seed, number == 0, Resolved(config, origins), identity(known), fingerprint
     )
 
 
-def _check_models(children: list[PlannedRun]) -> None:
+def _check_models(children: list[PlannedRun], local: LocalFiles) -> None:
     """Build each distinct model once, on the processor, and check it against the analyses."""
     done: set[tuple[Any, ...]] = set()
     for child in children:
@@ -214,8 +215,7 @@ def _check_models(children: list[PlannedRun]) -> None:
         done.add(key)
         try:
             with torch.random.fork_rng([]):
-                where = DeviceSetup(torch.device("cpu"), "fp32", False)
-                model = build.build_model(config, _load(config), where)
+                model = build_model(load_inputs(config, local, device_setup=CPU))
             analyses.check(config.analyses, config.gradcam_layers, model)
         except ValueError as error:
             raise ValueError(f"configuration {child.label}: {error}") from error

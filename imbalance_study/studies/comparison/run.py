@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from imbalance_study.experiment.setup.data import shared_data
+from imbalance_study.experiment.setup.data import DataCache
+from imbalance_study.experiment.setup.inputs import LocalFiles
 from imbalance_study.studies.comparison import analyse, configurations, workers
 from imbalance_study.studies.comparison.child_runs import Key
 from imbalance_study.studies.comparison.configurations import ComparisonSettings
@@ -55,14 +55,16 @@ def compare(
         ValueError: A mistake in the settings, before anything is trained; or a run failed, after
             all others are trained and the comparison is recorded.
     """
-    with shared_data(), _local_weights(settings, common):
-        plan = make_plan(settings, common)
+    address = str(common.get("tracking_uri", "auto"))
+    images = LocalFiles(data_cache=DataCache())
+    with fetch.local_weights(_weights(settings, common), address, images) as local:
+        plan = make_plan(settings, common, local)
         if dry_run:
             echo(describe(plan, reusable_keys(plan)))
             return None
         with start_parent_run(plan) as parent:
             todo = parent.reuse_finished(echo)
-            problems = _train(todo, plan, parent, brief, echo)
+            problems = _train(todo, plan, parent, local, brief=brief, echo=echo)
             comparison = _conclude(plan, parent, problems, draw=not brief)
             echo(parent.closing_text(comparison))
             if problems:
@@ -73,22 +75,21 @@ def compare(
     return comparison
 
 
-@contextlib.contextmanager
-def _local_weights(settings: ComparisonSettings, common: Mapping[str, Any]) -> Iterator[None]:
-    """Keep the weights of other runs that configurations start from in local files."""
+def _weights(settings: ComparisonSettings, common: Mapping[str, Any]) -> set[str]:
+    """Return the weights that the configurations start from."""
     chosen = configurations.list_configurations(settings)
-    with contextlib.ExitStack() as stack:
-        for weights in {
-            str(options.get("weights", "none"))
-            for options in [common, *(one.options for one in chosen)]
-        }:
-            address = str(common.get("tracking_uri", "auto"))
-            stack.enter_context(fetch.local_weights(weights, address))
-        yield
+    every = [common, *(one.options for one in chosen)]
+    return {str(options.get("weights", "none")) for options in every}
 
 
 def _train(
-    todo: list[PlannedRun], plan: ComparisonPlan, parent: ParentRun, brief: bool, echo: Echo
+    todo: list[PlannedRun],
+    plan: ComparisonPlan,
+    parent: ParentRun,
+    local: LocalFiles,
+    *,
+    brief: bool,
+    echo: Echo,
 ) -> dict[Key, str]:
     """Train runs; return the key of each failed one with the reason."""
     problems: dict[Key, str] = {}
@@ -100,6 +101,7 @@ def _train(
             parent.run.info.run_id,
             brief=brief or not child.first,
             metric=plan.settings.metric,
+            weights=dict(local.weights),
         )
         for child in todo
     ]
@@ -115,12 +117,12 @@ def _train(
         else:
             echo(f"{name}: {plan.settings.metric} {result.value:.4f}, {result.seconds:.0f} s")
 
-    parallel = workers.count_parallel(plan.settings.parallel, todo)
+    parallel = workers.count_parallel(plan.settings.parallel, todo, local)
     if parallel > 1:
         echo(f"{parallel} runs at the same time")
         workers.run_in_parallel(tasks, parallel, report)
     else:
-        workers.run_in_turn(tasks, report)
+        workers.run_in_turn(tasks, report, local.data_cache)
     return problems
 
 

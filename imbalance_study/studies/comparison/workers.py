@@ -10,15 +10,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection, get_context
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from imbalance_study.config.resolve import Resolved
-from imbalance_study.experiment.setup import build
-from imbalance_study.experiment.setup.components import bind
-from imbalance_study.experiment.setup.data import load_data, shared_data
-from imbalance_study.experiment.setup.device import DeviceSetup, resolve_device
+from imbalance_study.experiment.setup.data import DataCache
+from imbalance_study.experiment.setup.device import CPU, resolve_device
+from imbalance_study.experiment.setup.inputs import LocalFiles, load_inputs
+from imbalance_study.experiment.setup.model import build_model
 from imbalance_study.models import profiling
 from imbalance_study.studies.comparison.plan import PlannedRun
 
@@ -35,6 +36,7 @@ class RunTask(NamedTuple):
     parent: str  # id of the parent run
     brief: bool
     metric: str
+    weights: dict[str, Path]  # downloaded checkpoints, see `LocalFiles`
 
 
 class TaskResult(NamedTuple):
@@ -48,14 +50,14 @@ class TaskResult(NamedTuple):
 Report = Callable[[int, TaskResult], None]
 
 
-def count_parallel(parallel: int | str, children: Sequence[PlannedRun]) -> int:
+def count_parallel(parallel: int | str, children: Sequence[PlannedRun], local: LocalFiles) -> int:
     """Count the runs to train at the same time: as given, or as the GPU's memory holds, else 1."""
     if parallel != "auto":
         return max(1, min(int(parallel), len(children)))
     if not children or resolve_device(children[0].resolved.config).device.type != "cuda":
         return 1
     free, _ = torch.cuda.mem_get_info()
-    needed = max(_gpu_bytes(config) for config in _distinct(children))
+    needed = max(_gpu_bytes(config, local) for config in _distinct(children))
     cores = max(1, (os.cpu_count() or 1) // 2)
     return int(max(1, min(MOST, cores, len(children), 0.8 * free // needed)))
 
@@ -69,12 +71,12 @@ def _distinct(children: Sequence[PlannedRun]) -> list[Any]:
     return list(found.values())
 
 
-def _gpu_bytes(config: Any) -> int:
+def _gpu_bytes(config: Any, local: LocalFiles) -> int:
     """Estimate the bytes of a run: training in fp32, resident images, and the process itself."""
-    data = load_data(config, bind(config))
+    inputs = load_inputs(config, local, device_setup=CPU)
+    data = inputs.data
     with torch.random.fork_rng([]):
-        where = DeviceSetup(torch.device("cpu"), "fp32", False)
-        model = build.build_model(config, data, where)
+        model = build_model(inputs)
     training = profiling.estimate_training_memory(
         model, data.image_size, config.batch_size, copies=5 if config.ema else 4
     )
@@ -82,7 +84,7 @@ def _gpu_bytes(config: Any) -> int:
     return training + images + _PROCESS_BYTES
 
 
-def run_task(task: RunTask) -> TaskResult:
+def run_task(task: RunTask, cache: DataCache | None = None) -> TaskResult:
     """Train and record one configuration; an error becomes the result's problem."""
     from imbalance_study.tracking import run
 
@@ -94,6 +96,7 @@ def run_task(task: RunTask) -> TaskResult:
             parent=task.parent,
             show_progress=False,
             brief=task.brief,
+            local=LocalFiles(task.weights, cache),
         )
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
@@ -104,10 +107,10 @@ def run_task(task: RunTask) -> TaskResult:
     return TaskResult(result.metrics[task.metric], time.perf_counter() - begun, "")
 
 
-def run_in_turn(tasks: Sequence[RunTask], report: Report) -> None:
+def run_in_turn(tasks: Sequence[RunTask], report: Report, cache: DataCache | None = None) -> None:
     """Run tasks one after the other in this process."""
     for number, task in enumerate(tasks):
-        report(number, run_task(task))
+        report(number, run_task(task, cache))
 
 
 def run_in_parallel(tasks: Sequence[RunTask], count: int, report: Report) -> None:
@@ -192,12 +195,12 @@ def _work(channel: connection.Connection, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides when to stop
     torch.set_num_threads(threads)
     try:
-        with shared_data():
-            while True:
-                task = channel.recv()
-                if task is None:
-                    session.finish_uploads()
-                    return
-                channel.send(run_task(task))
+        cache = DataCache()
+        while True:
+            task = channel.recv()
+            if task is None:
+                session.finish_uploads()
+                return
+            channel.send(run_task(task, cache))
     except (EOFError, BrokenPipeError):
         sys.exit(1)  # the first process is gone

@@ -14,7 +14,7 @@ from imbalance_study.config.resolve import Resolved
 from imbalance_study.config.schema import Config
 from imbalance_study.experiment.setup import procedures
 from imbalance_study.experiment.setup.components import bind
-from imbalance_study.experiment.setup.data import load_data
+from imbalance_study.experiment.setup.inputs import LocalFiles, load_inputs
 from imbalance_study.studies.search import space
 from imbalance_study.studies.search.optuna_study import Plan
 from imbalance_study.studies.search.settings import Settings, objectives
@@ -38,9 +38,10 @@ class Job(NamedTuple):
     uri: str  # of MLflow's store
     signature: dict[str, Any]
     words: list[str]  # behind `study`, to start one more worker
+    local: LocalFiles  # downloaded weights, and images in memory
 
 
-def ready(settings: Settings, given: Mapping[str, str]) -> Job:
+def ready(settings: Settings, given: Mapping[str, str], local: LocalFiles | None = None) -> Job:
     """Decide all that is to be decided before a trial runs, and load the data."""
     fixed = {name: value for name, value in given.items() if value != "auto"}
     goals = objectives(settings.objective)
@@ -51,7 +52,8 @@ def ready(settings: Settings, given: Mapping[str, str]) -> Job:
             f"objective={settings.objective} needs several models, as model=resnet20|resnet32: "
             f"{goals[1].name} is the same for all settings of one"
         )
-    fixed, data = _validation(settings, fixed)
+    local = LocalFiles() if local is None else local
+    fixed, data = _validation(settings, fixed, local)
     found = space.build(settings.search, fixed)
     base = _first(found)
     uri = store.connect(base.config.tracking_uri)
@@ -70,17 +72,20 @@ def ready(settings: Settings, given: Mapping[str, str]) -> Job:
         patience=settings.patience,
     )
     place = _beside(uri) if settings.storage == "auto" else settings.storage
-    return Job(settings, plan, base, place, uri, _signature(plan, data), _words(settings, given))
+    signature, typed = _signature(plan, data), _words(settings, given)
+    return Job(settings, plan, base, place, uri, signature, typed, local)
 
 
-def _validation(settings: Settings, fixed: dict[str, str]) -> tuple[dict[str, str], str]:
+def _validation(
+    settings: Settings, fixed: dict[str, str], local: LocalFiles
+) -> tuple[dict[str, str], str]:
     """The options with a validation part, balanced where nobody chose, and the data's
     fingerprint."""
     options = [fixed] if "validation" in fixed else [fixed | {"validation": _BALANCED}, fixed]
     for option in options:
         config = _first(space.build(settings.search, option)).config
         try:
-            data = load_data(config, bind(config))
+            data = load_inputs(config, local).data
         except ValueError:
             if option is options[-1]:
                 raise

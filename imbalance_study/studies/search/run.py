@@ -11,7 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from imbalance_study.experiment.setup.data import shared_data
+from imbalance_study.experiment.setup.data import DataCache
+from imbalance_study.experiment.setup.inputs import LocalFiles
 from imbalance_study.studies.search import (
     optuna_study,
     parent_run,
@@ -23,7 +24,7 @@ from imbalance_study.studies.search import (
 from imbalance_study.studies.search.job import Job, check_same, ready
 from imbalance_study.studies.search.optuna_study import Search
 from imbalance_study.studies.search.settings import Settings
-from imbalance_study.tracking import outage, session, store
+from imbalance_study.tracking import fetch, outage, session, store
 
 _POLL = 1.0  # seconds between two looks at what other processes do
 _HURRY = 5.0  # seconds for records that the store did not take, after a signal or an error
@@ -41,8 +42,10 @@ def run(settings: Settings, given: Mapping[str, str]) -> None:
         reached,
             or the study exists with another search space, objective or data.
     """
-    with shared_data():
-        job = ready(settings, given)
+    weights, address = given.get("weights", "none"), given.get("tracking_uri", "auto")
+    images = LocalFiles(data_cache=DataCache())
+    with fetch.local_weights([weights], address, images) as local:
+        job = ready(settings, given, local)
         storage = optuna_study.open_storage(job.place, settings.patience)
         found = Search(storage, job.plan)
         _introduce(found, job)

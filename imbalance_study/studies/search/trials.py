@@ -6,7 +6,7 @@ import math
 import time
 
 from imbalance_study.config.resolve import Resolved, resolve
-from imbalance_study.experiment.result import RunResult
+from imbalance_study.experiment.result import TrainingResult
 from imbalance_study.models import profiling
 from imbalance_study.studies.search import parent_run, processes, space
 from imbalance_study.studies.search.job import Job
@@ -14,7 +14,7 @@ from imbalance_study.studies.search.optuna_study import Claim, Search
 from imbalance_study.studies.search.settings import Objective
 from imbalance_study.tracking import run as tracked
 from imbalance_study.training.divergence import Diverged
-from imbalance_study.training.loop import EpochResult
+from imbalance_study.training.procedure import EpochResult
 
 # A trial is judgements, not looked at.
 _PLAIN = {"analyses": "none", "system_metrics": "false", "figure_every": "0"}
@@ -75,7 +75,7 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim, heard: list[f
 
     judgements: list[tuple[tuple[float, ...], float]] = []
 
-    def close(ended: RunResult | BaseException) -> None:
+    def close(ended: TrainingResult | BaseException) -> None:
         if isinstance(ended, Diverged):
             parent_run.mark("pruned", problem=str(ended))
             raise tracked.StopRun from ended
@@ -100,6 +100,7 @@ def _carry_out(found: Search, job: Job, parent: str, claim: Claim, heard: list[f
             on_end=close,
             show_progress=False,
             test=False,
+            local=job.local,
         )
     except tracked.StopRun as stop:
         found.prune(claim)
@@ -137,7 +138,7 @@ def _plain(resolved: Resolved, claim: Claim) -> Resolved:
     return resolve(given | _PLAIN | {"run_name": f"trial {claim.number}"})
 
 
-def judge(result: RunResult, goals: tuple[Objective, ...]) -> tuple[tuple[float, ...], float]:
+def judge(result: TrainingResult, goals: tuple[Objective, ...]) -> tuple[tuple[float, ...], float]:
     """The objectives of a finished trial, and the standard error of the first (NaN: unknown)."""
     name = goals[0].name
     value = result.history[result.fit.best_epoch - 1].metrics[name]
@@ -151,8 +152,8 @@ def judge(result: RunResult, goals: tuple[Objective, ...]) -> tuple[tuple[float,
     return (value, *(_cost(goal.name, result) for goal in goals[1:])), error
 
 
-def _cost(name: str, result: RunResult) -> float:
-    size, device = result.data.image_size, result.machine.device
+def _cost(name: str, result: TrainingResult) -> float:
+    size, device = result.data.image_size, result.setup.device_setup.device
     if name == "macs":
         return float(profiling.macs(result.model, size))
     times = profiling.latency(

@@ -59,6 +59,7 @@ def over_seeds(job: Job, parent: str, best: records.Trial) -> list[Mapping[str, 
             tags={parent_run.NAME: job.plan.name, parent_run.WINNER: str(best.number)},
             parent=parent,
             show_progress=False,
+            local=job.local,
         )
     session.finish_uploads()
     done = parent_run.winners(parent, best.number)

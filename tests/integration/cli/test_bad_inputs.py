@@ -145,9 +145,9 @@ def test_a_configuration_gives_counts_and_a_loss_that_are_numbers_or_is_answered
     assert data.class_counts.sum() == len(data.train_rows)
     counts = torch.from_numpy(data.class_counts).float()
     logits = torch.linspace(-3, 3, 4 * data.num_classes).reshape(4, -1)
-    values = choices.loss(logits, torch.tensor([0, 1, 2, 3]), counts)
+    values = choices.loss.function(logits, torch.tensor([0, 1, 2, 3]), counts)
     assert torch.isfinite(values).all(), found.loss
-    weights = choices.class_weights(counts)
+    weights = choices.class_weights.function(counts)
     assert torch.isfinite(weights).all()
     assert weights.sum() == pytest.approx(data.num_classes, rel=1e-3)
 

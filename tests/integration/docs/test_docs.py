@@ -84,7 +84,7 @@ def test_the_loss_in_five_lines_trains(tmp_path, monkeypatch):
     typed = given({key: params[key] for key in params if key not in ("dry_run", "debug")})
     tiny = {"epochs": 1, "steps_per_epoch": 2, "batch_size": 16, "analyses": "none"}
     found = resolve.resolve(typed | tiny).config
-    loss = bind(found).loss
+    loss = bind(found).loss.function
     values = loss(torch.zeros(1, 4), torch.tensor([1]), torch.ones(4))
     assert values.item() == pytest.approx(1.3862944 + 2 * 0.75)  # log 4 + 2 (1 - 1/4)
     result = experiment.run(found, output_dir=tmp_path, show_progress=False)

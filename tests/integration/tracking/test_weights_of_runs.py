@@ -67,15 +67,25 @@ def test_a_finished_run_without_model_and_an_unknown_run_are_told_apart(tiny_run
     client.set_terminated(made.info.run_id, "FINISHED")
     with (
         pytest.raises(ValueError, match=r"has no checkpoint checkpoints/best.pt"),
-        fetch.local_weights(f"runs:/{made.info.run_id}", tiny_run.store),
+        fetch.local_weights([f"runs:/{made.info.run_id}"], tiny_run.store),
     ):
         pass
     with (
         pytest.raises(ValueError, match="unknown run 'abc'"),
-        fetch.local_weights("runs:/abc", tiny_run.store),
+        fetch.local_weights(["runs:/abc"], tiny_run.store),
     ):
         pass
     assert not list(tmp_path.glob("imbalance_study_weights_*"))
+
+
+def test_weights_that_are_here_are_not_downloaded_again_and_all_are_removed_in_the_end(tiny_run):
+    address = tiny_run.address
+    with fetch.local_weights(["none", address, "imagenet"], tiny_run.store) as local:
+        (path,) = local.weights.values()
+        with fetch.local_weights([address], "sqlite:///no/such/store", local) as again:
+            assert again.weights == {address: path}
+        assert path.is_file()
+    assert not path.exists()
 
 
 def test_another_model_is_named_by_its_run(tiny_run, capsys):

@@ -48,7 +48,7 @@ def test_the_model_that_leaves_the_lab_has_no_decoder(runs, way):
     assert not any(name.startswith("decoder") for name in _state(result, "best"))
     assert ("reconstructions" in result.figures) is (way != "off")
     assert ("reconstruction/test_mse" in result.metrics) is (way != "off")
-    assert result.facts["parameters"] == sum(w.numel() for w in result.model.parameters())
+    assert result.facts.parameters == sum(w.numel() for w in result.model.parameters())
     ready = trained.from_checkpoint(result.checkpoints["best"])
     images = torch.from_numpy(result.data.image_set.images[result.data.split.test[:4]])
     with torch.inference_mode():

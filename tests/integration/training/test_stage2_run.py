@@ -165,7 +165,7 @@ def test_the_test_metrics_are_those_of_both_stages(runs, stage2):
     result, _ = runs(stage2)
     again = predict(
         result.model,
-        batches_of(result.data, "test", result.config, result.machine.device),
+        batches_of(result.data, "test", result.config, result.setup.device_setup.device),
         result.procedure.normalise,
     )
     np.testing.assert_array_equal(again.logits, result.test.logits)

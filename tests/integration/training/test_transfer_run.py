@@ -7,10 +7,8 @@ import torch
 
 from imbalance_study.config.resolve import make
 from imbalance_study.experiment import run as experiment
-from imbalance_study.experiment.setup import build
-from imbalance_study.experiment.setup.components import bind
-from imbalance_study.experiment.setup.data import load_data
-from imbalance_study.experiment.setup.device import resolve_device
+from imbalance_study.experiment.setup.inputs import load_inputs
+from imbalance_study.experiment.setup.model import build_model
 from imbalance_study.inference import load as trained
 from imbalance_study.models import checkpoint
 
@@ -86,25 +84,25 @@ def test_a_moved_backbone_is_not_frozen_and_the_head_learns_faster(source, tmp_p
 def test_size_normalisation_and_head_come_from_the_source_and_are_on_record(source, tmp_path):
     result = _run(tmp_path, weights=source[1], freeze="partial:blocks=2")
     facts, theirs = result.facts, source[0].facts
-    assert facts["image_size"] == 16
-    assert (facts["mean"], facts["std"]) == (theirs["mean"], theirs["std"])
-    assert facts["weights"]["head"] == "loaded"
-    assert (facts["weights"]["new"], facts["weights"]["left"]) == ([], [])
-    assert facts["weights"]["loaded"] == 97
-    assert facts["parameters"] == facts["trainable_parameters"] + facts["frozen_parameters"]
-    assert facts["trainable_from_epoch"] == {"1": facts["trainable_parameters"]}
-    assert 0 < facts["trainable_parameters"] < facts["parameters"]
+    assert facts.image_size == 16
+    assert (facts.mean, facts.std) == (theirs.mean, theirs.std)
+    assert facts.weights["head"] == "loaded"
+    assert (facts.weights["new"], facts.weights["left"]) == ([], [])
+    assert facts.weights["loaded"] == 97
+    assert facts.parameters == facts.trainable_parameters + facts.frozen_parameters
+    assert facts.trainable_from_epoch == {"1": facts.trainable_parameters}
+    assert 0 < facts.trainable_parameters < facts.parameters
 
 
 def test_what_is_set_wins_over_the_source(source, tmp_path):
     result = _run(
         tmp_path, weights=source[1], image_size=24, normalisation="imagenet", head="mlp:hidden=8"
     )
-    assert result.facts["image_size"] == 24
-    assert result.facts["mean"] == pytest.approx([0.485, 0.456, 0.406])
-    assert result.facts["weights"]["head"] == "new: another kind of head"
+    assert result.facts.image_size == 24
+    assert result.facts.mean == pytest.approx([0.485, 0.456, 0.406])
+    assert result.facts.weights["head"] == "new: another kind of head"
     own = _run(tmp_path, weights=source[1], normalisation="data", data_seed=3)
-    assert own.facts["mean"] != source[0].facts["mean"]
+    assert own.facts.mean != source[0].facts.mean
 
 
 def test_a_model_with_other_classes_gets_a_new_head(source, tmp_path):
@@ -125,9 +123,9 @@ def test_a_model_with_other_classes_gets_a_new_head(source, tmp_path):
         weights=source[1],
         batch_size=8,
     )
-    assert result.facts["weights"]["head"] == "new: other classes"
-    assert result.facts["weights"]["new"] == ["classifier.weight", "classifier.bias"]
-    assert result.facts["image_size"] == 16
+    assert result.facts.weights["head"] == "new: other classes"
+    assert result.facts.weights["new"] == ["classifier.weight", "classifier.bias"]
+    assert result.facts.image_size == 16
     assert _state(result)["classifier.weight"].shape == (3, 64)
 
 
@@ -146,7 +144,7 @@ def test_a_fine_tuned_model_is_rebuilt_as_it_was(source, tmp_path):
 def test_the_same_seed_gives_the_same_fine_tuning(source, tmp_path):
     options = {"weights": source[1], "freeze": "gradual:start=0,end=0.5", "epochs": 3}
     one, two = (_run(tmp_path, **options) for _ in range(2))
-    assert one.facts["trainable_from_epoch"].keys() == {"1", "2", "3"}
+    assert one.facts.trainable_from_epoch.keys() == {"1", "2", "3"}
     states = _state(one), _state(two)
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
@@ -157,7 +155,7 @@ def test_the_same_seed_gives_the_same_fine_tuning(source, tmp_path):
         ({"weights": "no/such/file.pt"}, "weights must be none, imagenet, runs:/ID or a file"),
         ({"model": "resnet32"}, "holds resnet20, not model=resnet32"),
         ({"model": "resnet18"}, "holds resnet20, not model=resnet18"),
-        ({"weights": "runs:/abc"}, "must be brought to a file first"),
+        ({"weights": "runs:/abc"}, "whose checkpoint must be downloaded first"),
         ({"weights": "imagenet"}, "no ImageNet weights of model='resnet20'"),
     ],
 )
@@ -189,10 +187,9 @@ def test_weights_that_would_be_frozen_at_random_are_refused(tmp_path):
     torch.save(resnet18(num_classes=5).state_dict(), tmp_path / "plain.pth")
     options = {"model": "resnet18", "image_size": 32, "weights": str(tmp_path / "plain.pth")}
     config = make(**SMALL | options | {"stem": "small", "freeze": "head_only"})
-    choices = bind(config)
-    data = load_data(config, choices)
+    inputs = load_inputs(config)
     with pytest.raises(ValueError, match=r"would freeze conv1.weight, which the weights do not"):
-        build.build(config, data, resolve_device(config))
+        build_model(inputs)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +220,7 @@ def test_options_that_do_not_go_together_are_refused(options, message):
 def test_a_learning_rate_that_was_found_gives_the_run_with_that_rate(tmp_path):
     small = {"image_size": 8, "batch_size": 8, "ema": True, "augment": "crop:padding=1"}
     found = _run(tmp_path / "a", lr="auto", **small)
-    rate = found.facts["lr"]
+    rate = found.facts.lr
     given = _run(tmp_path / "b", lr=rate, **small)
     assert "lr_range_test" not in found.figures  # it is told at epoch 0
     states = _state(found), _state(given)

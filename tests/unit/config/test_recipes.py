@@ -67,7 +67,7 @@ def test_a_paper_recipe_trains_as_cao_et_al_but_for_the_departures_that_are_know
 )
 def test_the_learning_rate_falls_at_the_epochs_of_the_paper(name, factors):
     found = resolve.make(recipe=name)
-    schedule = bind(found).schedule
+    schedule = bind(found).schedule.function
     for epoch, factor in factors.items():
         assert schedule(epoch, found.epochs, []) == pytest.approx(factor), epoch
 
@@ -106,9 +106,9 @@ def test_the_halved_set_has_half_of_truck_bird_and_deer_and_the_rest_of_all():
     options = RECIPES["halved_cifar10"].options
     choices = bind(resolve.make(recipe="halved_cifar10"))
     available = np.full(10, 5000)
-    val = choices.validation(available, True)
+    val = choices.validation.function(available, True)
     assert val.tolist() == [100] * 10
-    assert choices.imbalance(available - val).tolist() == list(cifar.values())
+    assert choices.imbalance.function(available - val).tolist() == list(cifar.values())
     assert options["select_by"] == "val/macro_f1"
 
 

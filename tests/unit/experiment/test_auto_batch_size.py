@@ -3,9 +3,8 @@ import pytest
 from imbalance_study.config.resolve import make, resolve, usual_batch_size
 from imbalance_study.experiment import auto_batch_size
 from imbalance_study.experiment import run as experiment
-from imbalance_study.experiment.setup.components import bind
-from imbalance_study.experiment.setup.data import batches_of, load_data
-from imbalance_study.experiment.setup.device import resolve_device
+from imbalance_study.experiment.setup.data import batches_of
+from imbalance_study.experiment.setup.inputs import load_inputs
 
 SMALL = {
     "dataset": "digits",
@@ -43,10 +42,8 @@ def _model(tmp_path, monkeypatch):
 
 def _setting(**options):
     config = make(**SMALL | options)
-    choices, where = bind(config), resolve_device(config)
-    data = load_data(config, choices)
-    train = batches_of(data, "train", config, where.device)
-    return auto_batch_size.Setting(config, choices, data, where, train)
+    inputs = load_inputs(config)
+    return inputs, batches_of(inputs.data, "train", config, inputs.device_setup.device)
 
 
 def test_an_update_that_does_not_fit_is_answered_with_the_size_that_does(tmp_path):
@@ -65,16 +62,15 @@ def test_an_update_that_does_not_fit_is_answered_with_the_size_that_does(tmp_pat
 
 
 def test_the_largest_of_the_halves_that_fits_is_found():
-    assert auto_batch_size.largest(_setting(), 32) == 8
-    assert auto_batch_size.largest(_setting(), 10) == 10
-    assert auto_batch_size.largest(_setting(model="roomy.net:of_ten:room=0"), 2) == 0
+    assert auto_batch_size.largest(*_setting(), 32) == 8
+    assert auto_batch_size.largest(*_setting(), 10) == 10
+    assert auto_batch_size.largest(*_setting(model="roomy.net:of_ten:room=0"), 2) == 0
 
 
 def test_trying_moves_no_random_number_of_the_run(tmp_path):
     plain = experiment.run(make(**SMALL, batch_size=8), output_dir=tmp_path, show_progress=False)
-    setting = _setting(batch_size="auto")
-    config = auto_batch_size.settle(setting)
-    assert config.batch_size == 32  # on a processor that of the data set
+    inputs = auto_batch_size.settle(*_setting(batch_size="auto"))
+    assert inputs.config.batch_size == 32  # on a processor that of the data set
     again = experiment.run(make(**SMALL, batch_size=8), output_dir=tmp_path, show_progress=False)
     assert plain.metrics["test/loss"] == again.metrics["test/loss"]
 
@@ -90,5 +86,5 @@ def test_auto_is_the_number_of_the_recipe_or_the_data_set_until_it_is_tried(tmp_
         output_dir=tmp_path,
         show_progress=False,
     )
-    assert result.config.batch_size == result.facts["batch_size"] == 32
+    assert result.config.batch_size == result.facts.batch_size == 32
     assert result.procedure.batch_size == 32

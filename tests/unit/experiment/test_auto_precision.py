@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import pytest
@@ -7,10 +6,10 @@ import torch
 from imbalance_study.config.resolve import make
 from imbalance_study.experiment import auto_precision
 from imbalance_study.experiment import run as experiment
-from imbalance_study.experiment.auto_batch_size import Setting
-from imbalance_study.experiment.setup.components import bind
-from imbalance_study.experiment.setup.data import batches_of, load_data
-from imbalance_study.experiment.setup.device import resolve_device
+from imbalance_study.experiment.run import Checkpoints
+from imbalance_study.experiment.setup.data import batches_of
+from imbalance_study.experiment.setup.facts import RunFacts
+from imbalance_study.experiment.setup.inputs import load_inputs
 from imbalance_study.models.checkpoint import load
 from imbalance_study.training.checkpointing import Keeper
 
@@ -19,14 +18,16 @@ LONG = {"dataset": "digits", "model": "resnet20", "image_size": 16, "steps_per_e
 
 def setting(cache, **options):
     config = make(**LONG | {"epochs": 1, "cache_dir": str(cache)} | options)
-    choices = bind(config)
-    where = resolve_device(config)
-    data = load_data(config, choices)
-    return Setting(config, choices, data, where, batches_of(data, "train", config, where.device))
+    inputs = load_inputs(config)
+    return inputs, batches_of(inputs.data, "train", config, inputs.device_setup.device)
+
+
+def _place(inputs, train):
+    return auto_precision._place(inputs, train, list(auto_precision._ways(inputs)))
 
 
 def plant(cache, asked, **verdict):
-    place = auto_precision._place(asked, list(auto_precision._ways(asked)))
+    place = _place(*asked)
     place.parent.mkdir(parents=True, exist_ok=True)
     found = {"memory_format": "contiguous", "precision": "fp32", "seconds": {"x": 1.0}} | verdict
     place.write_text(json.dumps(found))
@@ -55,16 +56,16 @@ def test_a_trial_measures_each_way_and_is_remembered(tmp_path):
     asked = setting(tmp_path)
     random = torch.get_rng_state()
     with torch.random.fork_rng([]):
-        where, verdict = auto_precision.settle(asked, None)
+        inputs, verdict = auto_precision.settle(*asked, None)
     assert torch.equal(torch.get_rng_state(), random)
     ways = {"channels_last fp32", "contiguous fp32", "channels_last bf16"}
     assert verdict.seconds.keys() == ways
     assert all(0 < seconds < 60 for seconds in verdict.seconds.values())
-    assert auto_precision.settle(asked, None) == (where, verdict)
+    assert auto_precision.settle(*asked, None) == (inputs, verdict)
     (place,) = (tmp_path / "probes").iterdir()
     place.write_text("{")
     with torch.random.fork_rng([]):
-        assert auto_precision.settle(asked, None)[1].seconds.keys() == ways
+        assert auto_precision.settle(*asked, None)[1].seconds.keys() == ways
     assert json.loads(place.read_text())["seconds"].keys() == ways
 
 
@@ -78,13 +79,13 @@ def test_a_trial_measures_each_way_and_is_remembered(tmp_path):
 )
 def test_short_trainings_and_what_is_decided_are_not_tried(tmp_path, options):
     asked = setting(tmp_path, **options)
-    assert auto_precision.settle(asked, None) == (asked.where, None)
+    assert auto_precision.settle(*asked, None) == (asked[0], None)
     assert not (tmp_path / "probes").exists()
 
 
 def test_what_is_given_is_not_decided_anew(tmp_path):
     asked = setting(tmp_path, memory_format="channels_last", precision="auto")
-    assert [auto_precision._name(way) for way in auto_precision._ways(asked)] == [
+    assert [auto_precision._name(way) for way in auto_precision._ways(asked[0])] == [
         "channels_last fp32",
         "channels_last bf16",
     ]
@@ -94,11 +95,11 @@ def test_another_model_size_or_number_of_threads_is_asked_anew(tmp_path):
     places = set()
     for options in ({}, {"model": "custom_cnn"}, {"image_size": 24}):
         asked = setting(tmp_path, **options)
-        places.add(auto_precision._place(asked, list(auto_precision._ways(asked))))
+        places.add(_place(*asked))
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
-        places.add(auto_precision._place(asked, list(auto_precision._ways(asked))))
+        places.add(_place(*asked))
     finally:
         torch.set_num_threads(threads)
     assert len(places) == 4
@@ -107,6 +108,7 @@ def test_another_model_size_or_number_of_threads_is_asked_anew(tmp_path):
 def test_a_run_computes_as_the_verdict_says_and_goes_on_so(tmp_path):
     asked = setting(tmp_path, analyses="none", epochs=2, steps_per_epoch=100)
     plant(tmp_path, asked)
+    config = asked[0].config
     folder = tmp_path / "checkpoints"
 
     class Stopped(Exception):
@@ -118,20 +120,23 @@ def test_a_run_computes_as_the_verdict_says_and_goes_on_so(tmp_path):
 
     keeper = Keeper(folder, {})
     with pytest.raises(Stopped):
-        experiment.run(asked.config, stop, output_dir=tmp_path, keeper=keeper, draw=False)
+        experiment.run(
+            config, stop, output_dir=tmp_path, checkpoints=Checkpoints(keeper), draw=False
+        )
     state = load(folder / "epoch-000001.pt")
     assert state["facts"]["memory_format"] == "contiguous"
     assert state["facts"]["probe_seconds"] == {"x": 1.0}
     plant(tmp_path, asked, memory_format="channels_last", precision="bf16")
-    result = experiment.run(asked.config, output_dir=tmp_path, state=state, draw=False)
-    assert result.facts["memory_format"] == "contiguous"
-    assert result.facts["precision"] == "fp32"
-    assert not result.machine.channels_last
+    going_on = Checkpoints(state=state)
+    result = experiment.run(config, output_dir=tmp_path, checkpoints=going_on, draw=False)
+    assert result.facts.memory_format == "contiguous"
+    assert result.facts.precision == "fp32"
+    assert not result.setup.device_setup.channels_last
 
 
 def test_given_ways_win_over_those_of_the_checkpoint(tmp_path):
     asked = setting(tmp_path, precision="fp32")
-    facts = {"precision": "bf16", "memory_format": "contiguous"}
-    where, _ = auto_precision.settle(asked, {"facts": facts})
-    assert (where.precision, where.channels_last) == ("fp32", False)
-    assert dataclasses.replace(asked.config, probe=False).probe is False
+    facts = RunFacts.from_dict({"precision": "bf16", "memory_format": "contiguous"})
+    inputs, _ = auto_precision.settle(*asked, facts)
+    device_setup = inputs.device_setup
+    assert (device_setup.precision, device_setup.channels_last) == ("fp32", False)

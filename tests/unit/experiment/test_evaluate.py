@@ -8,7 +8,7 @@ from imbalance_study.experiment.setup.data import batches_of
 from imbalance_study.training.predict import predict
 
 
-def test_without_the_test_set_a_run_says_what_its_kept_weights_predict_for_validation(tmp_path):
+def test_without_the_test_set_a_run_says_what_its_kept_weights_predict_for_validation():
     config = resolve.make(
         dataset="digits",
         model="resnet20",
@@ -19,9 +19,9 @@ def test_without_the_test_set_a_run_says_what_its_kept_weights_predict_for_valid
         validation="balanced:per_class=10",
         select_by="val/balanced_accuracy",
     )
-    result = experiment.run(config, output_dir=tmp_path, show_progress=False, test=False)
+    result = experiment.run_without_test(config, show_progress=False)
     assert result.fit.best_epoch < 4  # else any epoch's metrics would do
-    val = batches_of(result.data, "val", config, result.machine.device)
+    val = batches_of(result.data, "val", config, result.setup.device_setup.device)
     found = predict(result.model, val, result.procedure.normalise)
     predictions = found.logits.argmax(1)
     scores = metrics.quick_metrics(found.targets, predictions, 10)

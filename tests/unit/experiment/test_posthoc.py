@@ -9,6 +9,7 @@ from imbalance_study.config import resolve
 from imbalance_study.evaluation import calibration, metrics, posthoc
 from imbalance_study.experiment import posthoc as corrections
 from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.result import TrainedStage
 from imbalance_study.experiment.setup import procedures
 from imbalance_study.experiment.setup.components import bind
 from imbalance_study.experiment.setup.data import batches_of
@@ -36,13 +37,13 @@ def finished(tmp_path_factory):
 @pytest.fixture(scope="module")
 def images(finished):
     """The test set in batches."""
-    return batches_of(finished.data, "test", finished.config, finished.machine.device)
+    return batches_of(finished.data, "test", finished.config, finished.setup.device_setup.device)
 
 
 @pytest.fixture(scope="module")
 def val(finished):
     """What the kept weights predict for validation."""
-    part = batches_of(finished.data, "val", finished.config, finished.machine.device)
+    part = batches_of(finished.data, "val", finished.config, finished.setup.device_setup.device)
     return predict(finished.model, part, finished.procedure.normalise, features=True)
 
 
@@ -52,15 +53,15 @@ def correct(finished, images):
 
     def call(val, test, *, model=finished.model, procedure=finished.procedure, **options):
         options.setdefault("augment", "none")
-        return corrections.after_training(
-            dataclasses.replace(finished.config, **options),
-            model,
-            images,
-            procedure,
-            finished.data._replace(class_counts=COUNTS),
-            val,
-            test,
+        config = dataclasses.replace(finished.config, **options)
+        inputs = dataclasses.replace(
+            finished.setup,
+            config=config,
+            choices=bind(config),
+            data=finished.data._replace(class_counts=COUNTS),
         )
+        stage = TrainedStage(model, procedure, finished.fit)
+        return corrections.correct(inputs, stage, images, val, test)
 
     return call
 
@@ -97,15 +98,7 @@ def choices(found):
 
 
 def test_a_finished_run_gets_all_of_them_beside_the_plain_result(finished, images, val):
-    found = corrections.after_training(
-        finished.config,
-        finished.model,
-        images,
-        finished.procedure,
-        finished.data,
-        val,
-        finished.test,
-    )
+    found = corrections.correct(finished.setup, finished.stage, images, val, finished.test)
     assert set(found.metrics) == {
         *(f"posthoc/logit_adjustment_{name}" for name in ("tau", "balanced_accuracy", "accuracy")),
         *(f"posthoc/tau_norm_{name}" for name in ("tau", "balanced_accuracy", "accuracy")),
@@ -216,7 +209,7 @@ def test_sigmoids_and_cosines_are_corrected_as_what_the_softmax_sees(
     loss, head, made, scale, correct, finished
 ):
     config = resolve.make(dataset="digits", model="resnet20", loss=loss)
-    probabilities = procedures.probabilities(bind(config).loss, config)
+    probabilities = procedures.probabilities(bind(config).loss)
     procedure = dataclasses.replace(finished.procedure, probabilities=probabilities)
     part = seen(800, seed=2)
     part = part._replace(logits=made(part.logits))

@@ -9,6 +9,7 @@ from imbalance_study.config.resolve import make
 from imbalance_study.config.schema import Config
 from imbalance_study.experiment import resume as checkpoint_resume
 from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.setup.facts import RunFacts
 from imbalance_study.training import checkpointing
 from imbalance_study.training.checkpointing import Keeper
 
@@ -71,7 +72,11 @@ def _keeper(folder):
 
 def _run(folder, config, keeper=None, state=None, stop=lambda result: None):
     return experiment.run(
-        config, stop, output_dir=folder / "out", show_progress=False, keeper=keeper, state=state
+        config,
+        stop,
+        output_dir=folder / "out",
+        show_progress=False,
+        checkpoints=experiment.Checkpoints(keeper, state),
     )
 
 
@@ -151,9 +156,10 @@ def test_broken_off_after_every_epoch_it_ends_bit_by_bit_as_if_it_never_was(tmp_
     ],
 )
 def test_a_run_does_not_go_on_with_anything_else_than_it_began_with(change, message):
-    facts = {"fingerprint": {"fingerprint": "ab"}, "device": "cpu", "precision": "fp32"}
-    facts["processes"] = 1
-    state = {"versions": checkpoint_resume.versions(), "facts": copy.deepcopy(facts)}
+    recorded = {"fingerprint": {"fingerprint": "ab"}, "device": "cpu", "precision": "fp32"}
+    recorded["processes"] = 1
+    facts = RunFacts.from_dict(copy.deepcopy(recorded))
+    state = {"versions": checkpoint_resume.versions(), "facts": recorded}
     checkpoint_resume.check(state, facts)
     part = state
     for name in change[:-1]:
@@ -195,7 +201,7 @@ def test_fine_tuning_goes_on_with_what_was_frozen_then(tmp_path, options):
     whole = _run(tmp_path / "whole", config)
     resumed, _ = _killed_at_each_epoch(tmp_path, config)
     _same(whole, resumed)
-    assert whole.facts.get("lr") == resumed.facts.get("lr")
+    assert whole.facts.lr == resumed.facts.lr
 
 
 @pytest.mark.parametrize("way", ["joint:weight=2", "separate"])

@@ -100,7 +100,7 @@ def test_the_data_set_is_recorded_with_its_fingerprint(finished):
     result, _, record = finished
     (entry,) = record.inputs.dataset_inputs
     assert entry.dataset.name == "digits"
-    assert entry.dataset.digest == result.facts["fingerprint"]["fingerprint"]
+    assert entry.dataset.digest == result.facts.digest
 
 
 def test_the_experiment_has_a_prepared_view_sorted_by_the_headline_metric(finished):

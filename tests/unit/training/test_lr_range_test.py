@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -6,10 +7,11 @@ import torch
 
 from imbalance_study.config.resolve import make
 from imbalance_study.experiment import auto_lr
-from imbalance_study.experiment.setup import build, procedures, seeding
+from imbalance_study.experiment.setup import procedures, seeding
 from imbalance_study.experiment.setup.components import bind
-from imbalance_study.experiment.setup.data import batches_of, load_data
-from imbalance_study.experiment.setup.device import resolve_device
+from imbalance_study.experiment.setup.data import batches_of
+from imbalance_study.experiment.setup.inputs import load_inputs
+from imbalance_study.experiment.setup.model import build_model
 from imbalance_study.training import lr_range_test
 
 
@@ -38,11 +40,11 @@ def setting():
         dataset="digits", model="resnet20", image_size=8, lr="auto", class_weights="balanced",
         defer=0.5, batch_size=8, ema=True, sampler="shuffle",
     )  # fmt: skip
-    choices, where = bind(config), resolve_device(config)
-    data = load_data(config, choices)
+    inputs = load_inputs(config)
     with torch.random.fork_rng([]):
-        model = build.build_model(config, data, where)
-    return config, choices, data, model, where, batches_of(data, "train", config, where.device)
+        model = build_model(inputs)
+    train = batches_of(inputs.data, "train", config, inputs.device_setup.device)
+    return inputs, model, train
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def found(setting):
 
 
 def test_a_range_test_rises_until_the_loss_explodes_and_leaves_no_trace(setting, found):
-    model = setting[3]
+    _, model, _ = setting
     state = copy.deepcopy(model.state_dict())
     generator = torch.get_rng_state()
     again = auto_lr.range_test(*setting)
@@ -69,17 +71,19 @@ def test_a_range_test_rises_until_the_loss_explodes_and_leaves_no_trace(setting,
 
 
 def test_deferred_weights_are_left_out_of_the_test(setting, found):
-    data, model, where, train = setting[2:]
+    inputs, model, train = setting
     plain = make(
         dataset="digits", model="resnet20", image_size=8, lr="auto", ema=True, batch_size=8
     )
-    other = auto_lr.range_test(plain, bind(plain), data, model, where, train)
+    other = auto_lr.range_test(
+        dataclasses.replace(inputs, config=plain, choices=bind(plain)), model, train
+    )
     np.testing.assert_array_equal(other.losses, found.losses)
 
 
 @pytest.mark.parametrize("wrong", [{"lowest": 0}, {"lowest": 2, "highest": 1}, {"steps": 5}])
 def test_a_wrong_range_is_refused(setting, wrong):
-    config, choices, data, model, where, train = setting
-    procedure = procedures.first(config, choices, data, copy.deepcopy(model), where)
+    inputs, model, train = setting
+    procedure = procedures.first(inputs, copy.deepcopy(model), 0.1)
     with pytest.raises(ValueError, match="needs 0 < lowest < highest and 10 steps"):
         lr_range_test.range_test(model, train, procedure, seeds=seeding.seeds(0), **wrong)

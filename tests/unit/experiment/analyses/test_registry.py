@@ -7,10 +7,9 @@ from torch import nn
 
 from imbalance_study.config.resolve import make
 from imbalance_study.evaluation import metrics
+from imbalance_study.experiment import evaluate
 from imbalance_study.experiment import run as experiment
-from imbalance_study.experiment.analyses import (
-    attribution as attribution_analyses,
-)
+from imbalance_study.experiment.analyses import attribution, saliency
 from imbalance_study.experiment.analyses import (
     registry as analyses,
 )
@@ -151,7 +150,7 @@ def test_coordinates_name_the_images_they_belong_to(two_classes):
 
 def test_costs_are_those_of_the_model(two_classes):
     found = two_classes.metrics
-    assert found["cost/parameters"] == two_classes.facts["parameters"]
+    assert found["cost/parameters"] == two_classes.facts.parameters
     assert found["cost/size_mb"] == pytest.approx(4 * found["cost/parameters"] / 1e6, rel=0.05)
     assert found["cost/macs"] > 1e6
     for size in (1, 128):
@@ -170,12 +169,12 @@ def test_only_what_is_asked_for_runs(tmp_path):
 
 
 def test_an_analysis_that_fails_is_a_note_and_the_others_go_on(tmp_path, monkeypatch):
-    def broken(subject):
+    def broken(context):
         raise RuntimeError("no paint left")
 
     monkeypatch.setitem(analyses.ANALYSES, "broken", broken)
-    subject = _run(_with_images(tmp_path), analyses="none")
-    found = analyses.analyse("broken+confusion", _subject_of(subject))
+    result = _run(_with_images(tmp_path), analyses="none")
+    found = analyses.analyse(_context_of(result, "broken+confusion"))
     assert found.notes == ["broken failed: RuntimeError: no paint left"]
     assert "confusion_matrix" in found.figures
 
@@ -185,10 +184,9 @@ def _with_images(folder):
     return folder
 
 
-def _subject_of(result):
-    return analyses.Subject(
-        result.model, result.data, result.machine, result.procedure, result.fit, result.test
-    )
+def _context_of(result, wanted="none", **changes):
+    context = evaluate.context_of(result.setup, result.stage, result.test)
+    return dataclasses.replace(context, wanted=analyses.names_in(wanted), **changes)
 
 
 def _grey(generator, label):
@@ -222,15 +220,7 @@ def test_degenerate_sets_are_analysed_without_a_failure(name, tmp_path):
 def test_a_class_that_is_never_predicted_is_analysed(two_classes):
     logits = np.stack([np.ones(21), np.zeros(21)], axis=1).astype(np.float32)
     one_sided = two_classes.test._replace(logits=logits)
-    subject = analyses.Subject(
-        two_classes.model,
-        two_classes.data,
-        two_classes.machine,
-        two_classes.procedure,
-        two_classes.fit,
-        one_sided,
-    )
-    found = analyses.analyse(CHEAP, subject)
+    found = analyses.analyse(_context_of(two_classes, CHEAP, test=one_sided))
     assert found.notes == []
     assert found.tables["per_class"]["precision"][1] == 0
     assert found.metrics["test_errors/count"] == 9
@@ -248,26 +238,24 @@ def test_a_hundred_and_two_classes_of_few_images_are_analysed(tmp_path):
 
 def test_the_probabilities_that_occlusion_watches_are_those_of_the_loss(tmp_path):
     result = _run(_with_images(tmp_path), analyses="none", loss="ldam")
-    subject = _subject_of(result)
+    context = _context_of(result)
     positions = np.arange(4)
-    classes = subject.predictions[positions]
-    view = attribution_analyses.view_of(subject)
-    found = attribution_analyses.occlusion(view, subject.images(positions), classes)
-    np.testing.assert_allclose(found.whole, subject.probs[positions, classes], atol=1e-4)
+    classes = context.predictions[positions]
+    view = attribution.view_of(context)
+    found = saliency.occlusion(view, context.images(positions), classes)
+    np.testing.assert_allclose(found.whole, context.probs[positions, classes], atol=1e-4)
     np.testing.assert_allclose(
-        view.probs(subject.images(positions)), subject.probs[positions], atol=1e-4
+        view.probs(context.images(positions)), context.probs[positions], atol=1e-4
     )
 
 
 def test_grad_cam_sees_through_a_frozen_backbone(tmp_path):
     result = _run(_with_images(tmp_path), analyses="gradcam+deletion", stage2="crt:epochs=1")
     assert result.analysis.notes == []
-    subject = _subject_of(result)
-    images, classes = subject.images(np.arange(6)), np.tile([0, 1], (6, 1))
+    context = _context_of(result)
+    images, classes = context.images(np.arange(6)), np.tile([0, 1], (6, 1))
     layer = result.model.cam_layers[-1]
-    maps = attribution_analyses.gradcam_maps(
-        attribution_analyses.view_of(subject), images, classes, layer
-    )
+    maps = saliency.gradcam_maps(attribution.view_of(context), images, classes, layer)
     assert np.ptp(maps) > 0
 
 
@@ -346,8 +334,8 @@ def test_recomputed_confusion_gives_the_metrics_of_the_run(two_classes):
 
 def test_a_model_without_maps_gets_notes_in_place_of_grad_cam(two_classes):
     model = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(768, 2)), image_size=16).eval()
-    subject = dataclasses.replace(_subject_of(two_classes), model=model)
-    found = analyses.analyse("gradcam+feature_maps+deletion", subject)
+    wanted = "gradcam+feature_maps+deletion"
+    found = analyses.analyse(_context_of(two_classes, wanted, model=model))
     assert found.notes == [
         "Grad-CAM left out: no layer of this model gives maps",
         "feature maps left out: no layer of this model gives maps",

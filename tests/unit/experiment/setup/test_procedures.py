@@ -5,10 +5,10 @@ import torch
 
 from imbalance_study.config.resolve import make
 from imbalance_study.data import samplers
-from imbalance_study.experiment.setup import build, procedures
+from imbalance_study.experiment.setup import procedures
 from imbalance_study.experiment.setup.components import bind
-from imbalance_study.experiment.setup.data import load_data
-from imbalance_study.experiment.setup.device import resolve_device
+from imbalance_study.experiment.setup.inputs import load_inputs
+from imbalance_study.experiment.setup.model import build_model
 from imbalance_study.training import losses
 
 EVERYTHING = {
@@ -27,20 +27,19 @@ EVERYTHING = {
 
 def _first(**options):
     config = make(dataset="digits", model="resnet20", image_size=8, epochs=30, **options)
-    choices, where = bind(config), resolve_device(config)
-    data = load_data(config, choices)
+    inputs = load_inputs(config)
     with torch.random.fork_rng([]):
-        model = build.build_model(config, data, where)
-    return config, choices, model, procedures.first(config, choices, data, model, where)
+        model = build_model(inputs)
+    return inputs, model, procedures.first(inputs, model, 0.1)
 
 
 def test_of_the_first_stage_augmentation_and_the_size_of_the_updates_stay():
-    config, choices, model, first = _first(stage2="crt", **EVERYTHING)
+    inputs, model, first = _first(stage2="crt", **EVERYTHING)
     assert (first.defer, first.hard_fraction, first.ema_decay) == (0.5, 0.5, 0.999)
     assert first.mix is not None
     assert first.early_stopping is not None
     assert first.class_weights.max() > 2
-    second = procedures.second(config, choices, first, model, seconds=0.0)
+    second = procedures.second(inputs, first, model, seconds=0.0)
     assert (second.defer, second.hard_fraction, second.ema_decay, second.supcon) == (0, 1, 0, 0)
     assert (second.mix, second.early_stopping, second.stop_metric) == (None, None, "")
     assert second.class_weights.tolist() == [1.0] * 10
@@ -53,8 +52,8 @@ def test_of_the_first_stage_augmentation_and_the_size_of_the_updates_stay():
 
 
 def test_only_the_head_is_trained():
-    config, choices, model, first = _first(stage2="las:lr=0.2,head_lr=0.5,weight_decay=0.01")
-    second = procedures.second(config, choices, first, model, seconds=0.0)
+    inputs, model, first = _first(stage2="las:lr=0.2,head_lr=0.5,weight_decay=0.01")
+    second = procedures.second(inputs, first, model, seconds=0.0)
     head, factors = second.optimizer.param_groups
     assert {id(p) for p in head["params"]} == {
         id(p) for p in model.get_classifier().classifier.parameters()
@@ -78,20 +77,20 @@ def test_the_epochs_of_both_stages_are_counted(stage2, epochs):
 
 
 def test_the_stages_share_the_time_by_their_epochs():
-    config, choices, model, first = _first(stage2="crt:epochs=10", max_minutes=4)
+    inputs, model, first = _first(stage2="crt:epochs=10", max_minutes=4)
     assert first.max_seconds == pytest.approx(180)
-    assert procedures.second(config, choices, first, model, 50.0).max_seconds == pytest.approx(190)
-    _, _, _, alone = _first(max_minutes=4)
+    assert procedures.second(inputs, first, model, 50.0).max_seconds == pytest.approx(190)
+    _, _, alone = _first(max_minutes=4)
     assert (alone.max_seconds, alone.stage) == (240, 0)
-    config, choices, model, first = _first(stage2="crt")
+    inputs, model, first = _first(stage2="crt")
     assert first.max_seconds == math.inf
-    assert procedures.second(config, choices, first, model, 50.0).max_seconds == math.inf
+    assert procedures.second(inputs, first, model, 50.0).max_seconds == math.inf
 
 
 def test_after_a_sigmoid_or_cosine_loss_the_second_stage_has_a_softmax():
     for loss in ("sigmoid", "ldam"):
-        config, choices, model, first = _first(loss=loss, stage2="crt")
-        second = procedures.second(config, choices, first, model, 0.0)
+        inputs, model, first = _first(loss=loss, stage2="crt")
+        second = procedures.second(inputs, first, model, 0.0)
         logits = torch.tensor([[1.0, -2.0, 0.5]])
         assert torch.equal(second.probabilities(logits), logits.softmax(1))
         assert not torch.equal(first.probabilities(logits), logits.softmax(1))

@@ -3,21 +3,23 @@ import re
 import pytest
 
 from imbalance_study.experiment.setup.components import bind
-from imbalance_study.experiment.setup.data import load_data, shared_data
+from imbalance_study.experiment.setup.data import DataCache, load_data
+from imbalance_study.experiment.setup.inputs import LocalFiles
 from imbalance_study.studies.comparison.configurations import ComparisonSettings
 from imbalance_study.studies.comparison.plan import describe, make_plan
 
 DIGITS = {"dataset": "digits", "image_size": "8", "model": "resnet20"}
 
 
-@pytest.fixture(autouse=True)
-def _shared():
-    with shared_data():
-        yield
+LOCAL = LocalFiles(data_cache=DataCache())
+
+
+def _plan(settings, common):
+    return make_plan(settings, common, LOCAL)
 
 
 def test_all_runs_of_a_seed_come_before_those_of_the_next():
-    made = make_plan(ComparisonSettings(vary="lr=0.1|0.2", seeds=2), DIGITS)
+    made = _plan(ComparisonSettings(vary="lr=0.1|0.2", seeds=2), DIGITS)
     assert [child.name for child in made.children] == [
         "lr=0.1, seed 0",
         "lr=0.2, seed 0",
@@ -31,35 +33,33 @@ def test_all_runs_of_a_seed_come_before_those_of_the_next():
 
 def test_costly_analyses_are_those_of_the_first_seed_alone_unless_they_are_given():
     settings = ComparisonSettings(vary="lr=0.1|0.2", seeds=2)
-    made = make_plan(settings, DIGITS)
+    made = _plan(settings, DIGITS)
     for child in made.children:
         analyses = child.resolved.config.analyses.split("+")
         assert "predictions" in analyses
         assert ("tsne" in analyses) == child.first == (child.seed == 0)
-    made = make_plan(settings, DIGITS | {"analyses": "none"})
+    made = _plan(settings, DIGITS | {"analyses": "none"})
     assert {child.resolved.config.analyses for child in made.children} == {"none"}
 
 
 def test_the_same_runs_have_the_same_digest_however_they_are_asked_for():
-    one = make_plan(ComparisonSettings(vary="loss=focal|vs", seeds=1), DIGITS)
-    other = make_plan(
-        ComparisonSettings(vary="loss=vs|focal", seeds=1), DIGITS | {"experiment": "x"}
-    )
-    third = make_plan(ComparisonSettings(vary="loss=vs|focal", seeds=1), DIGITS | {"epochs": "3"})
+    one = _plan(ComparisonSettings(vary="loss=focal|vs", seeds=1), DIGITS)
+    other = _plan(ComparisonSettings(vary="loss=vs|focal", seeds=1), DIGITS | {"experiment": "x"})
+    third = _plan(ComparisonSettings(vary="loss=vs|focal", seeds=1), DIGITS | {"epochs": "3"})
     assert one.digest == other.digest != third.digest
 
 
 def test_a_suite_validates_on_balanced_images_unless_told_otherwise():
     suite = ComparisonSettings(suite="optimizers", seeds=1)
-    (validation,) = {c.resolved.config.validation for c in make_plan(suite, DIGITS).children}
+    (validation,) = {c.resolved.config.validation for c in _plan(suite, DIGITS).children}
     assert validation == "balanced:per_class=50"
     given = DIGITS | {"validation": "stratified:fraction=0.2"}
-    (validation,) = {c.resolved.config.validation for c in make_plan(suite, given).children}
+    (validation,) = {c.resolved.config.validation for c in _plan(suite, given).children}
     assert validation == "stratified:fraction=0.2"
 
 
 def test_where_the_data_do_not_allow_balanced_validation_the_plan_says_so():
-    made = make_plan(
+    made = _plan(
         ComparisonSettings(suite="optimizers", seeds=1), DIGITS | {"test_fraction": "0.75"}
     )
     (validation,) = {c.resolved.config.validation for c in made.children}
@@ -69,7 +69,7 @@ def test_where_the_data_do_not_allow_balanced_validation_the_plan_says_so():
 
 
 def test_samplers_are_compared_at_the_same_number_of_updates():
-    made = make_plan(ComparisonSettings(suite="samplers", seeds=1), DIGITS)
+    made = _plan(ComparisonSettings(suite="samplers", seeds=1), DIGITS)
     (steps,) = {child.resolved.config.steps_per_epoch for child in made.children}
     config = made.children[0].resolved.config
     images = len(load_data(config, bind(config)).train_rows)
@@ -77,7 +77,7 @@ def test_samplers_are_compared_at_the_same_number_of_updates():
 
 
 def test_a_ratio_that_the_data_do_not_allow_is_left_out_of_the_suite_and_said():
-    made = make_plan(ComparisonSettings(suite="imbalance_ratios", seeds=1), DIGITS)
+    made = _plan(ComparisonSettings(suite="imbalance_ratios", seeds=1), DIGITS)
     labels = [one.label for one in made.configurations]
     assert labels == ["ratio 1", "ratio 10", "ratio 20", "ratio 50"]
     assert any(note.startswith("ratio 100 is left out: imbalance_ratio") for note in made.notes)
@@ -107,13 +107,13 @@ def test_a_ratio_that_the_data_do_not_allow_is_left_out_of_the_suite_and_said():
 )
 def test_what_cannot_be_run_is_refused_before_anything_runs(asked, common, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        make_plan(
+        _plan(
             ComparisonSettings(**asked, seeds=1), {"dataset": "digits", "image_size": "8"} | common
         )
 
 
 def test_the_plan_says_what_is_taken_over():
-    made = make_plan(ComparisonSettings(vary="lr=0.1|0.2", seeds=2), DIGITS)
+    made = _plan(ComparisonSettings(vary="lr=0.1|0.2", seeds=2), DIGITS)
     text = describe(made, {made.children[0].key})
     assert "4 runs, 1 of them finished before, 3 to do" in text
     assert "(baseline, 1 of 2 finished)" in text

@@ -6,10 +6,8 @@ import toy_training
 from torch import nn
 
 from imbalance_study.config.resolve import make
-from imbalance_study.experiment.setup import build
-from imbalance_study.experiment.setup.components import bind
-from imbalance_study.experiment.setup.data import load_data
-from imbalance_study.experiment.setup.device import resolve_device
+from imbalance_study.experiment.setup.inputs import load_inputs
+from imbalance_study.experiment.setup.model import build_model
 from imbalance_study.models import zoo
 from imbalance_study.training.cpu.convolutions import (
     CpuConv2d,
@@ -124,8 +122,7 @@ def test_a_model_computes_as_before_outside_the_context_even_after_an_error():
 
 def test_models_are_built_with_these_layers_and_a_training_alone_enables_them(monkeypatch):
     config = make(dataset="digits", model="custom_cnn", image_size=8, device="cpu")
-    data, where = load_data(config, bind(config)), resolve_device(config)
-    layers = list(build.build_model(config, data, where).modules())
+    layers = list(build_model(load_inputs(config)).modules())
     assert CpuConv2d in map(type, layers)
     assert nn.Conv2d not in map(type, layers)
 

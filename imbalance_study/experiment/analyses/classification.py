@@ -1,0 +1,145 @@
+"""Analyses of the test predictions: intervals, confusion, errors, curves, calibration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from imbalance_study.evaluation import bootstrap, calibration, errors, metrics
+from imbalance_study.evaluation.figures import calibration as calibration_figures
+from imbalance_study.evaluation.figures import errors as errors_figures
+from imbalance_study.evaluation.figures import run as run_figures
+from imbalance_study.experiment.analyses.context import AnalysisResult, EvaluationContext
+
+GRID_IMAGES = 25
+
+
+def predictions(context: EvaluationContext) -> AnalysisResult:
+    """Return the test predictions as columns, so that anyone can recompute."""
+    everyone = np.arange(len(context.test.targets))
+    names = np.asarray(context.class_names, dtype=object)
+    columns: dict[str, Any] = context.identity(everyone)
+    columns["class"] = names[context.test.targets].tolist()
+    columns["predicted_class"] = names[context.predictions].tolist()
+    probs = {
+        f"p_{name}": column.astype(np.float32)
+        for name, column in zip(context.class_names, context.probs.T, strict=True)
+    }
+    return AnalysisResult(frames={"predictions/test": columns | probs})
+
+
+def confidence_intervals(context: EvaluationContext) -> AnalysisResult:
+    """Estimate 95 % bootstrap intervals of the test metrics."""
+    counts, targets = context.data.class_counts, context.test.targets
+    found = bootstrap.bootstrap_intervals(
+        targets, context.probs, counts, context.generator("bootstrap")
+    )
+    values = metrics.count_metrics(context.confusion, counts)
+    values |= metrics.auc_means(metrics.ranking_scores(targets, context.probs))
+    low, high = found["balanced_accuracy"]
+    return AnalysisResult(
+        metrics={
+            "test_ci/balanced_accuracy_low": low,
+            "test_ci/balanced_accuracy_high": high,
+        },
+        intervals=found,
+        tables={
+            "intervals": {
+                "metric": list(found),
+                "value": [float(values[name]) for name in found],
+                "low_95": [one.low for one in found.values()],
+                "high_95": [one.high for one in found.values()],
+            }
+        },
+    )
+
+
+def confusion(context: EvaluationContext) -> AnalysisResult:
+    """Draw confusion matrices and recall against class frequency, and tabulate the classes."""
+    names, counts, matrix = context.class_names, context.data.class_counts, context.confusion
+    recall = metrics.class_scores(matrix).recall
+    return AnalysisResult(
+        tables={"per_class": metrics.per_class_table(matrix, names, counts)},
+        figures={
+            "confusion_matrix": run_figures.confusion_matrices(matrix, names),
+            "recall_by_frequency": run_figures.recall_by_frequency(
+                counts, recall, matrix.sum(1), names
+            ),
+        },
+    )
+
+
+def mistakes(context: EvaluationContext) -> AnalysisResult:
+    """Show confused pairs, misclassified images, the surest errors, recall over the epochs."""
+    names, targets = context.class_names, context.test.targets
+    pairs = errors.most_confused(context.confusion, names)
+    surest = errors.most_confident_errors(targets, context.probs, GRID_IMAGES)
+    chosen = {
+        "misclassified": (
+            "Misclassified images, spread over the classes",
+            errors.misclassified(
+                targets, context.predictions, context.generator("misclassified"), GRID_IMAGES
+            ),
+        ),
+        "most_confident_errors": ("The most confident errors", surest),
+        "least_certain": (
+            "The least certain predictions",
+            errors.least_certain(context.probs, GRID_IMAGES),
+        ),
+    }
+    drawn = {
+        name: errors_figures.labelled_images(
+            context.images(positions),
+            targets[positions],
+            context.predictions[positions],
+            context.probs[positions].max(1),
+            names,
+            title,
+        )
+        for name, (title, positions) in chosen.items()
+    }
+    counted = errors.error_counts(targets, context.predictions)
+    return AnalysisResult(
+        metrics={"test_errors/count": counted["errors"], "test_errors/rate": counted["error_rate"]},
+        tables={
+            "confused_pairs": pairs,
+            "most_confident_errors": {
+                "file": context.files(surest),
+                "class": [names[label] for label in targets[surest]],
+                "predicted_class": [names[label] for label in context.predictions[surest]],
+                "confidence": context.probs[surest].max(1).astype(float).tolist(),
+            },
+        },
+        figures=drawn
+        | {"confused_pairs": errors_figures.confused_pairs(pairs)}
+        | _recall_over_epochs(context),
+    )
+
+
+def _recall_over_epochs(context: EvaluationContext) -> dict[str, Any]:
+    known = [epoch.val_recall for epoch in context.fit.history if epoch.val_recall is not None]
+    if not known:
+        return {}
+    figure = errors_figures.recall_over_epochs(
+        np.stack(known), context.data.class_counts, context.class_names
+    )
+    return {"recall_over_epochs": figure}
+
+
+def curves(context: EvaluationContext) -> AnalysisResult:
+    """Draw the ROC and precision-recall curve of each class."""
+    found = errors.class_curves(context.test.targets, context.probs)
+    figure = errors_figures.roc_pr(found, context.class_names, context.data.class_counts)
+    return AnalysisResult(figures={"roc_pr": figure})
+
+
+def reliability(context: EvaluationContext) -> AnalysisResult:
+    """Measure calibration errors, and draw reliability, confidence and rejection."""
+    targets = context.test.targets
+    found = calibration.calibration_metrics(targets, context.probs)
+    del found["nll"]  # which is test/loss
+    return AnalysisResult(
+        metrics={f"test_calibration/{name}": value for name, value in found.items()},
+        figures={"calibration": calibration_figures.calibration(targets, context.probs)},
+    )
