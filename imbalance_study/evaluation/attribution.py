@@ -1,7 +1,7 @@
-"""Where in an image a model looks, by Captum: Grad-CAM, occlusion, feature maps.
+"""Attribution of a model's decisions to parts of an image, by Captum.
 
-Every function takes normalised images and puts the model into evaluation mode for as long as it
-runs. Maps come back as numpy arrays.
+Grad-CAM, occlusion, feature maps and the deletion score. Every function takes normalised images and
+puts the model into evaluation mode while it runs. Maps are returned as numpy arrays.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ Maps = NDArray[np.float32]
 
 WINDOW, STRIDE, AT_SIZE = 30, 20, 224  # pixels of the occluding window on an image of that size
 BATCH = 64
+PLACES = 5  # at random, for each image of a deletion score
 
 
 class Occlusion(NamedTuple):
-    """What hiding a part of the image does to the probability of one class."""
+    """Effect of hiding a part of the image on the probability of one class."""
 
     drop: Maps  # (N, H, W) mean fall of the probability over the windows that cover a pixel
     probability: Maps  # (N, H, W) mean probability while a pixel is covered
@@ -38,12 +39,6 @@ class Deletion(NamedTuple):
     fraction: float  # share of the pixels that is hidden
 
 
-def normalised_black(mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> Tensor:
-    """What a raw 0 becomes by (x - mean) / std: (3, 1, 1), mean and std in the range 0..1."""
-    mean, std = torch.as_tensor(mean, dtype=torch.float32), torch.as_tensor(std)
-    return (-mean / std.to(mean)).view(-1, 1, 1)
-
-
 def occlusion_window(image_size: int) -> tuple[int, int]:
     """Side and stride of the occluding window: 30 and 20 on 224 px, scaled, at least 1."""
     scale = image_size / AT_SIZE
@@ -51,11 +46,11 @@ def occlusion_window(image_size: int) -> tuple[int, int]:
 
 
 def grad_cam(model: nn.Module, images: Tensor, classes: Tensor | Sequence[int], layer: str) -> Maps:
-    """Grad-CAM (N, h, w) of one class per image, at the resolution of a layer.
+    """Compute Grad-CAM (N, h, w) of one class per image, at the resolution of a layer.
 
     relu(sum_k a_k A_k), a_k the mean over the map of the gradient of the class's logit by the
     activation A_k (Selvaraju et al. 2017, arXiv:1610.02391, eq. 1 and 2). The values are not
-    scaled; a map of zeros says that nothing in it speaks for the class.
+    scaled; a map of zeros has no evidence for the class.
 
     Args:
         model: Images to logits (N, C).
@@ -73,14 +68,14 @@ def grad_cam(model: nn.Module, images: Tensor, classes: Tensor | Sequence[int], 
     maps = []
     with evaluating(model), torch.enable_grad(), torch.inference_mode(False):
         for part, target in zip(images.split(BATCH), labels.split(BATCH), strict=True):
-            found = attribution.attribute(part.clone(), target, relu_attributions=True)
-            _check_map(found, layer)
-            maps.append(found.detach()[:, 0].float().cpu())
+            part_maps = attribution.attribute(part.clone(), target, relu_attributions=True)
+            _check_map(part_maps, layer)
+            maps.append(part_maps.detach()[:, 0].float().cpu())
     return np.asarray(torch.cat(maps))
 
 
 def upsampled(maps: Maps, height: int, width: int) -> Maps:
-    """Maps (N, h, w) in the size of the images (N, H, W), bilinear."""
+    """Resize maps (N, h, w) to the images (N, H, W), bilinear."""
     stretched = F.interpolate(
         torch.as_tensor(maps)[:, None], (height, width), mode="bilinear", align_corners=False
     )
@@ -90,7 +85,7 @@ def upsampled(maps: Maps, height: int, width: int) -> Maps:
 def feature_maps(
     model: nn.Module, images: Tensor, layer: str, channels: int = 12
 ) -> tuple[Maps, NDArray[np.int64]]:
-    """Activations of the channels of a layer that differ most within these images.
+    """Return activations of the channels of a layer that differ most within these images.
 
     Returns:
         Maps (N, K, h, w) and the numbers of the K channels, largest standard deviation first.
@@ -98,17 +93,17 @@ def feature_maps(
     from captum.attr import LayerActivation
 
     with evaluating(model), torch.no_grad():
-        found = LayerActivation(model, _layer(model, layer)).attribute(images)
-    _check_map(found, layer)
-    found = found.float().cpu()
-    order = found.std(dim=(0, 2, 3), correction=0).argsort(descending=True, stable=True)[:channels]
-    return np.asarray(found[:, order]), np.asarray(order)
+        activations = LayerActivation(model, _layer(model, layer)).attribute(images)
+    _check_map(activations, layer)
+    maps = activations.float().cpu()
+    order = maps.std(dim=(0, 2, 3), correction=0).argsort(descending=True, stable=True)[:channels]
+    return np.asarray(maps[:, order]), np.asarray(order)
 
 
 def occlusion(
     model: nn.Module, images: Tensor, classes: Tensor | Sequence[int], black: Tensor
 ) -> Occlusion:
-    """Slide a black window over each image and watch the probability of one class.
+    """Slide a black window over each image and record the probability of one class.
 
     Zeiler and Fergus 2014, arXiv:1311.2901, sec. 4.2. On 224 px the window is 30 px with a stride
     of 20, otherwise scaled, and cut at the far edges so that every pixel is covered. A pixel that
@@ -117,8 +112,8 @@ def occlusion(
     Args:
         model: Images to logits (N, C).
         images: Normalised images (N, 3, H, W).
-        classes: The class to watch in each image (N,).
-        black: What hides: the normalised value of a raw 0, (3, 1, 1).
+        classes: The class to observe in each image (N,).
+        black: Colour of the window: the normalised value of a raw 0, (3, 1, 1).
     """
     from captum.attr import Occlusion as CaptumOcclusion
 
@@ -149,24 +144,25 @@ def deletion_score(
     generator: torch.Generator,
     *,
     fraction: float = 0.1,
-    places: int = 5,
 ) -> Deletion:
     """Hide the most salient pixels, then the same shape at random places, and compare.
 
-    A map that shows where the model looks makes the first fall the larger. The random places are
-    the same mask moved around the image (what leaves at one edge enters at the other), so that
-    size and shape are equal. After the deletion metric of Petsiuk et al. 2018, arXiv:1806.07421, at
-    a single fraction.
+    For a map of the pixels that decide, the first fall is the larger one. The five random places
+    are the same mask moved around the image (it leaves at one edge and enters at the other), so
+    that size and shape are equal. After the deletion metric of Petsiuk et al. 2018,
+    arXiv:1806.07421, at a single fraction.
 
     Args:
         model: Images to logits (N, C).
         images: Normalised images (N, 3, H, W).
-        classes: The class to watch in each image (N,).
+        classes: The class to observe in each image (N,).
         maps: Saliency (N, h, w) of any resolution.
-        black: What hides, (3, 1, 1).
+        black: Colour of the hidden pixels, (3, 1, 1).
         generator: Source of the places, on the CPU.
         fraction: Share of the pixels to hide.
-        places: Random places per image.
+
+    Raises:
+        ValueError: `fraction` is outside (0, 1).
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
@@ -176,7 +172,7 @@ def deletion_score(
     size = max(1, round(fraction * height * width))
     hidden.scatter_(1, saliency.argsort(dim=1, descending=True, stable=True)[:, :size], True)
     masks = [hidden.view(number, height, width)]
-    for _ in range(places):
+    for _ in range(PLACES):
         down = torch.randint(height, (number,), generator=generator)
         right = torch.randint(width, (number,), generator=generator)
         masks.append(_rolled(masks[0], down, right))
@@ -194,7 +190,7 @@ def deletion_score(
 
 
 def _rolled(masks: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Each mask (N, H, W) moved round by its own shift."""
+    """Shift each mask (N, H, W) by its own offset, around the edges."""
     number, height, width = masks.shape
     rows = (torch.arange(height) - down[:, None]) % height
     columns = (torch.arange(width) - right[:, None]) % width
@@ -210,7 +206,7 @@ def _probability(model: nn.Module) -> Callable[[Tensor], Tensor]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards each module's own mode again."""
+    """Put the model into evaluation mode inside the context, then restore each module's mode."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -224,15 +220,15 @@ def _layer(model: nn.Module, name: str) -> nn.Module:
     try:
         return model.get_submodule(name)
     except AttributeError:
-        some = [found for found, _ in model.named_modules() if found][-12:]
+        some = [other for other, _ in model.named_modules() if other][-12:]
         raise ValueError(
             f"layer {name!r} is not in the model; its last ones: {', '.join(some)}"
         ) from None
 
 
-def _check_map(found: Tensor, layer: str) -> None:
-    if found.ndim != 4:
+def _check_map(maps: Tensor, layer: str) -> None:
+    if maps.ndim != 4:
         raise ValueError(
             f"layer {layer!r} must give maps (N, channels, height, width), "
-            f"got shape {tuple(found.shape)}"
+            f"got shape {tuple(maps.shape)}"
         )

@@ -1,8 +1,8 @@
-"""How sure a metric is: standard errors and bootstrap intervals.
+"""Uncertainty of a metric: standard errors and bootstrap intervals.
 
 The bootstrap is stratified: every resample draws as many images of each class as the set has, with
-replacement. What a metric of counts sees of such a resample is one multinomial draw per class over
-the predicted classes, with the row of the confusion matrix as probabilities: a thousand confusion
+replacement. For a metric of counts, such a resample is one multinomial draw per class over the
+predicted classes, with the row of the confusion matrix as probabilities: a thousand confusion
 matrices are drawn at once, without touching the images, and follow exactly the same distribution.
 Areas under curves need the images; there the resample is a vector of multiplicities.
 """
@@ -28,7 +28,7 @@ class Interval(NamedTuple):
 
 
 def p_text(p_value: float) -> str:
-    """A p value as one writes it; one below 5 % never reads as 5 %."""
+    """Write a p value in short; one below 5 % never reads as 5 %."""
     if p_value < 0.001:
         return "p < 0.001"
     text = f"{p_value:.3f}" if p_value < 0.1 else f"{p_value:.2f}"
@@ -38,18 +38,18 @@ def p_text(p_value: float) -> str:
 def standard_error_of_balanced_accuracy(
     targets: Ints, predictions: Ints, num_classes: int
 ) -> float:
-    """`standard_error_of_mean_recall`, of predictions."""
+    """Compute `standard_error_of_mean_recall` of predictions."""
     confusion = metrics.confusion_matrix(targets, predictions, num_classes)
     scores = metrics.class_scores(confusion)
     return standard_error_of_mean_recall(scores.recall, scores.support)
 
 
 def standard_error_of_mean_recall(recall: Floats, support: Ints | Floats) -> float:
-    """Standard error of the mean recall, of the images being a sample of their classes.
+    """Compute the standard error of the mean recall, the images being samples.
 
     sqrt(sum_c v_c) / K over the K classes present, with v_c = r_c (1 - r_c) / (n_c - 1), the
-    unbiased estimate of the variance of the recall r_c of n_c images. A single image tells nothing
-    of its variance, so v_c is then 1/4, the largest that it can be.
+    unbiased estimate of the variance of the recall r_c of n_c images. For a single image the
+    variance is unknown, so v_c is then 1/4, the largest possible.
 
     Args:
         recall: (C,) of each class.
@@ -76,7 +76,7 @@ def bootstrap_intervals(
     auc_resamples: int = 200,
     confidence: float = 0.95,
 ) -> dict[str, Interval]:
-    """Percentile bootstrap intervals of the metrics, stratified by class.
+    """Compute percentile bootstrap intervals of the metrics, stratified by class.
 
     The percentiles of the deviations from the mean of the resamples are laid around the metric and
     cut at 0 and 1. For accuracy or a mean recall these are the plain percentiles; a smallest recall
@@ -134,7 +134,7 @@ def resampled_confusions(
 def _resampled_aucs(
     targets: Ints, probs: Floats, resamples: int, generator: np.random.Generator
 ) -> dict[str, Floats]:
-    """The three averages of `metrics.auc_means` for each of the resamples (B,)."""
+    """Compute the three averages of `metrics.auc_means` of each resample (B,)."""
     counts = np.bincount(targets, minlength=probs.shape[1])
     labels = np.flatnonzero((counts > 0) & (counts < len(targets)))
     if not len(labels) or not np.isfinite(probs).all():
@@ -153,7 +153,7 @@ def _resampled_aucs(
 def _multiplicities(
     targets: Ints, counts: Ints, resamples: int, generator: np.random.Generator
 ) -> Ints:
-    """How often each image is in each resample (N, B)."""
+    """Count how often each image is in each resample (N, B)."""
     drawn = np.zeros((len(targets), resamples), dtype=np.int32)
     for label in np.flatnonzero(counts):
         members = np.flatnonzero(targets == label)
@@ -165,7 +165,7 @@ def _multiplicities(
 
 
 def _weighted_areas(scores: Floats, positive: Ints, multiplicity: Ints) -> tuple[Floats, Floats]:
-    """Area under the ROC curve and average precision (B,) of images that count more than once.
+    """Compute ROC AUC and average precision (B,) of images that count more than once.
 
     Negatives matter through their number between two positives alone, so runs of them are summed
     before anything is accumulated.

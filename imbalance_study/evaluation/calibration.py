@@ -1,4 +1,4 @@
-"""Whether the probabilities mean what they say."""
+"""Calibration: agreement of predicted probabilities with observed frequencies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Reliability(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """Accuracy on what is left when the least sure predictions are rejected."""
+    """Accuracy of the predictions kept when the least sure ones are rejected."""
 
     coverage: Floats  # (K,) share that is kept, rising to 1
     accuracy: Floats  # (K,) on the kept
@@ -33,7 +33,7 @@ def reliability(confidence: Floats, right: Ints, bins: int = BINS) -> Reliabilit
 
     Args:
         confidence: Probabilities (N,).
-        right: Whether what was given that probability came true (N,).
+        right: Whether the event with that probability happened (N,).
         bins: B.
     """
     if bins < 1:
@@ -51,18 +51,21 @@ def reliability(confidence: Floats, right: Ints, bins: int = BINS) -> Reliabilit
 
 
 def gap(bins: Reliability) -> float:
-    """Expected calibration error of sorted predictions: sum_b n_b / N |accuracy - confidence|."""
+    """Compute the calibration error of bins: sum_b n_b / N |accuracy - confidence|."""
     differences = np.nan_to_num(np.abs(bins.accuracy - bins.confidence))
     return float((bins.counts * differences).sum() / max(bins.counts.sum(), 1))
 
 
 def expected_calibration_error(targets: Ints, probs: Floats, bins: int = BINS) -> float:
-    """Calibration error of the predicted class (Guo et al. 2017, arXiv:1706.04599, eq. 3)."""
+    """Compute the calibration error of the predicted class (Guo et al. 2017, eq. 3).
+
+    arXiv:1706.04599.
+    """
     return gap(reliability(probs.max(1), probs.argmax(1) == targets, bins))
 
 
 def classwise_calibration_error(targets: Ints, probs: Floats, bins: int = BINS) -> float:
-    """Mean over the classes of the calibration error of each column of the probabilities.
+    """Average the calibration errors of the columns of the probabilities.
 
     1/C sum_c sum_b n_bc / N |share of class c - mean p_c| (Kull et al. 2019, arXiv:1910.12656,
     eq. 3). Unlike the plain error it also sees the classes that are never the most probable one.
@@ -74,19 +77,19 @@ def classwise_calibration_error(targets: Ints, probs: Floats, bins: int = BINS) 
 
 
 def negative_log_likelihood(targets: Ints, probs: Floats) -> float:
-    """Mean of -log p of the true class, of which less than 1e-12 counts as 1e-12."""
+    """Average -log p of the true class, with p at least 1e-12."""
     own = probs[np.arange(len(targets)), targets]
     return float(-np.log(np.maximum(own, LEAST_PROBABILITY)).mean())
 
 
 def brier_score(targets: Ints, probs: Floats) -> float:
-    """Mean of sum_c (p_c - [y = c])^2, between 0 and 2 (Brier 1950, eq. 2)."""
+    """Average sum_c (p_c - [y = c])^2, between 0 and 2 (Brier 1950, eq. 2)."""
     own = probs[np.arange(len(targets)), targets]
     return float(((probs**2).sum(1) - 2 * own + 1).mean())
 
 
 def accuracy_by_coverage(targets: Ints, probs: Floats) -> Coverage:
-    """Accuracy of the surest predictions, for every share of them that can be kept.
+    """Compute the accuracy of the surest predictions, for every share of them.
 
     Predictions of equal confidence are kept or rejected together.
     """
@@ -99,9 +102,10 @@ def accuracy_by_coverage(targets: Ints, probs: Floats) -> Coverage:
 
 
 def area_under_risk(curve: Coverage) -> float:
-    """Mean error rate over all coverages, each step held from the one before; small is good.
+    """Average the error rate over all coverages; small is good.
 
-    0 when nothing is wrong, the error rate when confidence tells nothing (the AURC of Geifman et
+    Each step is held from the one before: 0 when nothing is wrong, the error rate when confidence
+    is uninformative (the AURC of Geifman et
     al. 2019, arXiv:1805.08206).
     """
     steps = np.diff(curve.coverage, prepend=0)
@@ -109,13 +113,13 @@ def area_under_risk(curve: Coverage) -> float:
 
 
 def split_confidence(targets: Ints, probs: Floats) -> tuple[Floats, Floats]:
-    """Confidence of the right and of the wrong predictions."""
+    """Return the confidence of the right and of the wrong predictions."""
     right = probs.argmax(1) == targets
     return probs.max(1)[right], probs.max(1)[~right]
 
 
 def calibration_metrics(targets: Ints, probs: Floats) -> dict[str, float]:
-    """Everything about the probabilities that is one number.
+    """Compute all metrics of the probabilities that are single numbers.
 
     Args:
         targets: True classes (N,), N at least 1.

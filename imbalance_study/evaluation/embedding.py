@@ -1,4 +1,4 @@
-"""How the penultimate features lie: in two dimensions to look at, in numbers to compare."""
+"""Feature space: projections to two dimensions, and metrics of the separation of classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from imbalance_study.evaluation.metrics import Floats, Ints
 
-COMPONENTS = 50  # that t-SNE and UMAP see
+COMPONENTS = 50  # input of t-SNE and UMAP
 METHODS = ("pca", "tsne", "umap")
 WARM_UP = "warm-up-umap"  # name of the thread
 
@@ -27,7 +27,7 @@ def balanced_sample(targets: Ints, generator: np.random.Generator, count: int = 
     """Choose images at random, as equally many of each class as there are.
 
     Returns:
-        Sorted indices, min(count, N) of them; what a small class lacks, the larger ones give.
+        Sorted indices, min(count, N) of them; larger classes fill up for small ones.
     """
     targets = np.asarray(targets)
     order = generator.permutation(len(targets))
@@ -48,21 +48,21 @@ def principal_components(features: Floats, components: int = 2) -> Projection:
     centred = np.asarray(features, dtype=np.float64)
     centred = centred - centred.mean(0)
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
-    found = min(components, len(values))
+    count = min(components, len(values))
     coordinates, explained = np.zeros((len(centred), components)), np.zeros(components)
-    scores = left[:, :found] * values[:found]
-    largest = scores[np.abs(scores).argmax(0), np.arange(found)]
-    coordinates[:, :found] = scores * np.where(largest < 0, -1, 1)
+    scores = left[:, :count] * values[:count]
+    largest = scores[np.abs(scores).argmax(0), np.arange(count)]
+    coordinates[:, :count] = scores * np.where(largest < 0, -1, 1)
     if _have_spread(features):
-        explained[:found] = (values**2 / (values**2).sum())[:found]
+        explained[:count] = (values**2 / (values**2).sum())[:count]
     return Projection(coordinates, explained)
 
 
 def tsne(components: Floats, seed: int) -> Floats:
-    """Coordinates (N, 2) of t-SNE (van der Maaten and Hinton 2008) of principal components (N, K).
+    """Project principal components (N, K) to (N, 2) by t-SNE (van der Maaten and Hinton 2008).
 
-    Perplexity 30, less for fewer than 91 samples: (N - 1) / 3. Without spread there is nothing to
-    arrange, and the first two components are returned.
+    Perplexity 30, less for fewer than 91 samples: (N - 1) / 3. Without spread the first two
+    components are returned.
     """
     if not _have_spread(components):
         return components[:, :2]
@@ -75,7 +75,7 @@ def tsne(components: Floats, seed: int) -> Floats:
 
 
 def umap(components: Floats, seed: int) -> Floats:
-    """Coordinates (N, 2) of UMAP (McInnes et al. 2018) of principal components (N, K).
+    """Project principal components (N, K) to (N, 2) by UMAP (McInnes et al. 2018).
 
     15 neighbours, fewer when there are fewer samples. Without spread, or with fewer than 4 samples,
     the first two components are returned.
@@ -111,14 +111,14 @@ def warm_up_umap() -> threading.Thread:
 def project(
     features: Floats, seed: int, methods: Sequence[str] = METHODS
 ) -> tuple[dict[str, Floats], Floats]:
-    """Coordinates by each method, and the variance that the principal components explain.
+    """Project features by each method; return the variance that the components explain too.
 
-    t-SNE and UMAP see the first 50 principal components. All run on one thread: sums then have one
-    order, the same seed gives the same picture, and a busy machine does not make them crawl.
+    t-SNE and UMAP take the first 50 principal components. All run on one thread: sums then have
+    one order, the same seed gives the same picture, and a busy machine does not slow them down.
 
     Args:
         features: Features (N, F), N at least 1; values that are not finite count as 0.
-        seed: Of t-SNE and UMAP.
+        seed: Seed of t-SNE and UMAP.
         methods: Some of pca, tsne, umap.
 
     Returns:
@@ -130,14 +130,14 @@ def project(
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     features = np.nan_to_num(np.asarray(features, dtype=np.float64), posinf=0, neginf=0)
-    draw = {"pca": lambda found, _: found[:, :2], "tsne": tsne, "umap": umap}
+    draw = {"pca": lambda points, _: points[:, :2], "tsne": tsne, "umap": umap}
     with threadpool_limits(1):
         components, explained = principal_components(features, COMPONENTS)
         return {method: draw[method](components, seed) for method in methods}, explained
 
 
 def separation_metrics(features: Floats, targets: Ints) -> dict[str, float]:
-    """How well the classes separate in feature space.
+    """Measure the separation of the classes in feature space.
 
     Args:
         features: Features (N, F).
@@ -157,16 +157,16 @@ def separation_metrics(features: Floats, targets: Ints) -> dict[str, float]:
         "davies_bouldin": metrics.davies_bouldin_score,
         "calinski_harabasz": metrics.calinski_harabasz_score,
     }
-    found = {
+    measured = {
         name: float(score(features, targets)) if defined else float("nan")
         for name, score in scores.items()
     }
-    found["nearest_class_mean_accuracy"] = nearest_class_mean_accuracy(features, targets)
-    return found
+    measured["nearest_class_mean_accuracy"] = nearest_class_mean_accuracy(features, targets)
+    return measured
 
 
 def nearest_class_mean_accuracy(features: Floats, targets: Ints) -> float:
-    """Share of samples that are closest to the mean of their own class, themselves left out.
+    """Return the share of samples closest to their own class mean, left out themselves.
 
     Leaving sample i out of the mean m of its n makes its distance n / (n - 1) |x_i - m|. The only
     sample of a class has no mean to be close to and counts as wrong, as does a tie. NaN for fewer
@@ -189,7 +189,7 @@ def nearest_class_mean_accuracy(features: Floats, targets: Ints) -> float:
 def class_spread(
     features: Floats, targets: Ints, class_names: Sequence[str]
 ) -> dict[str, list[Any]]:
-    """How long and how scattered the features of each class are, as columns.
+    """Measure length and scatter of the features of each class, as columns.
 
     Returns:
         Columns class, images, mean_norm (mean of |x|), spread (root mean square of |x - class
@@ -211,13 +211,13 @@ def class_spread(
 
 
 def _class_means(features: Floats, labels: Ints, counts: Ints) -> Floats:
-    """Means (C, F) of features (N, F) by label."""
+    """Compute means (C, F) of features (N, F) by label."""
     sums = np.zeros((len(counts), features.shape[1]))
     np.add.at(sums, labels, features)
     return sums / counts[:, None]
 
 
 def _have_spread(features: Floats) -> bool:
-    """Whether the features differ by more than rounding."""
+    """Return whether the features differ by more than rounding."""
     scale = float(np.abs(features).max(initial=0))
     return bool(np.ptp(features, axis=0).max(initial=0) > 1e-9 * scale)

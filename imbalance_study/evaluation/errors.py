@@ -1,4 +1,4 @@
-"""Where the model fails: which classes it confuses, and which images to look at."""
+"""Errors of a model: confused classes, and images to look at."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ClassCurves(NamedTuple):
 
 
 def error_counts(targets: Ints, predictions: Ints) -> dict[str, float]:
-    """Number and share of wrong predictions."""
+    """Count the wrong predictions, and their share."""
     wrong = int((np.asarray(targets) != np.asarray(predictions)).sum())
     return {"errors": float(wrong), "error_rate": wrong / len(targets) if len(targets) else np.nan}
 
@@ -31,7 +31,7 @@ def error_counts(targets: Ints, predictions: Ints) -> dict[str, float]:
 def most_confused(
     confusion: Ints, class_names: Sequence[str], count: int = 10
 ) -> dict[str, list[Any]]:
-    """The pairs of true and predicted class with the most images, as columns.
+    """List the pairs of true and predicted class with the most images, as columns.
 
     Args:
         confusion: Confusion matrix (C, C).
@@ -83,13 +83,13 @@ def spread_over_classes(
 def misclassified(
     targets: Ints, predictions: Ints, generator: np.random.Generator, count: int = 25
 ) -> Ints:
-    """Indices of wrongly predicted images, a random choice spread over the true classes."""
+    """Choose wrongly predicted images at random, spread over the true classes."""
     wrong = np.flatnonzero(np.asarray(targets) != np.asarray(predictions))
     return spread_over_classes(np.asarray(targets), wrong, generator, count)
 
 
 def surest_of_each_class(targets: Ints, probs: Floats, count: int = 1) -> list[Ints]:
-    """Of each class the right predictions of highest confidence, the surest first.
+    """Return the right predictions of highest confidence of each class, surest first.
 
     Returns:
         One array of at most `count` indices per class, empty where nothing is right.
@@ -105,18 +105,18 @@ def surest_of_each_class(targets: Ints, probs: Floats, count: int = 1) -> list[I
 
 
 def most_confident_errors(targets: Ints, probs: Floats, count: int = 25) -> Ints:
-    """Indices of the wrong predictions of highest confidence, the surest first."""
+    """Return indices of the wrong predictions of highest confidence, the surest first."""
     wrong = np.flatnonzero(probs.argmax(1) != targets)
     return wrong[np.argsort(-probs.max(1)[wrong], kind="stable")[:count]]
 
 
 def least_certain(probs: Floats, count: int = 25) -> Ints:
-    """Indices of the predictions of lowest confidence, right or wrong, the least sure first."""
+    """Return indices of the predictions of lowest confidence, the least sure first."""
     return np.argsort(probs.max(1), kind="stable")[:count]
 
 
 def class_curves(targets: Ints, probs: Floats, points: int = 400) -> list[ClassCurves | None]:
-    """ROC and precision-recall curve of each class against the rest.
+    """Compute ROC and precision-recall curve of each class against the rest.
 
     The areas are exact; the curves keep about `points` thresholds, evenly spread along each curve.
 
@@ -148,7 +148,7 @@ def class_curves(targets: Ints, probs: Floats, points: int = 400) -> list[ClassC
 
 
 def _evenly_along(length: Floats, points: int) -> Ints:
-    """Indices of about that many entries of a rising sequence, evenly spread over its values."""
+    """Return indices of about `points` entries, evenly spread over a rising sequence."""
     if len(length) <= points:
         return np.arange(len(length))
     at = np.searchsorted(length, np.linspace(length[0], length[-1], points))

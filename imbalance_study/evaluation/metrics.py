@@ -1,7 +1,7 @@
-"""Targets and predictions to metrics: pure functions of arrays.
+"""Classification metrics from targets and predictions: pure functions of arrays.
 
-Everything that depends on counts alone comes from the confusion matrix, so that one function serves
-the metrics of an epoch, of the test set and of a thousand bootstrap resamples at once.
+All metrics of counts are computed from the confusion matrix, so that one function serves an epoch,
+the test set and a thousand bootstrap resamples at once.
 
 A class that has no image among the targets has no recall (NaN) and is left out of every mean over
 classes; a class that is never predicted has precision 0. Both are scikit-learn's values with
@@ -69,7 +69,7 @@ def confusion_matrix(targets: Ints, predictions: Ints, num_classes: int) -> Ints
 
 
 def class_scores(confusion: Ints | Floats) -> ClassScores:
-    """Precision, recall and F1 of each class from confusion matrices (..., C, C)."""
+    """Compute precision, recall and F1 of each class from confusion matrices (..., C, C)."""
     counts = np.asarray(confusion, dtype=np.float64)
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     support, predicted = counts.sum(-1), counts.sum(-2)
@@ -95,7 +95,7 @@ def frequency_thirds(train_counts: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def count_metrics(confusion: Ints | Floats, train_counts: Ints) -> dict[str, Any]:
-    """Every metric that the confusion matrix determines.
+    """Compute every metric that the confusion matrix determines.
 
     With support s_c, recall r_c, precision p_c and F1 f_c over the K classes present:
     balanced_accuracy = macro_recall = sum r_c / K, macro_f1 = sum f_c / K, weighted_x = sum s_c x_c
@@ -143,7 +143,7 @@ def count_metrics(confusion: Ints | Floats, train_counts: Ints) -> dict[str, Any
 
 
 def quick_metrics(targets: Ints, predictions: Ints, num_classes: int) -> dict[str, float]:
-    """Accuracy, balanced accuracy and macro F1: what each epoch is watched by."""
+    """Compute accuracy, balanced accuracy and macro F1, as after each epoch."""
     confusion = confusion_matrix(targets, predictions, num_classes)
     scores = class_scores(confusion)
     return {
@@ -156,7 +156,7 @@ def quick_metrics(targets: Ints, predictions: Ints, num_classes: int) -> dict[st
 def classification_metrics(
     targets: Ints, probs: Floats, train_counts: Ints, loss: float
 ) -> dict[str, float]:
-    """All metrics of one split, named without its prefix.
+    """Compute all metrics of one split, named without its prefix.
 
     Args:
         targets: True classes (N,).
@@ -186,12 +186,12 @@ def classification_metrics(
 
 
 def prefixed(metrics: Mapping[str, float], split: str) -> dict[str, float]:
-    """The metrics with the split before each name: ``{"test/accuracy": ...}``."""
+    """Put the split before the name of each metric: ``{"test/accuracy": ...}``."""
     return {f"{split}/{name}": value for name, value in metrics.items()}
 
 
 def top_k_accuracy(targets: Ints, probs: Floats, k: int) -> float:
-    """Share of images whose true class is among the `k` most probable; NaN without images.
+    """Return the share of images with the true class among the `k` most probable ones.
 
     Between equal probabilities the higher label goes first, as in scikit-learn.
     """
@@ -204,11 +204,11 @@ def top_k_accuracy(targets: Ints, probs: Floats, k: int) -> float:
 
 
 def cumulative_hits(scores: Floats, positive: NDArray[np.bool_]) -> tuple[Floats, Ints, Ints]:
-    """Thresholds, true and false positives of the images that score at least each of them.
+    """Count true and false positives among the images that reach each threshold.
 
     Args:
         scores: Scores (N,).
-        positive: Which images belong to the class (N,).
+        positive: Whether each image belongs to the class (N,).
 
     Returns:
         The distinct scores in falling order (T,), and both counts (T,).
@@ -221,7 +221,7 @@ def cumulative_hits(scores: Floats, positive: NDArray[np.bool_]) -> tuple[Floats
 
 
 def ranking_scores(targets: Ints, probs: Floats) -> RankingScores:
-    """Area under the ROC curve and average precision of each class against the rest.
+    """Compute the ROC AUC and the average precision of each class against the rest.
 
     The first is P(score of a positive > score of a negative) + P(equal) / 2; the second
     sum_t (R_t - R_{t-1}) P_t over the distinct thresholds, without interpolation. Both are NaN for
@@ -244,7 +244,7 @@ def ranking_scores(targets: Ints, probs: Floats) -> RankingScores:
 
 
 def auc_means(scores: RankingScores) -> dict[str, float]:
-    """The three averages over the classes that have an area; NaN where none has."""
+    """Average the areas over the classes that have one; NaN where none has."""
     weights = np.where(np.isnan(scores.roc_auc), 0, scores.positives)
     weighted = np.nansum(weights * scores.roc_auc) / weights.sum() if weights.any() else np.nan
     return {
@@ -257,7 +257,7 @@ def auc_means(scores: RankingScores) -> dict[str, float]:
 def per_class_table(
     confusion: Ints, class_names: Sequence[str], train_counts: Ints
 ) -> dict[str, list[Any]]:
-    """The table of classes, as columns.
+    """Tabulate counts, errors and scores of each class, as columns.
 
     Args:
         confusion: Confusion matrix (C, C).
@@ -281,7 +281,7 @@ def per_class_table(
 
 
 def _mean(values: Floats) -> Floats:
-    """Mean over the last axis without its NaN; NaN where nothing is left."""
+    """Average over the last axis without its NaN; NaN where nothing is left."""
     known = ~np.isnan(values)
     count = known.sum(-1)
     total = np.where(known, values, 0).sum(-1)

@@ -1,6 +1,6 @@
-"""Corrections without training: parameters chosen on validation, then applied to any logits.
+"""Post-hoc corrections: parameters chosen on validation, then applied to any logits.
 
-Functions called ``fit_...`` and ``search_...`` see validation; the others apply what they found.
+Functions called ``fit_...`` and ``search_...`` read validation; the others apply their results.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class TauSearch(NamedTuple):
 
 
 def softmax(logits: Floats) -> Floats:
-    """Probabilities (N, C) of logits (N, C), in double precision."""
+    """Compute probabilities (N, C) of logits (N, C), in double precision."""
     shifted = np.asarray(logits, dtype=np.float64)
     powers = np.exp(shifted - shifted.max(1, keepdims=True))
     probs: Floats = powers / powers.sum(1, keepdims=True)
@@ -36,10 +36,10 @@ def softmax(logits: Floats) -> Floats:
 
 
 def adjust_logits(logits: Floats, class_counts: Ints, tau: float) -> Floats:
-    """Take the training prior off the logits: z_c - tau log(n_c / N).
+    """Subtract the training prior from the logits: z_c - tau log(n_c / N).
 
-    Menon et al. 2021, arXiv:2007.07314, eq. 9. tau = 1 is what an ideally calibrated model needs
-    for balanced accuracy, 0 changes nothing. Only for models trained without any correction.
+    Menon et al. 2021, arXiv:2007.07314, eq. 9. tau = 1 is right for balanced accuracy of an ideally
+    calibrated model, 0 changes nothing. Only for models trained without any correction.
 
     Raises:
         ValueError: A class has no training image.
@@ -74,7 +74,7 @@ def search_tau(
     targets: Ints,
     taus: tuple[float, ...] = TAUS,
 ) -> TauSearch:
-    """Balanced accuracy of corrected validation logits over a grid of tau.
+    """Compute balanced accuracy of corrected validation logits over a grid; choose tau.
 
     Args:
         corrected: tau to logits (N, C), such as ``lambda tau: adjust_logits(logits, counts, tau)``.
@@ -99,7 +99,7 @@ def search_tau(
 def balanced_accuracy_over(
     corrected: Callable[[float], Floats], targets: Ints, taus: tuple[float, ...] = TAUS
 ) -> Floats:
-    """Balanced accuracy (T,) of logits corrected by each tau; it chooses none.
+    """Compute balanced accuracy (T,) of logits corrected by each tau, without a choice.
 
     Args:
         corrected: tau to logits (N, C).
@@ -109,15 +109,15 @@ def balanced_accuracy_over(
     scores = []
     for tau in taus:
         logits = corrected(tau)
-        found = metrics.quick_metrics(targets, logits.argmax(1), logits.shape[1])
-        scores.append(found["balanced_accuracy"])
+        scored = metrics.quick_metrics(targets, logits.argmax(1), logits.shape[1])
+        scores.append(scored["balanced_accuracy"])
     return np.array(scores)
 
 
 def fit_thresholds(
     probs: Floats, targets: Ints, sweeps: int = 3, grid: tuple[float, ...] = THRESHOLDS
 ) -> Floats:
-    """Thresholds t (C,) of the rule argmax_c p_c / t_c that fit validation best.
+    """Fit thresholds t (C,) of the rule argmax_c p_c / t_c to validation.
 
     Coordinate ascent on balanced accuracy: class after class takes the value of the grid that is
     best with the others held, of equally good ones the closest to 1, until a sweep changes nothing.
@@ -149,7 +149,7 @@ def fit_thresholds(
 def _best_threshold(
     probs: Floats, targets: Ints, weight: Floats, thresholds: Floats, label: int, tried: Floats
 ) -> float:
-    """The first of the tried thresholds of one class with the largest weighted accuracy."""
+    """Return the first tried threshold of a class with the largest weighted accuracy."""
     scores = probs / thresholds
     scores[:, label] = -np.inf
     rival, rival_score = scores.argmax(1), scores.max(1)
@@ -160,17 +160,17 @@ def _best_threshold(
 
 
 def apply_thresholds(probs: Floats, thresholds: Floats) -> Floats:
-    """Probabilities (N, C) divided by the thresholds (C,) of their classes, summing to 1 again."""
+    """Divide probabilities (N, C) by the thresholds (C,) of their classes; sum to 1 again."""
     scaled: Floats = np.asarray(probs, dtype=np.float64) / thresholds
     scaled /= np.maximum(scaled.sum(1, keepdims=True), 1e-300)
     return scaled
 
 
 def fit_temperature(logits: Floats, targets: Ints) -> float:
-    """Temperature T of softmax(z / T) with the least negative log-likelihood on validation.
+    """Fit T of softmax(z / T) by the negative log-likelihood on validation.
 
-    Guo et al. 2017, arXiv:1706.04599, sec. 4.2. Found by halving on log T between 0.05 and 20,
-    which bounds it where every prediction is right; the loss is convex in 1 / T.
+    Guo et al. 2017, arXiv:1706.04599, sec. 4.2. Bisection on log T between 0.05 and 20, which
+    bounds it where every prediction is right; the loss is convex in 1 / T.
     """
     if not len(targets):
         raise ValueError("the temperature is fitted on validation images, got none")
@@ -178,7 +178,7 @@ def fit_temperature(logits: Floats, targets: Ints) -> float:
     own = logits[np.arange(len(targets)), targets]
 
     def slope(temperature: float) -> float:
-        """Derivative of the loss by 1 / T: E_p[z] - z_y, rising with 1 / T."""
+        """Return the derivative of the loss by 1 / T: E_p[z] - z_y, rising with 1 / T."""
         return float(((softmax(logits / temperature) * logits).sum(1) - own).mean())
 
     low, high = np.log(TEMPERATURES)

@@ -1,8 +1,8 @@
-"""How sure a difference is: over seeds, and over the images of a test set.
+"""Significance of differences, over seeds and over the images of a test set.
 
-Seeds are what a remedy is repeated with, so the paired t-test over seeds is the one that speaks of
-the remedy. McNemar's test and the paired bootstrap ask whether two trained models differ on other
-images of the same kind; they say nothing of the next training.
+A remedy is repeated with other seeds, so the paired t-test over seeds is the test of the remedy.
+McNemar's test and the paired bootstrap test whether two trained models differ on other images of
+the same kind; they are no evidence for the next training.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ NAN = float("nan")
 
 
 class Summary(NamedTuple):
-    """A metric over seeds."""
+    """Mean, spread and interval of a metric over seeds."""
 
-    seeds: int  # that have a finite value
+    seeds: int  # number of finite values
     mean: float  # NaN without any
     sd: float  # of the sample, NaN with fewer than two
     low: float  # 95 % interval of the mean, NaN with fewer than two
@@ -36,7 +36,7 @@ class Summary(NamedTuple):
 
 
 class PairedTest(NamedTuple):
-    """The difference of two configurations over the seeds that both have."""
+    """Paired t-test of two configurations over their common seeds."""
 
     pairs: int
     difference: float  # mean of (configuration - baseline); NaN without pairs
@@ -48,7 +48,7 @@ class PairedTest(NamedTuple):
 
 
 class McNemar(NamedTuple):
-    """Which of two models is right on images where only one is."""
+    """McNemar's test of two models on the same images."""
 
     only_first: int
     only_second: int
@@ -57,7 +57,7 @@ class McNemar(NamedTuple):
 
 
 def summarise(values: Sequence[float] | Floats) -> Summary:
-    """Mean, standard deviation and interval mean -+ t(n - 1) sd / sqrt(n); NaN is left out."""
+    """Compute mean, standard deviation and interval mean -+ t(n - 1) sd / sqrt(n), without NaN."""
     known = _finite(values)
     count = len(known)
     if count == 0:
@@ -71,7 +71,7 @@ def summarise(values: Sequence[float] | Floats) -> Summary:
 
 
 def paired_t_test(values: Mapping[int, float], baseline: Mapping[int, float]) -> PairedTest:
-    """Student's paired t-test of seed to value, over the seeds that are finite in both.
+    """Run Student's paired t-test of seed to value, over the seeds that are finite in both.
 
     t = mean(d) / (sd(d) / sqrt(n)) with n - 1 degrees of freedom, two-sided. There is none with
     fewer than three pairs, nor where the differences are all equal and not 0: t would be infinite,
@@ -101,7 +101,7 @@ def paired_t_test(values: Mapping[int, float], baseline: Mapping[int, float]) ->
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p values of Holm (1979): max over the smaller ones of (m - rank) p, at most 1.
+    """Adjust p values by Holm (1979): max over the smaller ones of (m - rank) p, at most 1.
 
     NaN stands for a hypothesis that was not tested: it stays NaN and does not count into m.
     Rejecting where the result is below 5 % keeps the probability of any false rejection in the
@@ -117,7 +117,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mcnemar(first_right: Sequence[bool] | Ints, second_right: Sequence[bool] | Ints) -> McNemar:
-    """McNemar's test (1947) of two models on the same images (N,).
+    """Run McNemar's test (1947) of two models on the same images (N,).
 
     Exact (binomial, p = 1/2) with fewer than 100 discordant images, else chi squared with Edwards'
     correction, (|b - c| - 1)^2 / (b + c). Without discordant images p = 1.
@@ -150,7 +150,7 @@ def paired_bootstrap(
     *,
     resamples: int = 1_000,
 ) -> dict[str, Interval]:
-    """95 % percentile intervals of the difference first - second of two models' metrics.
+    """Compute 95 % percentile intervals of the differences of two models' metrics.
 
     Every resample draws as many images of each class as there are, the same ones for both models.
     The metrics see counts alone, so the draw is one multinomial per class over the distinct pairs
@@ -172,7 +172,7 @@ def paired_bootstrap(
     cells, counts = np.unique(triples, axis=0, return_counts=True)
     drawn = _resampled_cells(cells[:, 0], counts, resamples, generator)
     chunk = max(1, CELLS_AT_ONCE // num_classes**2)
-    found: dict[str, list[Floats]] = {}
+    differences: dict[str, list[Floats]] = {}
     for start in range(0, resamples, chunk):
         part = drawn[start : start + chunk]
         ours, theirs = (
@@ -180,11 +180,11 @@ def paired_bootstrap(
             for column in (cells[:, 1], cells[:, 2])
         )
         for name in ours:
-            found.setdefault(name, []).append(ours[name] - theirs[name])
+            differences.setdefault(name, []).append(ours[name] - theirs[name])
     edge = 50 * (1 - CONFIDENCE)
     ends = {
         name: np.percentile(np.concatenate(values), [edge, 100 - edge])
-        for name, values in found.items()
+        for name, values in differences.items()
     }
     return {name: Interval(float(low), float(high)) for name, (low, high) in ends.items()}
 
@@ -192,7 +192,7 @@ def paired_bootstrap(
 def _resampled_cells(
     classes: Ints, counts: Ints, resamples: int, generator: np.random.Generator
 ) -> Ints:
-    """Images in each cell of each resample (B, K); the images of a class stay as many."""
+    """Draw images in each cell of each resample (B, K); the count of a class is kept."""
     drawn = np.zeros((resamples, len(counts)), dtype=np.int64)
     for label in np.unique(classes):
         members = np.flatnonzero(classes == label)
@@ -202,7 +202,7 @@ def _resampled_cells(
 
 
 def _confusions(classes: Ints, predictions: Ints, drawn: Ints, num_classes: int) -> Ints:
-    """Confusion matrices (B, C, C) of one model from the images in each cell (B, K)."""
+    """Sum confusion matrices (B, C, C) of one model from the images in each cell (B, K)."""
     places = classes * num_classes + predictions
     order = np.argsort(places, kind="stable")
     known, starts = np.unique(places[order], return_index=True)

@@ -184,11 +184,7 @@ def _gradcam(
         suffix = f"_{file_name(layer)}" if len(layers) > 1 else ""
         maps = saliency.gradcam_maps(view, images, classes, layer)
         figure = attribution_figures.gradcam_of_classes(
-            images,
-            maps,
-            classes,
-            probs,
-            view.class_names,
+            attribution_figures.ClassMaps(images, maps, classes, probs, view.class_names),
             [path.name for path in files.paths],
             title=f"Grad-CAM at {layer}",
             colormap=view.colormap,

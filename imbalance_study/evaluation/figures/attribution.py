@@ -1,8 +1,9 @@
-"""Figures of explanations: where the model looks."""
+"""Figures of attributions: Grad-CAM, feature maps, occlusion, deletion."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -10,9 +11,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from imbalance_study.evaluation.figures import grid as grids
-from imbalance_study.evaluation.figures import style
+from imbalance_study.evaluation.figures import grid, style
 from imbalance_study.evaluation.metrics import Floats, Ints
+
+if TYPE_CHECKING:
+    from imbalance_study.evaluation.attribution import Occlusion
 
 OVERLAY_SIDE = 112  # pixels to which overlays of smaller images are enlarged
 ROWS_PER_BLOCK = 26
@@ -21,7 +24,7 @@ ROWS_PER_BLOCK = 26
 def overlay(
     image: NDArray[np.uint8], saliency: Floats, colormap: str = "inferno"
 ) -> NDArray[np.uint8]:
-    """The image with its map laid over it, opaque where the map is large.
+    """Lay the map over the image, opaque where the map is large.
 
     Args:
         image: Raw image (H, W, 3); a small one is enlarged to at least 112 pixels.
@@ -51,6 +54,24 @@ def overlay(
     return blended
 
 
+class ClassMaps(NamedTuple):
+    """Images, each with the maps of two classes."""
+
+    images: NDArray[np.uint8]  # (K, H, W, 3), raw
+    maps: Floats  # (K, 2, h, w)
+    classes: Ints  # (K, 2), the classes that the maps explain
+    probs: Floats  # (K, C)
+    class_names: Sequence[str]  # (C,)
+
+
+class _Places(NamedTuple):
+    """Row and position of each image, with captions above the images or labels beside the rows."""
+
+    places: Sequence[tuple[int, int]]  # (K,)
+    captions: Sequence[str] = ()  # (K,)
+    row_labels: Sequence[str] = ()
+
+
 @style.styled
 def gradcam_errors(
     images: NDArray[np.uint8],
@@ -62,7 +83,7 @@ def gradcam_errors(
     title: str = "Grad-CAM of misclassified images",
     colormap: str = "inferno",
 ) -> Figure:
-    """Each image, then Grad-CAM for the predicted and for the true class.
+    """Draw each image, then Grad-CAM for the predicted and for the true class.
 
     Args:
         images: Raw images (K, H, W, 3).
@@ -70,45 +91,31 @@ def gradcam_errors(
         targets: True classes (K,).
         probs: Class probabilities (K, C).
         class_names: Names (C,).
-        title: Title, the layer's name in it where there are several.
+        title: Title, with the layer's name where there are several.
         colormap: Name of a matplotlib colour map.
     """
-    rivals = np.stack([probs.argmax(1), targets], axis=1)
+    classes = np.stack([probs.argmax(1), targets], axis=1)
     places = [divmod(index, 5) for index in range(len(images))]
     captions = [class_names[label] for label in targets]
-    return _cam_grid(
-        images, maps, rivals, probs, targets, class_names, places, [], captions, title, colormap
-    )
+    cams = ClassMaps(images, maps, classes, probs, class_names)
+    return _cam_grid(cams, targets, _Places(places, captions), title, colormap)
 
 
 @style.styled
 def gradcam_of_classes(
-    images: NDArray[np.uint8],
-    maps: Floats,
-    classes: Ints,
-    probs: Floats,
-    class_names: Sequence[str],
-    captions: Sequence[str],
-    *,
-    title: str,
-    colormap: str = "inferno",
+    cams: ClassMaps, captions: Sequence[str], *, title: str, colormap: str = "inferno"
 ) -> Figure:
-    """Images of no known class, each with Grad-CAM for two classes.
+    """Draw images whose true class is unknown, each with Grad-CAM for two classes.
 
     Args:
-        images: Raw images (K, H, W, 3).
-        maps: Maps (K, 2, h, w).
-        classes: The classes that the maps explain (K, 2).
-        probs: Class probabilities (K, C).
-        class_names: Names (C,).
-        captions: What stands above each image (K,).
+        cams: Images, maps and classes.
+        captions: Text above each image (K,).
         title: Title.
         colormap: Name of a matplotlib colour map.
     """
-    places = [divmod(index, min(3, len(images))) for index in range(len(images))]
-    return _cam_grid(
-        images, maps, classes, probs, None, class_names, places, [], captions, title, colormap
-    )
+    count = len(cams.images)
+    places = [divmod(index, min(3, count)) for index in range(count)]
+    return _cam_grid(cams, None, _Places(places, captions), title, colormap)
 
 
 @style.styled
@@ -122,30 +129,29 @@ def gradcam_correct(
     title: str = "Grad-CAM of correctly classified images: own class and runner-up",
     colormap: str = "inferno",
 ) -> Figure:
-    """A row for each class: images that are right, Grad-CAM of their class and of the runner-up.
+    """Draw a row of right images for each class, with Grad-CAM of it and of the runner-up.
 
     Args:
         images: Raw images (K, H, W, 3).
         maps: Maps (K, 2, h, w): of the true class, of the second most probable.
         targets: True classes (K,), which decide the row.
         probs: Class probabilities (K, C).
-        class_names: Names (C,). The row of a class without an image says none.
+        class_names: Names (C,). The row of a class without an image reads "none".
         title: Title.
         colormap: Name of a matplotlib colour map.
     """
-    rivals = np.stack([targets, runner_up(targets, probs)], axis=1)
-    seen = np.zeros(len(class_names), dtype=int)
+    classes = np.stack([targets, runner_up(targets, probs)], axis=1)
+    drawn = np.zeros(len(class_names), dtype=int)
     places = []
     for label in targets:
-        places.append((int(label), int(seen[label])))
-        seen[label] += 1
-    return _cam_grid(
-        images, maps, rivals, probs, targets, class_names, places, class_names, [], title, colormap
-    )
+        places.append((int(label), int(drawn[label])))
+        drawn[label] += 1
+    cams = ClassMaps(images, maps, classes, probs, class_names)
+    return _cam_grid(cams, targets, _Places(places, row_labels=class_names), title, colormap)
 
 
 def runner_up(targets: Ints, probs: Floats) -> Ints:
-    """The most probable class (K,) apart from the given one."""
+    """Return the most probable class (K,) apart from the given one."""
     others = np.array(probs, dtype=np.float64)
     others[np.arange(len(others)), targets] = -np.inf
     second: Ints = others.argmax(1)
@@ -153,54 +159,47 @@ def runner_up(targets: Ints, probs: Floats) -> Ints:
 
 
 def _cam_grid(
-    images: NDArray[np.uint8],
-    maps: Floats,
-    rivals: Ints,
-    probs: Floats,
-    targets: Ints | None,
-    class_names: Sequence[str],
-    places: Sequence[tuple[int, int]],
-    row_labels: Sequence[str],
-    captions: Sequence[str],
-    title: str,
-    colormap: str,
+    cams: ClassMaps, targets: Ints | None, places: _Places, title: str, colormap: str
 ) -> Figure:
-    """Triples of image and two overlays at the given rows and positions within them."""
+    """Draw triples of an image and two overlays at their places."""
+    images, labels = cams.images, places.row_labels
     if not len(images):
-        figure = style.new_figure(5, 1.5)
-        axes = figure.subplots()
-        axes.set_title(title)
-        style.note(axes, "no such image")
-        return figure
-    rows = len(row_labels) or max(row for row, _ in places) + 1
-    columns = 3 * (max(column for _, column in places) + 1)
-    grid = grids.picture_grid(
-        rows,
-        columns,
+        return style.empty_figure(title, "no such image")
+    layout = grid.Layout(
+        len(labels) or max(row for row, _ in places.places) + 1,
+        3 * (max(column for _, column in places.places) + 1),
         aspect=images.shape[1] / images.shape[2],
         cell=style.cell_inches(3 * len(images) // 2, 0.5, 1.0),  # captions need room
         caption_lines=1,
-        row_labels=row_labels,
+        row_labels=labels,
         title=title,
         rows_per_block=ROWS_PER_BLOCK,
         group=3,
     )
-    room = grids.letters(grid.cell)
-    for row in {*range(len(row_labels))} - {row for row, _ in places}:
-        left, upper = grids.corner(grid, row, 0)
-        grid.axes.text(left, upper + grid.height / 2, "none", va="center", color=style.GREY)
-    for index, (row, column) in enumerate(places):
-        caption = style.shown(captions[index], room) if captions else ""
-        grids.put(grid, row, 3 * column, images[index], caption)
-        for which, label in enumerate(rivals[index]):
-            right = targets is not None and label == targets[index]
-            in_its_row = row_labels and right
-            name = "" if in_its_row else style.shown(class_names[label], room - 4)
-            caption = f"{name} {100 * probs[index, label]:.0f}%"
-            color = style.BLACK if targets is None else style.GREEN if right else style.RED
-            picture = overlay(images[index], maps[index, which], colormap)
-            grids.put(grid, row, 3 * column + 1 + which, picture, caption, color=color)
-    return grid.figure
+    sheet = grid.picture_grid(layout)
+    for row in {*range(len(labels))} - {row for row, _ in places.places}:
+        left, upper = grid.corner(sheet, row, 0)
+        sheet.axes.text(left, upper + sheet.height / 2, "none", va="center", color=style.GREY)
+    room = grid.letters(sheet.cell)
+    for index, (row, column) in enumerate(places.places):
+        caption = style.shown(places.captions[index], room) if places.captions else ""
+        grid.put(sheet, row, 3 * column, images[index], caption)
+        target = None if targets is None else int(targets[index])
+        for number, label in enumerate(cams.classes[index]):
+            named = not (labels and label == target)  # the row has the name already
+            name = style.shown(cams.class_names[label], room - 4) if named else ""
+            caption = f"{name} {100 * cams.probs[index, label]:.0f}%"
+            picture = overlay(images[index], cams.maps[index, number], colormap)
+            at = 3 * column + 1 + number
+            grid.put(sheet, row, at, picture, caption, color=_color(int(label), target))
+    return sheet.figure
+
+
+def _color(label: int, target: int | None) -> str:
+    """Return green for the true class, red for another, black where the truth is unknown."""
+    if target is None:
+        return style.BLACK
+    return style.GREEN if label == target else style.RED
 
 
 @style.styled
@@ -212,7 +211,7 @@ def feature_maps(
     title: str,
     colormap: str = "viridis",
 ) -> Figure:
-    """A row per image: the image, then the activations of some channels of one layer.
+    """Draw a row per image: the image, then activations of some channels of one layer.
 
     Args:
         images: Raw images (N, H, W, 3).
@@ -222,45 +221,40 @@ def feature_maps(
         colormap: Name of a matplotlib colour map.
     """
     aspect = images.shape[1] / images.shape[2]
-    grid = grids.picture_grid(
-        len(images), 1 + len(channels), aspect=aspect, cell=0.9, caption_lines=1, title=title
-    )
+    layout = grid.Layout(len(images), 1 + len(channels), aspect, 0.9, caption_lines=1, title=title)
+    sheet = grid.picture_grid(layout)
     for row, image in enumerate(images):
-        grids.put(grid, row, 0, image)
+        grid.put(sheet, row, 0, image)
         for column, channel in enumerate(channels):
             low, high = maps[:, column].min(), maps[:, column].max()
             caption = f"channel {channel}" if not row else ""
             look = {"cmap": colormap, "vmin": low, "vmax": max(high, low + 1e-12)}
-            grids.put(grid, row, column + 1, maps[row, column], caption, **look)
-    return grid.figure
+            grid.put(sheet, row, column + 1, maps[row, column], caption, **look)
+    return sheet.figure
 
 
 @style.styled
 def occlusion(
     images: NDArray[np.uint8],
-    drop: Floats,
-    probability: Floats,
+    hidden: Occlusion,
     explained: Ints,
-    whole: Floats,
     class_names: Sequence[str],
     *,
     title: str = "Occlusion: image, where hiding hurts, probability while hidden",
     colormap: str = "viridis",
 ) -> Figure:
-    """Each image, the overlay of the drop, and the plain map of the probability with its scale.
+    """Draw each image, the overlay of the drop, and the map of the probability with its scale.
 
     Args:
         images: Raw images (K, H, W, 3).
-        drop: Fall of the probability (K, H, W).
-        probability: Probability while a pixel is hidden (K, H, W).
+        hidden: Probabilities of one class per image while parts of it are hidden.
         explained: The class whose probability it is (K,).
-        whole: Its probability with nothing hidden (K,).
         class_names: Names (C,).
         title: Title.
         colormap: Name of a matplotlib colour map.
     """
     pairs = min(2, len(images))
-    grid = grids.picture_grid(
+    layout = grid.Layout(
         -(-len(images) // pairs),
         3 * pairs,
         aspect=images.shape[1] / images.shape[2],
@@ -270,24 +264,25 @@ def occlusion(
         group=3,
         right=1.05,
     )
-    room = grids.letters(grid.cell)
-    low, high = float(probability.min()), float(probability.max())
+    sheet = grid.picture_grid(layout)
+    room = grid.letters(sheet.cell)
+    low, high = float(hidden.probability.min()), float(hidden.probability.max())
     low, high = (low, high) if high - low > 0.02 else (low - 0.01, low + 0.01)
-    for index, image in enumerate(images):
+    for index, (image, probability) in enumerate(zip(images, hidden.probability, strict=True)):
         row, pair = divmod(index, pairs)
         name = style.shown(class_names[explained[index]], room - 4)
-        grids.put(grid, row, 3 * pair, image, f"{name} {100 * whole[index]:.0f}%")
-        grids.put(grid, row, 3 * pair + 1, overlay(image, drop[index], colormap))
-        caption = f"{probability[index].min():.2f} to {probability[index].max():.2f}"
+        grid.put(sheet, row, 3 * pair, image, f"{name} {100 * hidden.whole[index]:.0f}%")
+        grid.put(sheet, row, 3 * pair + 1, overlay(image, hidden.drop[index], colormap))
+        caption = f"{probability.min():.2f} to {probability.max():.2f}"
         look = {"cmap": colormap, "vmin": low, "vmax": high}
-        grids.put(grid, row, 3 * pair + 2, probability[index], caption, **look)
-    grids.color_bar(grid, colormap, "probability of the class", low, high)
-    return grid.figure
+        grid.put(sheet, row, 3 * pair + 2, probability, caption, **look)
+    grid.color_bar(sheet, colormap, "probability of the class", low, high)
+    return sheet.figure
 
 
 @style.styled
 def deletion(scores: Mapping[str, tuple[Floats, Floats]], fraction: float) -> Figure:
-    """How much hiding the most salient part costs, against the same shape elsewhere.
+    """Draw the cost of hiding the most salient part, against the same shape elsewhere.
 
     Args:
         scores: Method (Grad-CAM, occlusion) to the fall of the probability of each image when its
@@ -311,6 +306,6 @@ def deletion(scores: Mapping[str, tuple[Floats, Floats]], fraction: float) -> Fi
         axes.axhline(0, color=style.GREY, linewidth=0.8, linestyle=":")
         axes.grid(axis="y")
     low, high = panels[0].get_ylim()
-    panels[0].set_ylim(min(low, -0.02), max(high, 0.1))  # nothing happens, and it shows
+    panels[0].set_ylim(min(low, -0.02), max(high, 0.1))  # no effect looks like none
     panels[0].set_ylabel("fall of the probability when hidden")
     return figure

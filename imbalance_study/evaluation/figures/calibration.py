@@ -9,7 +9,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from imbalance_study.evaluation import calibration as measures
+from imbalance_study.evaluation.calibration import (
+    Coverage,
+    accuracy_by_coverage,
+    area_under_risk,
+    gap,
+    reliability,
+    split_confidence,
+)
 from imbalance_study.evaluation.figures import style
 from imbalance_study.evaluation.metrics import Floats, Ints
 from imbalance_study.evaluation.posthoc import TauSearch
@@ -19,7 +26,7 @@ _OVER_BARS: dict[str, Any] = {"frameon": True, "framealpha": 0.8, "edgecolor": "
 
 @style.styled
 def calibration(targets: Ints, probs: Floats) -> Figure:
-    """Reliability, the confidence of right and wrong predictions, and accuracy against coverage.
+    """Draw reliability, the confidence of right and wrong predictions, accuracy by coverage.
 
     Args:
         targets: True classes (N,), N at least 1.
@@ -29,16 +36,16 @@ def calibration(targets: Ints, probs: Floats) -> Figure:
     figure = style.new_figure(11, 8)
     (upper_left, upper_right), (lower_left, lower_right) = figure.subplots(2, 2)
     _reliability(upper_left, targets, probs)
-    right, wrong = measures.split_confidence(targets, probs)
+    right, wrong = split_confidence(targets, probs)
     _histogram(upper_right, right, wrong)
-    _coverage(lower_left, measures.accuracy_by_coverage(targets, probs))
+    _coverage(lower_left, accuracy_by_coverage(targets, probs))
     _boxes(lower_right, right, wrong)
     return figure
 
 
 def _reliability(axes: Axes, targets: Ints, probs: Floats) -> None:
-    """Bars of accuracy over confidence, and the gap between the two by its direction."""
-    bins = measures.reliability(probs.max(1), probs.argmax(1) == targets)
+    """Draw bars of accuracy over confidence, and the gap between the two by its direction."""
+    bins = reliability(probs.max(1), probs.argmax(1) == targets)
     width = np.diff(bins.edges)
     look: dict[str, Any] = {"width": width, "align": "edge", "edgecolor": "white", "linewidth": 0.6}
     accuracy = np.nan_to_num(bins.accuracy)
@@ -51,7 +58,7 @@ def _reliability(axes: Axes, targets: Ints, probs: Floats) -> None:
         height = np.maximum(high - low, 0)
         axes.bar(bins.edges[:-1], height, bottom=low, color=color, alpha=alpha, label=name, **look)
     axes.plot([0, 1], [0, 1], ":", color=style.BLACK, linewidth=1)
-    error = measures.gap(bins)
+    error = gap(bins)
     axes.set(title=f"Reliability: calibration error {error:.3f}", xlim=(0, 1), ylim=(0, 1.02))
     axes.set(xlabel="confidence", ylabel="accuracy")
     axes.legend(loc="upper left", **_OVER_BARS)
@@ -69,7 +76,7 @@ def _histogram(axes: Axes, right: Floats, wrong: Floats) -> None:
 
 
 def _boxes(axes: Axes, right: Floats, wrong: Floats) -> None:
-    """A box of each, with mean and deviation written beside it."""
+    """Draw a box of each, with mean and standard deviation beside it."""
     groups = {"right": right, "wrong": wrong}
     filled = {name: values for name, values in groups.items() if len(values)}
     boxes = axes.boxplot(
@@ -93,13 +100,13 @@ def _boxes(axes: Axes, right: Floats, wrong: Floats) -> None:
     axes.set(title="Mean ± standard deviation; diamond: mean", xlabel="confidence", xlim=(0, 1.02))
 
 
-def _coverage(axes: Axes, curve: measures.Coverage) -> None:
+def _coverage(axes: Axes, curve: Coverage) -> None:
     axes.plot(curve.coverage, curve.accuracy, color=style.BLUE, drawstyle="steps-post")
     if len(curve.coverage) == 1:
         axes.plot(curve.coverage, curve.accuracy, "o", color=style.BLUE)
     axes.axhline(curve.accuracy[-1], color=style.GREY, linestyle=":", linewidth=1)
     axes.set(xlabel="coverage: share of predictions kept, the surest first", ylabel="accuracy")
-    area = measures.area_under_risk(curve)
+    area = area_under_risk(curve)
     axes.set_title(f"Accuracy when the least sure are rejected (mean risk {area:.3f})")
     low = min(float(curve.accuracy.min()), 0.95)
     axes.set(xlim=(0, 1.02), ylim=(max(0.0, low - 0.05), 1.02))
@@ -110,9 +117,9 @@ def _coverage(axes: Axes, curve: measures.Coverage) -> None:
 def accuracy_over_tau(
     searches: Mapping[str, TauSearch], test: Mapping[str, Floats] | None = None
 ) -> Figure:
-    """Balanced accuracy over the strength of each post-hoc correction.
+    """Draw balanced accuracy over the strength of each post-hoc correction.
 
-    Validation, which chose, is solid in a band of one standard error; the test set is dashed.
+    Validation, which selects, is solid in a band of one standard error; the test set is dashed.
 
     Args:
         searches: Name of the correction to its search on validation.

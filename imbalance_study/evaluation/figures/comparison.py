@@ -1,7 +1,7 @@
 """Figures of several configurations: curves, bars, differences, costs.
 
-All take arrays and labels of `figures_compare_style`. What has a value per class is in
-`figures_compare_panels`, many metrics at once in `figures_compare_metrics`.
+All take arrays and labels of `comparison_style`. Figures with a value per class are in
+`comparison_panels`, figures of many metrics in `comparison_metrics`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from imbalance_study.evaluation.metrics import Floats
 
 
 class Band(NamedTuple):
-    """A quantity over the epochs, over seeds."""
+    """Mean and spread of a quantity over seeds, by epoch."""
 
     steps: Floats  # (E,)
     mean: Floats  # (E,)
@@ -39,7 +39,7 @@ class Band(NamedTuple):
 
 
 class Bars(NamedTuple):
-    """One metric of all configurations."""
+    """Means, intervals and single values of a metric of all configurations."""
 
     mean: Floats  # (K,)
     low: Floats  # (K,) end of the interval, NaN without one
@@ -51,7 +51,7 @@ class Bars(NamedTuple):
 def training_curves_compared(
     curves: Mapping[str, Mapping[int, Band]], names: Sequence[str]
 ) -> Figure:
-    """A panel per metric: the mean over the seeds that reached the epoch, -+ standard deviation.
+    """Draw a panel per metric: mean over seeds -+ standard deviation, by epoch.
 
     Args:
         curves: Metric to configuration's position in `names` to its band.
@@ -91,7 +91,7 @@ def training_curves_compared(
 
 @style.styled
 def headline_bars(metrics: Mapping[str, Bars], names: Sequence[str]) -> Figure:
-    """A group of bars per metric: means, 95 % intervals over seeds, each seed a dot.
+    """Draw a group of bars per metric: means, 95 % intervals over seeds, a dot for each seed.
 
     Args:
         metrics: Metric to its values of all configurations.
@@ -137,7 +137,7 @@ def headline_bars(metrics: Mapping[str, Bars], names: Sequence[str]) -> Figure:
 
 
 def _write_values(axes: Axes, bars: Bars) -> None:
-    """The mean in a column of its own at the right, so that no bar or dot covers it."""
+    """Write the mean in a column at the right, where no bar or dot covers it."""
     ends = [bars.mean, *bars.seeds]
     largest = max((float(np.nanmax(one)) for one in ends if np.isfinite(one).any()), default=1.0)
     top = max(largest, float(np.nanmax(bars.high)) if np.isfinite(bars.high).any() else 0.0, 0.01)
@@ -162,7 +162,7 @@ def differences_to_baseline(
     *,
     alpha: float = 0.05,
 ) -> Figure:
-    """Mean paired differences over seeds with 95 % intervals, the largest on top.
+    """Draw mean paired differences with 95 % intervals, the largest on top.
 
     Filled where the Holm-corrected p is below `alpha`, else hollow; grey where the label carries a
     dagger. A difference without a test (fewer than three seeds) has no interval.
@@ -173,8 +173,8 @@ def differences_to_baseline(
         high: Upper ends (K,).
         p_holm: Corrected p values (K,), NaN without a test.
         names: Labels (K,).
-        title: What differs.
-        alpha: Level.
+        title: Title of the figure.
+        alpha: Significance level.
     """
     order = np.argsort(-np.nan_to_num(difference, nan=-np.inf), kind="stable")
     width = float(np.clip(label_inches(names) + 6.0, 6.5, 11))
@@ -182,13 +182,13 @@ def differences_to_baseline(
     axes = figure.subplots()
     axes.axvline(0, color=style.BLACK, linewidth=1)
     for place, index in enumerate(order):
-        shown = bool(p_holm[index] < alpha)
+        significant = bool(p_holm[index] < alpha)
         color = style.GREY if names[index].endswith(DAGGER) else style.BLUE
         axes.plot([low[index], high[index]], [place, place], color=color, linewidth=2)
-        face = color if shown else "white"
+        face = color if significant else "white"
         axes.plot(difference[index], place, "o", color=color, markerfacecolor=face, markersize=7)
         axes.annotate(
-            _verdict(difference[index], p_holm[index]),
+            _difference_text(difference[index], p_holm[index]),
             (1.01, place),
             xycoords=axes.get_yaxis_transform(),
             va="center",
@@ -204,7 +204,7 @@ def differences_to_baseline(
 
 
 def _around_zero(axes: Axes, difference: Floats, low: Floats, high: Floats) -> None:
-    """Limits that hold the differences; a much wider interval leaves the figure."""
+    """Set limits that hold the differences; a much wider interval leaves the figure."""
     largest = float(np.nanmax(np.abs(difference), initial=0.0)) or 0.01
     ends = np.concatenate([difference, low, high])
     least = max(float(np.nanmin(ends, initial=0.0)), -4 * largest)
@@ -213,7 +213,7 @@ def _around_zero(axes: Axes, difference: Floats, low: Floats, high: Floats) -> N
     axes.set_xlim(least - margin, most + margin)
 
 
-def _verdict(difference: float, p_holm: float) -> str:
+def _difference_text(difference: float, p_holm: float) -> str:
     if not np.isfinite(difference):
         return "no seed in common"
     test = "no test" if not np.isfinite(p_holm) else p_text(p_holm)
@@ -229,15 +229,15 @@ def metric_against_costs(
     names: Sequence[str],
     metric: str,
 ) -> Figure:
-    """A panel per cost, on a logarithmic axis, with the metric's 95 % interval over seeds.
+    """Draw a panel per cost, on a logarithmic axis, with the metric's 95 % interval.
 
     Args:
-        costs: What it costs, with its unit, to the values (K,); NaN where not measured.
+        costs: Name and unit of a cost to its values (K,); NaN where not measured.
         values: Metric (K,).
         low: Lower ends (K,), NaN without an interval.
         high: Upper ends (K,).
         names: Labels (K,), the baseline first.
-        metric: Its name.
+        metric: Name of the metric.
     """
     width = 5.2 * max(len(costs), 1.4)
     figure = style.new_figure(width, 3.9 + legend_inches(names, width))
@@ -281,7 +281,7 @@ def _log_range(axes: Axes, amounts: Floats) -> None:
 
 
 def _round_ticks(low: float, high: float) -> list[float]:
-    """Numbers 1, 2, 5 times a power of ten within the range, or the ends of a narrow one."""
+    """Return 1, 2, 5 times a power of ten within the range, or the ends of a narrow one."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     fine = [step * 10.0**power for power in powers for step in (1, 2, 3, 4, 5, 6, 8)]
     coarse = [step * 10.0**power for power in powers for step in (1, 2, 5)]
@@ -294,7 +294,7 @@ def _round_ticks(low: float, high: float) -> list[float]:
 
 
 def _inside_values(axes: Axes, values: Floats) -> None:
-    """Intervals of three seeds can be wide: they may leave the panel, the values may not."""
+    """Keep the values in the panel; wide intervals, as of three seeds, may leave it."""
     known = values[np.isfinite(values)]
     if not len(known):
         return

@@ -1,4 +1,4 @@
-"""Many metrics of several configurations: the heat map of all, the radar of a few."""
+"""Figures of many metrics of several configurations: heat map and radar."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from imbalance_study.evaluation.metrics import Floats, Ints
 def metrics_heatmap(
     values: Floats, directions: Sequence[int], metrics: Sequence[str], names: Sequence[str]
 ) -> Figure:
-    """All metrics (rows) of all configurations (columns), darker where better within the row.
+    """Draw all metrics (rows) of all configurations (columns), darker where better.
 
     Args:
         values: Means over seeds (M, K); NaN where missing.
-        directions: 1 where larger is better, -1 where smaller, 0 where neither (no colour).
+        directions: 1 where larger is better, -1 where smaller, 0 for neither (no colour).
         metrics: Names (M,).
         names: Labels (K,).
     """
@@ -58,27 +58,27 @@ def metrics_heatmap(
     return figure
 
 
-def _goodness(values: Floats, way: int) -> Floats:
-    """0.08 for the worst to 0.8 for the best of a row; NaN, which is white, without an order."""
+def _goodness(values: Floats, direction: int) -> Floats:
+    """Scale a row from 0.08 for the worst to 0.8 for the best; NaN, drawn white, without order."""
     known = values[np.isfinite(values)]
-    if way == 0 or not len(known):
+    if direction == 0 or not len(known):
         return np.full(len(values), np.nan)
     spread = float(np.ptp(known))
     if spread <= 1e-9 * float(np.abs(known).max()):
         return np.where(np.isfinite(values), 0.08, np.nan)
     share: Floats = (values - known.min()) / spread
-    return np.asarray(0.08 + 0.72 * (share if way > 0 else 1 - share))
+    return np.asarray(0.08 + 0.72 * (share if direction > 0 else 1 - share))
 
 
 @style.styled
 def radar(values: Floats, metrics: Sequence[str], names: Sequence[str], places: Ints) -> Figure:
-    """The profile of a few configurations, from 0 in the middle.
+    """Draw the profiles of a few configurations, from 0 in the middle.
 
     Args:
         values: Means over seeds (K, M), all of metrics between 0 and 1 where larger is better.
         metrics: Names (M,), at least 3.
         names: Labels (K,).
-        places: Position of each among all configurations (K,), which decides its look.
+        places: Positions among all configurations (K,), which decide the looks.
     """
     angles = np.linspace(0, 2 * np.pi, len(metrics), endpoint=False)
     figure = style.new_figure(7.2, 5.6 + legend_inches(names, 7.2))

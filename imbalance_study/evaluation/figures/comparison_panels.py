@@ -1,4 +1,4 @@
-"""Classes in several configurations: confusion matrices, feature clusters, recalls."""
+"""Figures of classes in several configurations: confusion matrices, feature clusters, recalls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FREQUENCY_BINS = 10  # of many classes
 
 
 def _grid(count: int) -> tuple[int, int]:
-    """Rows and columns of so many cells: up to four side by side."""
+    """Return rows and columns of `count` cells, up to four side by side."""
     columns = count if count <= 3 else 4 if count > 6 else -(-count // 2)
     return -(-count // columns), columns
 
@@ -37,7 +37,7 @@ def _grid(count: int) -> tuple[int, int]:
 def confusion_panel(
     shares: Sequence[Floats], scores: Sequence[float], names: Sequence[str], classes: Sequence[str]
 ) -> Figure:
-    """A confusion matrix per configuration: shares of each true class, over all seeds.
+    """Draw a confusion matrix per configuration: shares of each true class, over all seeds.
 
     Args:
         shares: Matrices (C, C); a row is NaN where the class has no image.
@@ -54,19 +54,19 @@ def confusion_panel(
         columns * side + min(room, 1.5) + 1.0, rows * (side + title) + min(room, 1.5) + 0.4
     )
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    drawn = None
+    image = None
     for index, axes in enumerate(panels.ravel()):
         if index >= len(shares):
             axes.set_visible(False)
             continue
-        drawn = axes.imshow(shares[index], cmap="Blues", vmin=0, vmax=1, aspect="equal")
+        image = axes.imshow(shares[index], cmap="Blues", vmin=0, vmax=1, aspect="equal")
         axes.set_title(f"{names[index]}\nbalanced accuracy {scores[index]:.3f}", fontsize=9)
         axes.spines[:].set_visible(False)
         _write_shares(axes, shares[index])
         below = index + columns >= len(shares)
         _class_axes(axes, classes, side, x=below, y=index % columns == 0)
-    if drawn is not None:
-        bar = figure.colorbar(drawn, ax=panels, fraction=0.02, pad=0.01, aspect=40)
+    if image is not None:
+        bar = figure.colorbar(image, ax=panels, fraction=0.02, pad=0.01, aspect=40)
         bar.set_label("share of the true class")
     return figure
 
@@ -84,7 +84,7 @@ def _write_shares(axes: Axes, shares: Floats) -> None:
 
 
 def _class_axes(axes: Axes, classes: Sequence[str], side: float, *, x: bool, y: bool) -> None:
-    """Class names at the outer cells alone; none where they would be too many to read."""
+    """Write class names at the outer cells alone; none where they would be too many to read."""
     if len(classes) > style.FEW_CLASSES:
         axes.set_xticks([])
         axes.set_yticks([])
@@ -108,7 +108,7 @@ def cluster_panel(
     classes: Sequence[str],
     title: str,
 ) -> Figure:
-    """t-SNE of the features of the same test images, a cell per configuration, one legend.
+    """Draw t-SNE of the same test images, a cell per configuration, with one legend.
 
     Args:
         points: Coordinates (N, 2) of each configuration; row n is the same image in all.
@@ -116,7 +116,7 @@ def cluster_panel(
         scores: Macro F1 of each run, written under its cell.
         names: Labels of the configurations.
         classes: Names (C,).
-        title: Which images and seed.
+        title: Title, with the images and the seed.
     """
     rows, columns = _grid(len(points))
     many = len(classes) > style.FEW_CLASSES
@@ -149,7 +149,7 @@ def cluster_panel(
 
 
 def _scatter(axes: Axes, points: Floats, targets: Ints, num_classes: int) -> None:
-    """One collection per marker: a hundred in each cell would take a minute to draw."""
+    """Draw one collection per marker: a hundred in each cell would take a minute to draw."""
     colors = np.array([to_rgba(color) for color in style.class_colors(num_classes)])
     markers = np.array([class_marker(int(label), num_classes) for label in targets])
     for marker in np.unique(markers):
@@ -166,7 +166,7 @@ def _scatter(axes: Axes, points: Floats, targets: Ints, num_classes: int) -> Non
 
 
 def _class_handles(labels: Ints, classes: Sequence[str]) -> list[Line2D]:
-    """What the legend shows of each class."""
+    """Return the legend entries of the classes."""
     colors = style.class_colors(len(classes))
     many = len(classes) > style.FEW_CLASSES
     return [
@@ -189,7 +189,7 @@ def _class_handles(labels: Ints, classes: Sequence[str]) -> list[Line2D]:
 def recall_compared(
     train_counts: Ints, recalls: Sequence[Floats], names: Sequence[str], classes: Sequence[str]
 ) -> Figure:
-    """Mean recall of each class for every configuration, from the most to the fewest images.
+    """Draw the recall of each class for every configuration, from most to fewest images.
 
     Of more than 20 classes, means over ten groups of neighbours in that order are drawn.
 

@@ -1,6 +1,6 @@
-"""How figures of several configurations show them: looks, labels and the legend they share.
+"""Common looks, labels and legends of the figures of several configurations.
 
-A configuration has the same look in all of them; the baseline, which comes first, is black.
+A configuration has the same look in all of them; the baseline is the first and black.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FOOTNOTE = "† other data or another amount of training than the baseline: not 
 
 
 class Look(NamedTuple):
-    """How a configuration is drawn."""
+    """Colour, line pattern and marker of a configuration."""
 
     color: str
     pattern: str
@@ -31,36 +31,36 @@ class Look(NamedTuple):
 
 
 def looks(count: int) -> list[Look]:
-    """Looks of so many configurations, all different up to 19: black, then colours by patterns."""
-    found = [Look(style.BLACK, "-", "o")]
+    """Return `count` looks, all different up to 19: black, then colours by patterns."""
+    chosen = [Look(style.BLACK, "-", "o")]
     for index in range(count - 1):
         round_, position = divmod(index, len(COLORS))
         pattern = PATTERNS[round_ % len(PATTERNS)]
-        found.append(Look(COLORS[position], pattern, MARKERS[(position + round_) % len(MARKERS)]))
-    return found[:count]
+        chosen.append(Look(COLORS[position], pattern, MARKERS[(position + round_) % len(MARKERS)]))
+    return chosen[:count]
 
 
 def labels(names: Sequence[str], marked: Sequence[bool] = ()) -> list[str]:
-    """Names short enough for a legend, still all different; those marked carry a dagger.
+    """Shorten names for a legend and keep them different; marked ones carry a dagger.
 
-    What all names begin with up to ``=`` is left out. A long name takes two lines, each of which is
-    cut in its middle where it is still too long.
+    A beginning up to ``=`` that all names share is left out. A long name takes two lines, each of
+    which is cut in its middle where it is still too long.
     """
     heads = {name.partition("=")[0] for name in names}
     same = len(heads) == 1 and len(names) > 1 and all(name.count("=") for name in names)
     cut = [_two_lines(name.partition("=")[2] if same else name) for name in names]
-    found = [
+    distinct = [
         f"{text} ({cut[:index].count(text) + 1})" if cut.count(text) > 1 else text
         for index, text in enumerate(cut)
     ]
     daggers = [DAGGER if mark else "" for mark in marked] or [""] * len(names)
     return [
-        (text + dagger).replace("$", r"\$") for text, dagger in zip(found, daggers, strict=True)
+        (text + dagger).replace("$", r"\$") for text, dagger in zip(distinct, daggers, strict=True)
     ]
 
 
 def _two_lines(name: str) -> str:
-    """Broken at the space nearest to the middle, or at a sign, if it is long."""
+    """Break a long name at the space nearest to the middle, or at a sign."""
     text = " ".join(name.split()) or "(no name)"
     if len(text) <= LINE:
         return text
@@ -79,23 +79,23 @@ def _cut(line: str) -> str:
 
 
 def label_inches(names: Sequence[str], size: float = 9.0) -> float:
-    """Width of the longest line of the labels."""
+    """Estimate the width of the longest line of the labels, in inches."""
     return style.text_inches([line for name in names for line in name.split("\n")], size)
 
 
 def label_lines(names: Sequence[str]) -> int:
-    """Lines of the tallest label."""
+    """Return the number of lines of the tallest label."""
     return max(name.count("\n") + 1 for name in names)
 
 
 def explain_daggers(figure: Figure, names: Sequence[str]) -> None:
-    """Say at the foot of the figure what a dagger means, where there is one."""
+    """Explain the dagger at the foot of the figure, where a name has one."""
     if any(name.endswith(DAGGER) for name in names):
         figure.supxlabel(FOOTNOTE, fontsize=8, color="#555555")
 
 
 def legend_below(figure: Figure, axes: Axes, width: float) -> None:
-    """One legend for all panels, in as many columns as fit."""
+    """Draw one legend for all panels, in as many columns as fit."""
     handles, names = axes.get_legend_handles_labels()
     figure.legend(
         handles, names, loc="outside lower center", ncols=_columns(names, width), handlelength=3
@@ -107,12 +107,12 @@ def _columns(names: Sequence[str], width: float) -> int:
 
 
 def legend_inches(names: Sequence[str], width: float) -> float:
-    """Height of the legend that `legend_below` draws."""
+    """Estimate the height of the legend that `legend_below` draws."""
     return -(-len(names) // _columns(names, width)) * 0.155 * label_lines(names) + 0.25
 
 
 def short_number(value: float) -> str:
-    """A number in few letters: 0.613, 12.3, 4,567, 126M."""
+    """Write a number in few letters: 0.613, 12.3, 4,567, 126M."""
     size = abs(value)
     for least, limit, unit in ((999.5e6, 1e9, "G"), (999.5e3, 1e6, "M"), (1e4, 1e3, "k")):
         if size >= least:

@@ -26,7 +26,7 @@ def embedding(
     class_names: Sequence[str],
     explained: Floats,
 ) -> Figure:
-    """Projections side by side, one legend, the class names at the centres of their points.
+    """Draw projections side by side, with class names at the centres and one legend.
 
     With more than 20 classes a name that would cover another is replaced by the class's label,
     which the legend explains.
@@ -80,11 +80,11 @@ def embedding(
 
 
 def frame(points: Floats, *, cut_off: bool) -> tuple[Floats, Floats]:
-    """Lower and upper limits (2,) that show the points (N, 2), with a margin.
+    """Return lower and upper limits (2,) that show the points (N, 2), with a margin.
 
     Args:
         points: The points.
-        cut_off: Show no more than half the spread of the middle 90 % beyond these: a few far points
+        cut_off: Show at most half the spread of the middle 90 % beyond these: a few far points
             would squeeze all others into a spot.
     """
     low, high = points.min(0), points.max(0)
@@ -97,7 +97,7 @@ def frame(points: Floats, *, cut_off: bool) -> tuple[Floats, Floats]:
 
 
 def class_marker(label: int, num_classes: int) -> str:
-    """One shape for few classes; for many, whose colours are alike, neighbours differ."""
+    """Return one shape for few classes; for many, whose colours are alike, neighbours differ."""
     return "o" if num_classes <= len(style.PETROFF) else MARKERS[label % len(MARKERS)]
 
 
@@ -111,7 +111,7 @@ def _name_centres(
 ) -> None:
     """Write each class's name at the median of its points, moved apart where two would overlap.
 
-    Of many classes, a name that finds no room gives way to the class's number in the legend.
+    Of many classes, a name without room is replaced by the class's number in the legend.
     """
     many = len(class_names) > style.FEW_CLASSES
     size = 5.0 if many else 8.5
@@ -143,7 +143,7 @@ def _name_centres(
 
 
 def _overlaps(places: Floats, room: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Vertical distances (K, K) of boxes, and which pairs of them overlap."""
+    """Return vertical distances (K, K) of boxes, and the pairs of them that overlap."""
     apart = places[:, None] - places[None]
     wanted = (room[:, None] + room[None]) / 2
     together = np.all(np.abs(apart) < wanted, axis=-1) & ~np.eye(len(places), dtype=bool)
@@ -164,7 +164,7 @@ def _moved_apart(places: Floats, room: Floats, steps: int = 200) -> Floats:
 
 
 def _that_fit(places: Floats, room: Floats) -> NDArray[np.bool_]:
-    """Which boxes can stay when each one gives way to those before it."""
+    """Return which boxes stay when each one gives way to the ones before it."""
     _, together = _overlaps(places, room)
     stays = np.zeros(len(places), dtype=bool)
     for index in range(len(places)):

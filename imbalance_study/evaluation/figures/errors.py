@@ -1,4 +1,4 @@
-"""Figures of what goes wrong."""
+"""Figures of errors: misclassified images, confused pairs, curves and recall of classes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from imbalance_study.evaluation.errors import ClassCurves
-from imbalance_study.evaluation.figures import grid as grids
-from imbalance_study.evaluation.figures import style
+from imbalance_study.evaluation.figures import grid, style
 from imbalance_study.evaluation.metrics import Floats, Ints, frequency_thirds
 
 
@@ -28,7 +27,7 @@ def labelled_images(
     class_names: Sequence[str],
     title: str,
 ) -> Figure:
-    """A grid of images, each with its label, its prediction and the confidence.
+    """Draw a grid of images, each with its label, its prediction and the confidence.
 
     The prediction is red where it is wrong and green where it is right.
 
@@ -38,48 +37,33 @@ def labelled_images(
         predictions: Predicted classes (K,).
         confidence: Probability of the prediction (K,).
         class_names: Names (C,).
-        title: What these images are.
+        title: Title of the figure.
     """
     if not len(images):
-        return _nothing(title, "no such image")
-    columns = min(5, len(images))
-    grid = grids.picture_grid(
-        -(-len(images) // columns),
-        columns,
-        aspect=images.shape[1] / images.shape[2],
-        cell=1.15,
-        caption_lines=2,
-        title=title,
-    )
-    room = grids.letters(grid.cell)
+        return style.empty_figure(title, "no such image")
+    sheet = grid.contact_grid(images, 5, title)
+    room = grid.letters(sheet.cell)
     for index, image in enumerate(images):
-        label, guess = targets[index], predictions[index]
-        name = style.shown(class_names[guess], room - 6)
+        label, predicted = targets[index], predictions[index]
+        name = style.shown(class_names[predicted], room - 6)
         caption = (
             f"{style.shown(class_names[label], room)}\n→ {name} {100 * confidence[index]:.0f}%"
         )
-        color = style.GREEN if label == guess else style.RED
-        grids.put(grid, *divmod(index, columns), image, caption, color=color)
-    return grid.figure
-
-
-def _nothing(title: str, why: str) -> Figure:
-    figure = style.new_figure(5, 1.5)
-    axes = figure.subplots()
-    axes.set_title(title)
-    style.note(axes, why)
-    return figure
+        row, column = divmod(index, sheet.columns)
+        color = style.GREEN if label == predicted else style.RED
+        grid.put(sheet, row, column, image, caption, color=color)
+    return sheet.figure
 
 
 @style.styled
 def confused_pairs(table: Mapping[str, Sequence[Any]]) -> Figure:
-    """The most confused pairs as bars, from the columns of `errors.most_confused`."""
+    """Draw the most confused pairs as bars, from the columns of `errors.most_confused`."""
     names = [
         f"{style.shown(true)} → {style.shown(predicted)}"
         for true, predicted in zip(table["true"], table["predicted"], strict=True)
     ]
     if not names:
-        return _nothing("Most confused pairs", "no error")
+        return style.empty_figure("Most confused pairs", "no error")
     figure = style.new_figure(style.text_inches(names) + 4.5, 0.27 * len(names) + 0.9)
     axes = figure.subplots()
     bars = axes.barh(range(len(names)), table["images"], color=style.BLUE)
@@ -97,13 +81,13 @@ def confused_pairs(table: Mapping[str, Sequence[Any]]) -> Figure:
 def roc_pr(
     curves: Sequence[ClassCurves | None], class_names: Sequence[str], train_counts: Ints
 ) -> Figure:
-    """ROC and precision-recall curve of each class against the rest.
+    """Draw the ROC and the precision-recall curve of each class against the rest.
 
     Up to 10 classes have a colour and an entry with their areas each; more are coloured by their
     number of training images.
 
     Args:
-        curves: Of `errors.class_curves` (C,); None is left out.
+        curves: Result of `errors.class_curves` (C,); None is left out.
         class_names: Names (C,).
         train_counts: Training images (C,).
     """
@@ -149,7 +133,7 @@ def _unit_square(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
 
 @style.styled
 def recall_over_epochs(recall: Floats, train_counts: Ints, class_names: Sequence[str]) -> Figure:
-    """Recall of each class after each epoch, and the means of head, medium and tail.
+    """Draw the recall of each class after each epoch, and the means of head, medium and tail.
 
     Args:
         recall: Recall (E, C) on validation; NaN for a class without images.
@@ -161,7 +145,7 @@ def recall_over_epochs(recall: Floats, train_counts: Ints, class_names: Sequence
     height = float(np.clip(1.2 + 0.22 * num_classes, 3.6, 11))
     figure = style.new_figure(12, height)
     classes, thirds = figure.subplots(1, 2)
-    drawn = classes.imshow(
+    image = classes.imshow(
         np.ma.masked_invalid(recall[:, order].T),
         cmap="viridis",
         vmin=0,
@@ -169,7 +153,7 @@ def recall_over_epochs(recall: Floats, train_counts: Ints, class_names: Sequence
         aspect="auto",
         extent=(0.5, epochs + 0.5, num_classes - 0.5, -0.5),
     )
-    figure.colorbar(drawn, ax=classes, label="recall")
+    figure.colorbar(image, ax=classes, label="recall")
     names = [f"{style.shown(class_names[label])}  {train_counts[label]:,}" for label in order]
     classes.set_yticks(range(num_classes), names, fontsize=style.name_size(num_classes, height - 1))
     classes.set(title="Recall; class and its training images", xlabel="epoch")

@@ -1,7 +1,8 @@
-"""Grids of pictures with captions, at sizes that are known before anything is drawn."""
+"""Grids of pictures with captions, whose sizes are known before anything is drawn."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,77 +18,99 @@ MARGIN = 0.08
 GROUP_GAP = 0.15
 
 
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Number, size and arrangement of the pictures.
+
+    Attributes:
+        rows: Number of rows.
+        columns: Number of columns.
+        aspect: Height of a picture over its width.
+        cell: Width of a picture in inches; reduced where the figure would be too large.
+        caption_lines: Lines of text above each picture.
+        row_labels: Text left of each row.
+        title: Text at the top.
+        rows_per_block: Rows after which the next ones go beside the first; 0 for never.
+        group: Columns in a group, before a wider gap; 1 for no groups.
+        right: Free inches at the right, for a colour bar.
+    """
+
+    rows: int
+    columns: int
+    aspect: float
+    cell: float
+    caption_lines: int = 0
+    row_labels: Sequence[str] = ()
+    title: str = ""
+    rows_per_block: int = 0
+    group: int = 1
+    right: float = 0.0
+
+
 class Grid(NamedTuple):
-    """A figure whose only axes count in inches from the upper left corner, and its layout."""
+    """A figure with one pair of axes, in inches from the upper left corner, and its measures."""
 
     figure: Figure
     axes: Axes
     cell: float  # width of a picture
-    height: float  # of a picture
+    height: float  # height of a picture
     pitch: tuple[float, float]  # from one picture to the next, across and down
     origin: tuple[float, float]  # upper left corner of the first picture
     rows_per_block: int
     block: float  # width of a block of rows, labels included
-    group: int  # columns that stand together, before a wider gap
+    group: int  # columns in a group, before a wider gap
+    columns: int
 
 
-def picture_grid(
-    rows: int,
-    columns: int,
-    *,
-    aspect: float,
-    cell: float,
-    caption_lines: int = 0,
-    row_labels: Sequence[str] = (),
-    title: str = "",
-    rows_per_block: int = 0,
-    group: int = 1,
-    right: float = 0.0,
-) -> Grid:
-    """An empty grid of pictures.
-
-    Args:
-        rows: Number of rows.
-        columns: Number of columns.
-        aspect: Height of a picture over its width.
-        cell: Width of a picture in inches; made less where the figure would be too large.
-        caption_lines: Lines of text above each picture.
-        row_labels: Text left of each row.
-        title: Text at the top.
-        rows_per_block: Go on beside the first rows after so many; 0 for never.
-        group: Columns that stand together, before a wider gap; 1 for no groups.
-        right: Inches left free at the right, for a colour bar.
-    """
-    per_block = rows_per_block or max(rows, 1)
+def picture_grid(layout: Layout) -> Grid:
+    """Make an empty grid of pictures."""
+    rows, columns, aspect = layout.rows, layout.columns, layout.aspect
+    per_block = layout.rows_per_block or max(rows, 1)
     blocks = max(1, -(-rows // per_block))
-    names = [style.shown(name) for name in row_labels]
+    names = [style.shown(name) for name in layout.row_labels]
     label = style.text_inches(names, 8.5) + 0.15 if names else 0.0
-    top = 0.35 if title else MARGIN
-    space = caption_lines * LINE + 0.06
+    top = 0.35 if layout.title else MARGIN
+    space = layout.caption_lines * LINE + 0.06
     free = style.MAX_INCHES - top - 0.2
-    cell = min(cell, (free / min(rows or 1, per_block) - space) / aspect)
-    gaps = (columns // group - 1) * GROUP_GAP if group > 1 else 0.0
+    cell = min(layout.cell, (free / min(rows or 1, per_block) - space) / aspect)
+    gaps = (columns // layout.group - 1) * GROUP_GAP if layout.group > 1 else 0.0
     cell = max(0.2, min(cell, (style.MAX_INCHES / blocks - label - gaps - 0.3) / columns - 0.05))
     pitch = cell + 0.05, cell * aspect + space
     block = label + columns * pitch[0] + gaps + 0.15
-    width = max(blocks * block + right, style.text_inches([title], 10.0) + 2 * MARGIN)
-    figure = Figure(
-        figsize=(width, top + min(rows or 1, per_block) * pitch[1] + MARGIN), dpi=style.DPI
-    )
+    width = max(blocks * block + layout.right, style.text_inches([layout.title], 10.0) + 2 * MARGIN)
+    height = top + min(rows or 1, per_block) * pitch[1] + MARGIN
+    figure = Figure(figsize=(width, height), dpi=style.DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(figure.get_figheight(), 0))
     axes.set_axis_off()
-    axes.text(MARGIN, 0.12, title, va="top", fontsize=10)
-    origin = MARGIN + label, top + caption_lines * LINE + 0.03
-    grid = Grid(figure, axes, cell, cell * aspect, pitch, origin, per_block, block, group)
+    axes.text(MARGIN, 0.12, layout.title, va="top", fontsize=10)
+    origin = MARGIN + label, top + layout.caption_lines * LINE + 0.03
+    grid = Grid(
+        figure, axes, cell, cell * aspect, pitch, origin, per_block, block, layout.group, columns
+    )
     for row, name in enumerate(names):
         left, upper = corner(grid, row, 0)
         axes.text(left - 0.07, upper + grid.height / 2, name, ha="right", va="center", fontsize=8.5)
     return grid
 
 
+def contact_grid(images: NDArray[np.uint8], per_row: int, title: str) -> Grid:
+    """Make an empty grid for images (K, H, W, 3), with two lines of caption above each."""
+    columns = min(per_row, len(images))
+    return picture_grid(
+        Layout(
+            -(-len(images) // columns),
+            columns,
+            aspect=images.shape[1] / images.shape[2],
+            cell=1.15,
+            caption_lines=2,
+            title=title,
+        )
+    )
+
+
 def corner(grid: Grid, row: int, column: int) -> tuple[float, float]:
-    """Left and upper edge of a picture, in inches."""
+    """Return the left and upper edge of a picture, in inches."""
     block, row = divmod(row, grid.rows_per_block)
     left = grid.origin[0] + block * grid.block + column * grid.pitch[0]
     left += column // grid.group * GROUP_GAP if grid.group > 1 else 0.0
@@ -103,9 +126,9 @@ def put(
         grid: The grid.
         row: Row.
         column: Column.
-        picture: What to draw.
-        caption: One line for each line that the grid has room for; the last can have a colour.
-        options: For imshow (cmap, vmin, vmax); ``color`` is that of the caption's last line.
+        picture: The picture or the map.
+        caption: At most as many lines as the layout has; the last can have a colour.
+        options: For imshow (cmap, vmin, vmax); ``color`` is the colour of the caption's last line.
     """
     color = options.pop("color", "black")
     left, upper = corner(grid, row, column)
@@ -133,12 +156,12 @@ def put(
 
 
 def letters(cell: float) -> int:
-    """How many letters of a caption fit above a picture that many inches wide."""
+    """Return the number of letters that fit above a picture `cell` inches wide."""
     return max(4, int((cell + 0.05) * 72 / (7.5 * 0.6)))
 
 
 def color_bar(grid: Grid, colormap: str, label: str, low: float, high: float) -> None:
-    """A colour bar in the space at the right."""
+    """Draw a colour bar in the space at the right."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 

@@ -1,4 +1,4 @@
-"""The curve of a learning-rate range test."""
+"""Figure of a learning-rate range test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Floats = NDArray[np.floating[Any]]
 
 @style.styled
 def range_test(lrs: Floats, losses: Floats, smoothed: Floats, suggestion: float) -> Figure:
-    """Loss over the learning rate, as it is and smoothed, with the rate that is suggested.
+    """Draw loss over learning rate, raw and smoothed, with the suggested rate.
 
     Args:
         lrs: Rising learning rates (S,).

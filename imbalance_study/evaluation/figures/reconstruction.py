@@ -1,4 +1,4 @@
-"""Images beside what a decoder makes of them."""
+"""Images beside their reconstructions by a decoder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from imbalance_study.evaluation.figures import grid as grids
-from imbalance_study.evaluation.figures import style
+from imbalance_study.evaluation.figures import grid, style
 
 PAIRS = 4  # in a row
 
@@ -21,7 +20,7 @@ def reconstructions(
     targets: NDArray[np.integer],
     class_names: Sequence[str],
 ) -> Figure:
-    """Pairs of an image and its reconstruction, four pairs in a row.
+    """Draw pairs of an image and its reconstruction, four pairs in a row.
 
     Args:
         images: Raw images (K, H, W, 3).
@@ -29,7 +28,7 @@ def reconstructions(
         targets: Classes (K,).
         class_names: Names (C,).
     """
-    grid = grids.picture_grid(
+    layout = grid.Layout(
         -(-len(images) // PAIRS),
         2 * PAIRS,
         aspect=images.shape[1] / images.shape[2],
@@ -38,10 +37,11 @@ def reconstructions(
         title="test images, each beside its reconstruction",
         group=2,
     )
-    room = grids.letters(grid.cell)
-    for index, (image, again) in enumerate(zip(images, drawn, strict=True)):
+    sheet = grid.picture_grid(layout)
+    room = grid.letters(sheet.cell)
+    for index, (image, reconstruction) in enumerate(zip(images, drawn, strict=True)):
         row, column = divmod(index, PAIRS)
         name = style.shown(class_names[targets[index]], room)
-        grids.put(grid, row, 2 * column, image, name)
-        grids.put(grid, row, 2 * column + 1, again, "reconstruction"[:room])
-    return grid.figure
+        grid.put(sheet, row, 2 * column, image, name)
+        grid.put(sheet, row, 2 * column + 1, reconstruction, "reconstruction"[:room])
+    return sheet.figure

@@ -1,7 +1,6 @@
-"""Figures of the data, the training and the result: arrays in, `matplotlib` Figure out.
+"""Figures of a run's data, training and result.
 
-Nothing here saves or shows a figure. The other figures are in `figures_errors`,
-`figures_calibration`, `figures_features` and `figures_explain`, the style in `figures_style`.
+Arrays in, matplotlib Figure out; nothing here saves or shows a figure.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ ROWS_PER_BLOCK = 26  # of the grid of samples, before it goes on in a second blo
 
 @style.styled
 def class_distribution(counts: Mapping[str, Ints], class_names: Sequence[str]) -> Figure:
-    """Images per class in each split, on a linear and on a logarithmic axis.
+    """Draw images per class in each split, on a linear and on a logarithmic axis.
 
     Args:
         counts: Split name to its class counts (C,); the first split is drawn as bars.
@@ -52,7 +51,7 @@ def class_distribution(counts: Mapping[str, Ints], class_names: Sequence[str]) -
 
 
 def _class_bars(axes: Axes, counts: Mapping[str, Ints | Floats]) -> None:
-    """Grouped bars of few classes; bars and one marked line per further split of many."""
+    """Draw grouped bars of few classes; bars and one marked line per further split of many."""
     num_classes = len(next(iter(counts.values())))
     few = num_classes <= style.FEW_CLASSES
     each = 0.84 / len(counts) if few else 0.84
@@ -67,11 +66,11 @@ def _class_bars(axes: Axes, counts: Mapping[str, Ints | Floats]) -> None:
 
 @style.styled
 def augmented_samples(images: NDArray[np.uint8], class_names: Sequence[str]) -> Figure:
-    """A row per class: the image as it is first, then what augmentation makes of it.
+    """Draw a row per class: the original image, then augmented versions of it.
 
     Args:
-        images: Raw images (R, K, H, W, 3); [:, 0] are the originals. Of many classes only as many
-            columns are drawn as keep the file small (3 of 102 classes).
+        images: Raw images (R, K, H, W, 3); [:, 0] are the originals. With many classes fewer
+            columns are drawn, to keep the file small (3 of 102 classes).
         class_names: The label of each row (R,).
     """
     images = images[:, : max(2, MAX_PICTURES // len(images))]
@@ -107,7 +106,7 @@ def augmented_samples(images: NDArray[np.uint8], class_names: Sequence[str]) -> 
 def training_curves(
     history: Mapping[str, Sequence[float]], best_epoch: int | None = None
 ) -> Figure:
-    """Losses, accuracies and the learning rate over the epochs.
+    """Draw losses, accuracies and the learning rate over the epochs.
 
     Args:
         history: Column name to one value per epoch. Columns called ``.../loss`` go into the first
@@ -134,13 +133,13 @@ def training_curves(
     rate = np.asarray(history[rates[0]], dtype=float) if rates else np.zeros(0)
     if len(rate) and (rate > 0).all() and rate.max() > 20 * rate.min():
         panels[2].set_yscale("log")
-        # A cosine ends next to 0: decades of nothing.
+        # A cosine ends next to 0, which would add empty decades.
         panels[2].set_ylim(bottom=max(0.5 * rate.min(), 5e-4 * rate.max()))
     return figure
 
 
 def _curves(axes: Axes, columns: Mapping[str, Sequence[float]]) -> None:
-    """A line per column: one colour per split, one line style per quantity."""
+    """Draw a line per column: one colour per split, one line style per quantity."""
     splits = {"train": style.ORANGE, "val": style.BLUE}
     patterns = ["-", "--", ":", "-."]
     quantities = list(dict.fromkeys(name.rsplit("/", 1)[-1] for name in columns))
@@ -165,7 +164,7 @@ def _curves(axes: Axes, columns: Mapping[str, Sequence[float]]) -> None:
 
 @style.styled
 def confusion_matrices(confusion: Ints, class_names: Sequence[str]) -> Figure:
-    """Counts and shares of each true class, side by side.
+    """Draw counts and shares of each true class, side by side.
 
     Args:
         confusion: Counts (C, C), a row per true class. A class without images has an empty row.
@@ -184,8 +183,8 @@ def confusion_matrices(confusion: Ints, class_names: Sequence[str]) -> Figure:
         strict=True,
     ):
         top = 1.0 if values is shares else max(float(confusion.max()), 1.0)
-        drawn = axes.imshow(values, cmap="Blues", vmin=0, vmax=top, aspect="auto")
-        figure.colorbar(drawn, ax=axes, fraction=0.04, pad=0.02)
+        image = axes.imshow(values, cmap="Blues", vmin=0, vmax=top, aspect="auto")
+        figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
         style.class_ticks(axes, class_names, side - 1.6)
         style.class_ticks(axes, class_names, side - 1.6, "y")
         axes.set(title=title, xlabel="predicted", ylabel="true")
@@ -196,7 +195,7 @@ def confusion_matrices(confusion: Ints, class_names: Sequence[str]) -> Figure:
 
 
 def _annotate(axes: Axes, values: Ints | Floats, top: float, counts: bool) -> None:
-    """Write into every cell what it is unless that is 0, in white where the cell is dark."""
+    """Write the value into every cell that is not 0, in white on dark cells."""
     size = 8.5 if len(values) <= 12 else 6.0
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value) or value < 0.005:
@@ -210,7 +209,7 @@ def _annotate(axes: Axes, values: Ints | Floats, top: float, counts: bool) -> No
 def recall_by_frequency(
     train_counts: Ints, recall: Floats, test_counts: Ints, class_names: Sequence[str]
 ) -> Figure:
-    """Recall of each class, from the most to the fewest training images, which are the bars.
+    """Draw the recall of each class, from most to fewest training images, over bars of these.
 
     Args:
         train_counts: Training images (C,).
@@ -244,7 +243,7 @@ def recall_by_frequency(
 
 
 def _mark_thirds(axes: Axes, train_counts: Ints, recall: Floats) -> None:
-    """A line at the mean recall of head, medium and tail, with its name above the panel."""
+    """Draw a line at the mean recall of head, medium and tail, with its name above the panel."""
     start = 0
     for name, labels in zip(
         ("head", "medium", "tail"), frequency_thirds(train_counts), strict=True
@@ -267,7 +266,7 @@ def _mark_thirds(axes: Axes, train_counts: Ints, recall: Floats) -> None:
 
 
 def wilson_interval(share: Floats, counts: Ints) -> tuple[Floats, Floats]:
-    """95 % score interval (Wilson 1927) of shares (C,) out of `counts` (C,); NaN where 0."""
+    """Compute 95 % score intervals (Wilson 1927) of shares (C,) of `counts` (C,)."""
     counts = np.where(np.asarray(counts) > 0, counts, np.nan)
     squared = WILSON_Z**2 / counts
     centre = (share + squared / 2) / (1 + squared)
@@ -277,7 +276,7 @@ def wilson_interval(share: Floats, counts: Ints) -> tuple[Floats, Floats]:
 
 @style.styled
 def sampled_classes(train_counts: Ints, sampled: Ints, class_names: Sequence[str]) -> Figure:
-    """Share of each class in the training set and among the images that an epoch really drew.
+    """Draw the share of each class in the training set and among the sampled images.
 
     Args:
         train_counts: Training images (C,).
@@ -294,7 +293,9 @@ def sampled_classes(train_counts: Ints, sampled: Ints, class_names: Sequence[str
         shares[f"{name} ({total:,} images)"] = 100 * counts / max(total, 1)
     _class_bars(axes, shares)
     axes.axhline(100 / num_classes, color=style.GREY, linestyle=":", label="equal shares")
-    axes.set(ylabel="share in %", title="What the sampler draws", xlim=(-0.6, num_classes - 0.4))
+    axes.set(
+        ylabel="share in %", title="Classes drawn by the sampler", xlim=(-0.6, num_classes - 0.4)
+    )
     axes.grid(axis="y")
     figure.legend(loc="outside lower center", ncols=3)
     style.class_ticks(axes, class_names, width - 0.8)

@@ -1,4 +1,4 @@
-"""The one style of all figures, and what keeps 2 or 102 class names readable."""
+"""Common style of all figures, with sizes at which 2 or 102 class names stay readable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_INCHES = 24.0
 DPI = 100
 PHOTO_PIXELS = 250_000  # of photographs in one figure, about 500 kB as PNG
 
-# What draws the letters that DejaVu Sans lacks; matplotlib warns of a family that is not there.
+# Fonts for letters that DejaVu Sans lacks; matplotlib warns of a family that is not installed.
 _EAST_ASIAN = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"),
     *("Droid Sans Fallback", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo"),
@@ -36,7 +36,7 @@ _EAST_ASIAN = (
 
 
 def families() -> list[str]:
-    """The fonts of all figures: the next one is asked for a letter that those before it lack."""
+    """Return the fonts of all figures; each serves the letters that the ones before it lack."""
     installed = set(fontManager.get_font_names())
     return ["sans-serif", *(name for name in _EAST_ASIAN if name in installed)]
 
@@ -83,14 +83,14 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of that many inches, at most `MAX_INCHES` either way."""
+    """Make an empty figure of this size in inches, at most `MAX_INCHES` either way."""
     return Figure(
         figsize=(min(width, MAX_INCHES), min(height, MAX_INCHES)), layout="constrained", dpi=DPI
     )
 
 
 def shown(name: object, length: int = 22) -> str:
-    """A name as a figure shows it: on one line, not too long, a dollar sign no formula."""
+    """Shorten a name to one line of a figure, and keep dollar signs from starting formulas."""
     text = " ".join(str(name).split()) or "(no name)"
     if len(text) > length:
         text = text[: length - 1].rstrip() + "…"
@@ -98,12 +98,12 @@ def shown(name: object, length: int = 22) -> str:
 
 
 def name_size(count: int, inches: float) -> float:
-    """Font size in points at which `count` names side by side fit into that many inches."""
+    """Return the font size in points at which `count` names side by side fit into `inches`."""
     return float(np.clip(0.82 * 72 * inches / max(count, 1), 4.5, 9.0))
 
 
 def text_inches(labels: Sequence[str], size: float = 9.0) -> float:
-    """About how wide the longest of the labels is."""
+    """Estimate the width of the longest label, in inches."""
     return max((len(label) for label in labels), default=0) * size * 0.62 / 72
 
 
@@ -129,7 +129,7 @@ def class_ticks(
 
 
 def class_colors(count: int) -> list[Any]:
-    """One colour per class: a palette for the colour-blind up to 10, a perceptual map beyond."""
+    """Return one colour per class: a palette for the colour-blind up to 10, else viridis."""
     for palette in (OKABE_ITO, PETROFF):
         if count <= len(palette):
             return list(palette[:count])
@@ -137,7 +137,7 @@ def class_colors(count: int) -> list[Any]:
 
 
 def plain_numbers(value: float, _position: float | None = None) -> str:
-    """1000 as 1,000 and 0.5 as 0.5: for the ticks of counts, also on a logarithmic axis."""
+    """Write 1000 as 1,000 and 0.5 as 0.5, for ticks of counts, also on a logarithmic axis."""
     return f"{value:,.0f}" if value >= 1 or value == 0 else f"{value:g}"
 
 
@@ -156,10 +156,19 @@ def log_counts(axes: Axes, axis: Literal["x", "y"] = "y") -> None:
 
 
 def note(axes: Axes, text: str) -> None:
-    """Say in the middle of an otherwise empty panel why it is empty."""
+    """Write in the middle of an empty panel why it is empty."""
     axes.text(0.5, 0.5, text, ha="center", va="center", color=GREY, transform=axes.transAxes)
     axes.set_xticks([])
     axes.set_yticks([])
+
+
+def empty_figure(title: str, reason: str) -> Figure:
+    """Make a figure that shows no data, and why."""
+    figure = new_figure(5, 1.5)
+    axes = figure.subplots()
+    axes.set_title(title)
+    note(axes, reason)
+    return figure
 
 
 def mosaic(images: NDArray[np.uint8], gap: int) -> NDArray[np.uint8]:
@@ -174,5 +183,5 @@ def mosaic(images: NDArray[np.uint8], gap: int) -> NDArray[np.uint8]:
 
 
 def cell_inches(pictures: int, least: float = 0.28, most: float = 0.8) -> float:
-    """Width of one of so many pictures that all together stay a small file."""
+    """Return the width of one of `pictures` that keeps the file of all of them small."""
     return float(np.clip((PHOTO_PIXELS / max(pictures, 1)) ** 0.5 / DPI, least, most))

@@ -119,13 +119,7 @@ def occlusion_figure(
 ) -> Any:
     """Draw the result of `occlusion`."""
     return attribution_figures.occlusion(
-        images,
-        found.drop,
-        found.probability,
-        classes,
-        found.whole,
-        view.class_names,
-        colormap=view.colormap,
+        images, found, classes, view.class_names, colormap=view.colormap
     )
 
 

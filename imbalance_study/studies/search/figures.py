@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from imbalance_study.evaluation.figures import search as search_figures
+from imbalance_study.evaluation.figures import search_dimensions
 from imbalance_study.studies.search import records, space
 from imbalance_study.studies.search.settings import Objective
 
@@ -36,15 +37,15 @@ def of_study(
         "study_intermediate": _intermediate(trials, goals),
     }
     if dimensions:
-        found["study_slices"] = search_figures.slices(dimensions[:_SLICED], values, goal.name)
-        found["study_parallel"] = search_figures.parallel(
+        found["study_slices"] = search_dimensions.slices(dimensions[:_SLICED], values, goal.name)
+        found["study_parallel"] = search_dimensions.parallel(
             dimensions[:_PARALLEL], values, goal.name, goal.maximize
         )
     if importances:
         found["study_importances"] = search_figures.importances(importances, goal.name)
     pair = _pair(dimensions, importances)
     if pair:
-        found["study_contour"] = search_figures.contour(*pair, values, goal.name)
+        found["study_contour"] = search_dimensions.contour(*pair, values, goal.name)
     if len(goals) > 1:
         front = {trial.number for trial in records.front(done, goals)}
         found["study_pareto"] = search_figures.pareto(
@@ -81,25 +82,25 @@ def _plain(axis: space.Axis, value: Any) -> Any:
 
 def _dimensions(
     done: Sequence[records.Trial], searched: space.Space, importances: Mapping[str, float]
-) -> list[search_figures.Dimension]:
+) -> list[search_dimensions.Dimension]:
     """Those in which the complete trials differ: by importance, then by how many trials have it."""
     found = []
     for axis in searched.axes:
         values = [_plain(axis, trial.dimensions.get(axis.name)) for trial in done]
         if len({value for value in values if value is not None}) > 1:
             found.append(
-                search_figures.Dimension(_label(axis), values, axis.log or axis.form in _BASES)
+                search_dimensions.Dimension(_label(axis), values, axis.log or axis.form in _BASES)
             )
 
-    def rank(one: search_figures.Dimension) -> tuple[float, int]:
+    def rank(one: search_dimensions.Dimension) -> tuple[float, int]:
         return -importances.get(one.name, -1.0), sum(value is None for value in one.values)
 
     return sorted(found, key=rank)
 
 
 def _pair(
-    dimensions: Sequence[search_figures.Dimension], importances: Mapping[str, float]
-) -> tuple[search_figures.Dimension, search_figures.Dimension] | None:
+    dimensions: Sequence[search_dimensions.Dimension], importances: Mapping[str, float]
+) -> tuple[search_dimensions.Dimension, search_dimensions.Dimension] | None:
     """The two most important."""
     known = [one for one in dimensions if one.name in importances]
     return (known[0], known[1]) if len(known) > 1 else None

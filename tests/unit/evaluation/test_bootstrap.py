@@ -155,3 +155,19 @@ def test_a_class_with_a_single_image_counts_as_knowing_nothing():
 def test_without_images_the_standard_error_is_undefined():
     empty = np.zeros(0, dtype=int)
     assert np.isnan(bootstrap.standard_error_of_balanced_accuracy(empty, empty, 3))
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.0004, "p < 0.001"),
+        (0.0123, "p = 0.012"),
+        (0.04999, "p < 0.050"),
+        (0.05, "p = 0.050"),
+        (0.0504, "p = 0.050"),
+        (0.234, "p = 0.23"),
+        (1.0, "p = 1.00"),
+    ],
+)
+def test_a_p_value_below_5_percent_never_reads_as_5_percent(p, text):
+    assert bootstrap.p_text(p) == text

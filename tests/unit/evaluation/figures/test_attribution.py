@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from imbalance_study.evaluation.figures import attribution as attribution_figures
-from imbalance_study.evaluation.figures import style
+from imbalance_study.evaluation.attribution import Occlusion
+from imbalance_study.evaluation.figures import attribution, style
 
 
 def some_images(count, height=9, width=12):
@@ -18,7 +18,7 @@ def test_an_overlay_leaves_the_image_where_the_map_is_zero_and_colours_its_peak(
     image = np.full((150, 150, 3), 100, np.uint8)
     saliency = np.zeros((10, 10))
     saliency[5, 5] = 3.0
-    shown = attribution_figures.overlay(image, saliency, "viridis")
+    shown = attribution.overlay(image, saliency, "viridis")
     assert shown.shape == image.shape
     assert (shown[:60, :60] == 100).all()
     peak = shown[82, 82].astype(float)
@@ -28,21 +28,21 @@ def test_an_overlay_leaves_the_image_where_the_map_is_zero_and_colours_its_peak(
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan])
 def test_a_map_that_speaks_for_nothing_leaves_the_image_alone(value):
     image = some_images(1, 120, 120)[0]
-    shown = attribution_figures.overlay(image, np.full((4, 4), value))
+    shown = attribution.overlay(image, np.full((4, 4), value))
     np.testing.assert_array_equal(shown, image)
 
 
 def test_overlays_of_small_images_are_enlarged_by_whole_pixels():
     image = some_images(1, 32, 40)[0]
-    shown = attribution_figures.overlay(image, np.zeros((2, 2)))
+    shown = attribution.overlay(image, np.zeros((2, 2)))
     assert shown.shape == (128, 160, 3)
     np.testing.assert_array_equal(shown[::4, ::4], image)
-    assert attribution_figures.overlay(image[:1, :1], np.ones((1, 1))).shape == (112, 112, 3)
+    assert attribution.overlay(image[:1, :1], np.ones((1, 1))).shape == (112, 112, 3)
 
 
 def test_an_unknown_colormap_is_refused_with_examples():
     with pytest.raises(ValueError, match=r"unknown colormap 'rainbows'.*viridis"):
-        attribution_figures.overlay(some_images(1)[0], np.ones((2, 2)), "rainbows")
+        attribution.overlay(some_images(1)[0], np.ones((2, 2)), "rainbows")
 
 
 @pytest.mark.parametrize("count", [2, 5, 102])
@@ -50,7 +50,7 @@ def test_errors_show_the_predicted_and_the_true_class_side_by_side(count, saved,
     generator = np.random.default_rng(0)
     targets = np.resize(np.arange(count), 25)
     probs = generator.dirichlet(np.ones(count), size=25)
-    figure = attribution_figures.gradcam_errors(
+    figure = attribution.gradcam_errors(
         some_images(25), generator.random((25, 2, 4, 4)), targets, probs, names_of(count)
     )
     assert len(figure.axes[0].images) == 75
@@ -66,7 +66,7 @@ def test_right_images_have_a_row_for_each_class(count, saved, names_of):
     targets = np.array([0, 0, *range(2, count)])  # class 1 is never right
     generator = np.random.default_rng(0)
     probs = generator.dirichlet(np.ones(count), size=len(targets))
-    figure = attribution_figures.gradcam_correct(
+    figure = attribution.gradcam_correct(
         some_images(len(targets)),
         generator.random((len(targets), 2, 4, 4)),
         targets,
@@ -82,13 +82,26 @@ def test_right_images_have_a_row_for_each_class(count, saved, names_of):
     saved(figure)
 
 
+def test_images_without_a_known_class_are_written_in_black(saved):
+    probs = np.array([[0.6, 0.3, 0.1]] * 4)
+    cams = attribution.ClassMaps(
+        some_images(4), np.ones((4, 2, 3, 3)), np.array([[0, 1]] * 4), probs, ["cat", "dog", "eel"]
+    )
+    figure = attribution.gradcam_of_classes(cams, ["a.png", "b.png", "c.png", "d.png"], title="x")
+    texts = {text.get_text(): text.get_color() for text in figure.axes[0].texts}
+    assert {"a.png", "d.png", "cat 60%", "dog 30%"} <= texts.keys()
+    assert {texts["cat 60%"], texts["dog 30%"]} == {style.BLACK}
+    assert len(figure.axes[0].images) == 12
+    saved(figure)
+
+
 def test_the_runner_up_is_the_most_probable_other_class():
     probs = np.array([[0.5, 0.2, 0.3], [0.5, 0.2, 0.3]])
-    assert attribution_figures.runner_up(np.array([0, 1]), probs).tolist() == [2, 0]
+    assert attribution.runner_up(np.array([0, 1]), probs).tolist() == [2, 0]
 
 
 def test_without_an_image_the_figure_says_so(saved):
-    figure = attribution_figures.gradcam_errors(
+    figure = attribution.gradcam_errors(
         some_images(0), np.zeros((0, 2, 4, 4)), np.zeros(0, int), np.zeros((0, 2)), ["a", "b"]
     )
     assert texts_of(figure) == ["no such image"]
@@ -97,7 +110,7 @@ def test_without_an_image_the_figure_says_so(saved):
 
 def test_feature_maps_have_a_row_per_image_and_the_channels_named(saved):
     maps = np.random.default_rng(0).random((4, 3, 5, 5))
-    figure = attribution_figures.feature_maps(
+    figure = attribution.feature_maps(
         some_images(4), maps, np.array([7, 1, 12]), title="Feature maps of layer3"
     )
     assert len(figure.axes[0].images) == 16
@@ -112,21 +125,15 @@ def test_feature_maps_have_a_row_per_image_and_the_channels_named(saved):
 
 
 def test_constant_feature_maps_are_drawn(saved):
-    saved(attribution_figures.feature_maps(some_images(2), np.ones((2, 1, 3, 3)), [0], title="x"))
+    saved(attribution.feature_maps(some_images(2), np.ones((2, 1, 3, 3)), [0], title="x"))
 
 
 @pytest.mark.parametrize("count", [1, 7])
 def test_occlusion_shows_the_plain_probability_with_one_colour_bar_for_all(count, saved):
     generator = np.random.default_rng(0)
     probability = generator.random((count, 9, 12)) * 0.5
-    figure = attribution_figures.occlusion(
-        some_images(count),
-        0.7 - probability,
-        probability,
-        np.zeros(count, int),
-        np.full(count, 0.7),
-        ["cat"],
-    )
+    hidden = Occlusion(0.7 - probability, probability, np.full(count, 0.7))
+    figure = attribution.occlusion(some_images(count), hidden, np.zeros(count, int), ["cat"])
     axes, bar = figure.axes
     plain = axes.images[2]
     np.testing.assert_array_equal(plain.get_array(), probability[0])
@@ -141,9 +148,8 @@ def test_occlusion_shows_the_plain_probability_with_one_colour_bar_for_all(count
 def test_an_occlusion_that_changes_nothing_is_one_colour(saved):
     constant = np.full((1, 9, 12), 0.25)
     zero = np.zeros(1, int)
-    figure = attribution_figures.occlusion(
-        some_images(1), 0 * constant, constant, zero, np.full(1, 0.25), ["cat"]
-    )
+    hidden = Occlusion(0 * constant, constant, np.full(1, 0.25))
+    figure = attribution.occlusion(some_images(1), hidden, zero, ["cat"])
     low, high = figure.axes[1].get_ylim()
     assert low < 0.25 < high
     saved(figure)
@@ -151,7 +157,7 @@ def test_an_occlusion_that_changes_nothing_is_one_colour(saved):
 
 def test_deletion_shows_both_falls_of_each_image_and_their_means(saved):
     salient, random = np.array([0.5, 0.3]), np.array([0.1, 0.0])
-    figure = attribution_figures.deletion({"Grad-CAM": (salient, random)}, 0.1)
+    figure = attribution.deletion({"Grad-CAM": (salient, random)}, 0.1)
     (axes,) = figure.axes
     pairs = [line.get_ydata().tolist() for line in axes.get_lines()[:2]]
     assert pairs == [[0.5, 0.1], [0.3, 0.0]]

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from imbalance_study.evaluation import calibration, posthoc
-from imbalance_study.evaluation.figures import calibration as calibration_figures
+from imbalance_study.evaluation import posthoc
+from imbalance_study.evaluation.calibration import reliability
+from imbalance_study.evaluation.figures.calibration import accuracy_over_tau, calibration
 
 
 @pytest.mark.parametrize("count", [2, 102])
@@ -10,14 +11,13 @@ def test_calibration_shows_reliability_confidence_and_coverage(count, saved):
     generator = np.random.default_rng(0)
     probs = generator.dirichlet(np.full(count, 0.3), size=400)
     targets = np.where(generator.random(400) < 0.6, probs.argmax(1), 0)
-    figure = calibration_figures.calibration(targets, probs)
-    reliability, histogram, coverage, boxes = figure.axes
-    bins = calibration.reliability(probs.max(1), probs.argmax(1) == targets)
-    heights = [bar.get_height() for bar in reliability.containers[0]]
+    figure = calibration(targets, probs)
+    bars, histogram, coverage, boxes = figure.axes
+    bins = reliability(probs.max(1), probs.argmax(1) == targets)
+    heights = [bar.get_height() for bar in bars.containers[0]]
     np.testing.assert_allclose(heights, np.nan_to_num(bins.accuracy))
     too_sure, unsure = (
-        np.array([bar.get_height() for bar in container])
-        for container in reliability.containers[1:]
+        np.array([bar.get_height() for bar in container]) for container in bars.containers[1:]
     )
     np.testing.assert_allclose(too_sure - unsure, np.nan_to_num(bins.confidence - bins.accuracy))
     assert not (too_sure * unsure).any()
@@ -32,7 +32,7 @@ def test_calibration_shows_reliability_confidence_and_coverage(count, saved):
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_calibration_of_a_single_sure_prediction_is_drawn(label, saved):
-    figure = calibration_figures.calibration(np.array([label]), np.array([[1.0, 0.0]]))
+    figure = calibration(np.array([label]), np.array([[1.0, 0.0]]))
     assert len(figure.axes[3].get_yticklabels()) == 1
     saved(figure)
 
@@ -41,7 +41,7 @@ def test_calibration_of_a_single_sure_prediction_is_drawn(label, saved):
 def test_accuracy_over_tau_marks_what_was_chosen(names, saved):
     taus, errors = np.array([0.0, 1.0, 2.0]), np.array([0.02, 0.01, 0.03])
     search = posthoc.TauSearch(taus, np.array([0.3, 0.5, 0.4]), errors, 1.0)
-    figure = calibration_figures.accuracy_over_tau(dict.fromkeys(names, search))
+    figure = accuracy_over_tau(dict.fromkeys(names, search))
     curve, chosen = figure.axes[0].get_lines()[:2]
     assert curve.get_ydata().tolist() == [0.3, 0.5, 0.4]
     assert (chosen.get_xdata()[0], chosen.get_ydata()[0]) == (1.0, 0.5)
@@ -56,7 +56,7 @@ def test_accuracy_over_tau_marks_what_was_chosen(names, saved):
 def test_accuracy_over_tau_shows_the_test_set_at_the_tau_of_validation(saved):
     taus, test = np.array([0.0, 1.0, 2.0]), np.array([0.1, 0.2, 0.6])
     search = posthoc.TauSearch(taus, np.array([0.3, 0.5, 0.4]), np.zeros(3), 1.0)
-    figure = calibration_figures.accuracy_over_tau({"tau-norm": search}, {"tau-norm": test})
+    figure = accuracy_over_tau({"tau-norm": search}, {"tau-norm": test})
     curve = figure.axes[0].get_lines()[-1]
     assert curve.get_ydata().tolist() == test.tolist()
     assert curve.get_linestyle() == "--"

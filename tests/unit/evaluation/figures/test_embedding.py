@@ -1,15 +1,14 @@
 import numpy as np
 import pytest
 
-from imbalance_study.evaluation.figures import embedding as embedding_figures
-from imbalance_study.evaluation.figures import style
+from imbalance_study.evaluation.figures import embedding, style
 
 METHODS = ("pca", "tsne", "umap")
 
 
 def draw(points, targets, names, methods=METHODS):
     explained = np.array([0.5, 0.25, 0.1])
-    return embedding_figures.embedding(dict.fromkeys(methods, points), targets, names, explained)
+    return embedding.embedding(dict.fromkeys(methods, points), targets, names, explained)
 
 
 @pytest.mark.parametrize("count", [2, 5, 102])
@@ -63,13 +62,13 @@ def test_points_in_one_place_and_a_class_without_points_are_drawn(saved):
 def test_a_far_point_is_cut_off_only_where_that_is_wanted():
     generator = np.random.default_rng(0)
     points = np.concatenate([generator.normal(size=(500, 2)), [[1e4, 0.0]]])
-    low, high = embedding_figures.frame(points, cut_off=True)
+    low, high = embedding.frame(points, cut_off=True)
     assert high[0] < 10
     assert (low < np.percentile(points, 5, axis=0)).all()
-    _, high = embedding_figures.frame(points, cut_off=False)
+    _, high = embedding.frame(points, cut_off=False)
     assert high[0] > 1e4
 
 
 def test_the_frame_of_equal_points_is_not_empty():
-    low, high = embedding_figures.frame(np.ones((5, 2)), cut_off=True)
+    low, high = embedding.frame(np.ones((5, 2)), cut_off=True)
     assert (high > low).all()

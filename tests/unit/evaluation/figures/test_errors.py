@@ -2,8 +2,13 @@ import numpy as np
 import pytest
 
 from imbalance_study.evaluation import errors
-from imbalance_study.evaluation.figures import errors as errors_figures
 from imbalance_study.evaluation.figures import style
+from imbalance_study.evaluation.figures.errors import (
+    confused_pairs,
+    labelled_images,
+    recall_over_epochs,
+    roc_pr,
+)
 
 
 def some_predictions(count, size=60):
@@ -19,7 +24,7 @@ def test_images_carry_their_label_prediction_and_confidence(count, saved, names_
     images = np.random.default_rng(0).integers(0, 255, (len(chosen), 9, 12, 3)).astype(np.uint8)
     guesses, confidence = probs.argmax(1)[chosen], probs.max(1)[chosen]
     names = names_of(count)
-    figure = errors_figures.labelled_images(
+    figure = labelled_images(
         images, targets[chosen], guesses, confidence, names, "Misclassified images"
     )
     axes = figure.axes[0]
@@ -34,7 +39,7 @@ def test_images_carry_their_label_prediction_and_confidence(count, saved, names_
 
 
 def test_right_predictions_are_green():
-    figure = errors_figures.labelled_images(
+    figure = labelled_images(
         np.zeros((1, 1, 1, 3), np.uint8), [1], [1], [0.4], ["cat", "dog"], "Least certain"
     )
     texts = {text.get_text(): text.get_color() for text in figure.axes[0].texts}
@@ -44,7 +49,7 @@ def test_right_predictions_are_green():
 
 def test_without_an_image_the_figure_says_so(saved):
     none = np.zeros(0, int)
-    figure = errors_figures.labelled_images(
+    figure = labelled_images(
         np.zeros((0, 8, 8, 3), np.uint8), none, none, none, ["a"], "Misclassified"
     )
     assert figure.axes[0].texts[0].get_text() == "no such image"
@@ -55,7 +60,7 @@ def test_without_an_image_the_figure_says_so(saved):
 def test_confused_pairs_are_bars_with_both_names(count, saved, names_of):
     confusion = np.random.default_rng(0).integers(0, 30, size=(count, count))
     table = errors.most_confused(confusion, names_of(count))
-    figure = errors_figures.confused_pairs(table)
+    figure = confused_pairs(table)
     axes = figure.axes[0]
     assert [bar.get_width() for bar in axes.containers[0]] == table["images"]
     label = axes.get_yticklabels()[0].get_text()
@@ -64,7 +69,7 @@ def test_confused_pairs_are_bars_with_both_names(count, saved, names_of):
 
 
 def test_without_an_error_there_is_no_pair(saved):
-    figure = errors_figures.confused_pairs(errors.most_confused(np.eye(3, dtype=int), "abc"))
+    figure = confused_pairs(errors.most_confused(np.eye(3, dtype=int), "abc"))
     assert figure.axes[0].texts[0].get_text() == "no error"
     saved(figure)
 
@@ -75,7 +80,7 @@ def test_each_class_has_its_curve_in_both_panels(count, saved, names_of):
     targets[targets == 1] = 0  # no positives
     counts = np.arange(count) * 7
     curves = errors.class_curves(targets, probs)
-    figure = errors_figures.roc_pr(curves, names_of(count), counts)
+    figure = roc_pr(curves, names_of(count), counts)
     drawn = [curve for curve in curves if curve is not None]
     roc, recall = figure.axes[:2]
     assert len(roc.get_lines()) == len(drawn) + 1
@@ -96,7 +101,7 @@ def test_recall_over_epochs_sorts_the_classes_and_averages_thirds(count, saved, 
     recall = np.random.default_rng(0).random((6, count))
     recall[:, 1] = np.nan
     counts = np.arange(count) + 1
-    figure = errors_figures.recall_over_epochs(recall, counts, names_of(count))
+    figure = recall_over_epochs(recall, counts, names_of(count))
     classes, thirds = figure.axes[:2]
     values = classes.images[0].get_array().filled(np.nan)
     np.testing.assert_array_equal(values, recall[:, ::-1].T)
@@ -110,6 +115,6 @@ def test_recall_over_epochs_sorts_the_classes_and_averages_thirds(count, saved, 
 
 
 def test_recall_of_a_single_epoch_is_drawn(saved):
-    figure = errors_figures.recall_over_epochs(np.full((1, 2), 0.5), np.ones(2, int), ["a", "b"])
+    figure = recall_over_epochs(np.full((1, 2), 0.5), np.ones(2, int), ["a", "b"])
     assert [line.get_label() for line in figure.axes[1].get_lines()] == ["head", "tail"]
     saved(figure)
