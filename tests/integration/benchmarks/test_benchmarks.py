@@ -20,7 +20,7 @@ import store  # noqa: E402
 import tables  # noqa: E402
 import where_time_goes  # noqa: E402
 
-TINY = [
+QUICK = [
     *("--seeds", "1", "--epochs", "1", "--model", "resnet20", "--device", "cpu"),
     *("--set", "dataset=digits", "--set", "steps_per_epoch=2", "--set", "batch_size=16"),
 ]
@@ -37,7 +37,7 @@ def _row(name, seed, accuracy):
 
 def test_the_paper_table_is_made_once_and_then_read(tmp_path, capsys):
     out = tmp_path / "table.jsonl"
-    words = [*TINY, "--recipes", "paper_crt|paper_ce", "--out", str(out), "--jpeg_copy"]
+    words = [*QUICK, "--recipes", "paper_crt|paper_ce", "--out", str(out), "--jpeg_copy"]
     assert paper_table.main(words) == 0
     rows = store.read(out)
     assert [row["name"] for row in rows] == ["paper_ce", "paper_crt"]  # cross-entropy first
@@ -79,7 +79,7 @@ def test_the_paper_table_is_made_once_and_then_read(tmp_path, capsys):
 
 def test_the_remedies_are_compared_at_equal_updates_in_a_table(tmp_path, capsys):
     out = tmp_path / "remedies.jsonl"
-    words = [*TINY, "--out", str(out), "--set", "image_size=16"]
+    words = [*QUICK, "--out", str(out), "--set", "image_size=16"]
     assert remedies.main(words) == 0
     rows = store.read(out)
     assert [row["name"] for row in rows] == list(remedies.REMEDIES)
@@ -95,7 +95,7 @@ def test_the_remedies_are_compared_at_equal_updates_in_a_table(tmp_path, capsys)
 
 def test_runs_at_a_time_in_processes_of_their_own(tmp_path):
     out = tmp_path / "table.jsonl"
-    words = [*TINY, "--recipes", "paper_ce|paper_drw", "--parallel", "2", "--out", str(out)]
+    words = [*QUICK, "--recipes", "paper_ce|paper_drw", "--parallel", "2", "--out", str(out)]
     script = [sys.executable, str(BENCHMARKS / "paper_table.py"), *words]
     found = subprocess.run(script, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert found.returncode == 0, found.stderr
@@ -106,7 +106,7 @@ def test_runs_at_a_time_in_processes_of_their_own(tmp_path):
 
 def test_a_failing_run_is_told_and_leaves_no_row(tmp_path, capsys):
     out = tmp_path / "table.jsonl"
-    words = [*TINY, "--recipes", "paper_ce", "--out", str(out), "--set", "resample=smote:k=500"]
+    words = [*QUICK, "--recipes", "paper_ce", "--out", str(out), "--set", "resample=smote:k=500"]
     with pytest.raises(ValueError, match="1 of 1 runs failed"):
         paper_table.main(words)
     assert "paper_ce seed 0: failed: smote needs more than k=500" in capsys.readouterr().out

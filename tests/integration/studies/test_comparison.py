@@ -1,6 +1,7 @@
 """Whole comparisons on a store of their own: small, but nothing of them is a stand-in."""
 
 import ast
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,52 +9,33 @@ import sys
 import time
 from pathlib import Path
 
-import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from tiny import TINY, words
 
 from imbalance_study.studies.comparison import child_runs
 from imbalance_study.studies.comparison.configurations import ComparisonSettings
 from imbalance_study.studies.comparison.run import compare
 from imbalance_study.tracking import process, ui_view
 
-TINY = {
-    "dataset": "digits",
-    "image_size": "16",
-    "model": "resnet20",
-    "epochs": "1",
-    "steps_per_epoch": "3",
-    "system_metrics": "false",
-    "analyses": "predictions",
-}
+WITH_PREDICTIONS = TINY | {"analyses": "predictions"}
 LOSSES = {"vary": "loss=cross_entropy|balanced_softmax", "seeds": 2}
-
-
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch):
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def _compare(folder, asked=LOSSES, dry_run=False, brief=True, **more):
     """A comparison in a folder; what it said, and the client of its store."""
     store = f"sqlite:///{folder / 'mlflow.db'}"
     said = []
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
+    with contextlib.chdir(folder):
         compare(
             ComparisonSettings(**asked),
-            TINY | {"tracking_uri": store} | more,
+            WITH_PREDICTIONS | {"tracking_uri": store} | more,
             dry_run=dry_run,
             brief=brief,
             echo=said.append,
         )
-    finally:
-        os.chdir(before)
-        said = "\n".join(said)
-    return said, MlflowClient(store)
+    return "\n".join(said), MlflowClient(store)
 
 
 def _all(client, text=""):
@@ -70,12 +52,10 @@ def _children(client, parent):
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def done(tmp_path_factory, make_store):
     folder = tmp_path_factory.mktemp("comparison")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
-            patch.delenv(name, raising=False)
-        said, client = _compare(folder)
+    make_store(folder)
+    said, client = _compare(folder)
     return folder, said, client
 
 
@@ -152,7 +132,7 @@ def test_again_runs_finished_ones_once_more(done):
 def test_a_dry_run_tells_the_plan_and_leaves_no_trace(tmp_path, done):
     said = []
     place = {"tracking_uri": f"sqlite:///{tmp_path / 'mlflow.db'}"}
-    compare(ComparisonSettings(**LOSSES), TINY | place, dry_run=True, echo=said.append)
+    compare(ComparisonSettings(**LOSSES), WITH_PREDICTIONS | place, dry_run=True, echo=said.append)
     assert (
         "2 configurations x 2 seeds (0, 1): 4 runs, 0 of them finished before, 4 to do" in said[0]
     )
@@ -180,12 +160,12 @@ def test_several_at_once_give_the_results_of_one_after_the_other(tmp_path, done)
     assert len(found) == 2
 
 
-def test_a_failed_run_is_left_out_said_and_run_again(tmp_path):
+def test_a_failed_run_is_left_out_said_and_run_again(tmp_path, empty_store):
     asked = {"vary": "lr=0.01|1e30|0.02", "seeds": 1}
     for attempt in (1, 2):
         with pytest.raises(ValueError, match=r"1 of 3 runs failed .* lr=1e30, seed 0: the loss"):
             _compare(tmp_path, asked, analyses="none")
-        client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+        client = MlflowClient(empty_store)
         parent = _parents(client)[-1]
         assert parent.info.status == "FAILED"
         assert "the loss is not finite" in parent.data.tags["mlflow.note.content"]
@@ -196,10 +176,10 @@ def test_a_failed_run_is_left_out_said_and_run_again(tmp_path):
     assert len(_children(client, parent)) == 3
 
 
-def test_runs_whose_process_is_gone_are_marked_failed_when_a_comparison_begins(tmp_path):
-    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    mlflow.set_tracking_uri(store)
-    client = MlflowClient(store)
+def test_runs_whose_process_is_gone_are_marked_failed_when_a_comparison_begins(
+    tmp_path, empty_store
+):
+    client = MlflowClient(empty_store)
     experiment = client.create_experiment("x", artifact_location=str(tmp_path))
     gone = subprocess.run(
         [
@@ -227,17 +207,15 @@ def test_runs_whose_process_is_gone_are_marked_failed_when_a_comparison_begins(t
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["1", "2"])
 def test_stopped_in_the_middle_parent_and_child_are_killed_and_the_command_goes_on(
-    tmp_path, parallel
+    tmp_path, parallel, empty_store
 ):
-    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    settings = TINY | {"tracking_uri": store, "analyses": "none", "epochs": "12"}
+    settings = TINY | {"tracking_uri": empty_store, "epochs": "12"}
     settings |= {"vary": "lr=0.01|0.02", "seeds": "2", "parallel": parallel}
-    words = [word for name, value in settings.items() for word in (f"--{name}", value)]
-    command = [sys.executable, "-m", "imbalance_study", "compare", *words]
-    clean = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
-    clean["PYTHONPATH"] = str(Path(__file__).parents[3])
-    process = subprocess.Popen(command, cwd=tmp_path, env=clean, stdout=subprocess.PIPE, text=True)
-    client = MlflowClient(store)
+    command = [sys.executable, "-m", "imbalance_study", "compare", *words(settings)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    place = {"cwd": tmp_path, "env": environment, "text": True}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, **place)
+    client = MlflowClient(empty_store)
     for line in process.stdout:
         if line.startswith("[1/4]"):
             break
@@ -254,7 +232,7 @@ def test_stopped_in_the_middle_parent_and_child_are_killed_and_the_command_goes_
     finished = _all(client, "status = 'FINISHED'")
     assert stopped
     assert finished
-    again = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True)
+    again = subprocess.run(command, capture_output=True, **place)
     assert again.returncode == 0, again.stderr
     assert f"{len(finished)} of them finished before, {4 - len(finished)} to do" in again.stdout
     parent = _parents(client)[1]

@@ -13,6 +13,7 @@ import numpy as np
 import optuna
 import pytest
 from mlflow import MlflowClient
+from tiny import TINY, words
 
 from imbalance_study.config.resolve import resolve
 from imbalance_study.experiment.setup.components import bind
@@ -39,21 +40,11 @@ def net(num_classes):
     return nn.Sequential(first, nn.Flatten(), nn.Linear(48, num_classes))
 """
 
-TINY = {
-    "dataset": "digits",
-    "model": "resnet20",
-    "image_size": "16",
-    "epochs": "1",
-    "validation": "stratified:fraction=0.1",
-    "analyses": "none",
-    "system_metrics": "false",
-}
+GIVEN = TINY | {"validation": "stratified:fraction=0.1"}
 
 
 @pytest.fixture(autouse=True)
-def _own_store(monkeypatch):
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
-        monkeypatch.delenv(name, raising=False)
+def _own_store(empty_store):
     yield
     while mlflow.active_run():
         mlflow.end_run()
@@ -73,10 +64,11 @@ def _runs(folder):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, make_store):
     """A study of four trials that was asked for three first, its folder."""
     folder = tmp_path_factory.mktemp("study")
-    given = TINY | {"tracking_uri": _uri(folder)}
+    make_store(folder)
+    given = GIVEN | {"tracking_uri": _uri(folder)}
     for trials in (3, 4):
         searching.run(Settings(study="s", trials=trials, search="loss", winner_seeds=1), given)
     return folder
@@ -138,7 +130,7 @@ def test_the_command_of_the_description_trains_what_won(finished):
 
 
 def test_a_study_of_the_same_name_that_is_another_is_refused(finished, tmp_path):
-    given = TINY | {"tracking_uri": _uri(finished)}
+    given = GIVEN | {"tracking_uri": _uri(finished)}
     for settings, changed, what in (
         ({"search": "sampler"}, {}, "search space"),
         ({"objective": "val/macro_f1"}, {}, "objective"),
@@ -151,7 +143,7 @@ def test_a_study_of_the_same_name_that_is_another_is_refused(finished, tmp_path)
 
 
 def test_bad_input_is_refused_before_anything_is_recorded(tmp_path):
-    given = TINY | {"tracking_uri": _uri(tmp_path)}
+    given = GIVEN | {"tracking_uri": _uri(tmp_path)}
     for settings, changed, reason in (
         ({"storage": "postgresql+psycopg2://x:y@127.0.0.1:1/z"}, {}, "cannot be opened"),
         ({}, {"validation": "none"}, "needs validation images"),
@@ -167,7 +159,7 @@ def test_no_trial_evaluates_more_images_than_validation_has(tmp_path, monkeypatc
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "spies.py").write_text(SPY)
     monkeypatch.syspath_prepend(tmp_path)
-    given = TINY | {"model": "mine.spies:net", "epochs": "2", "tracking_uri": _uri(tmp_path)}
+    given = GIVEN | {"model": "mine.spies:net", "epochs": "2", "tracking_uri": _uri(tmp_path)}
     config = resolve(given).config
     data = load_data(config, bind(config))
     evaluated = {}
@@ -181,8 +173,7 @@ def test_no_trial_evaluates_more_images_than_validation_has(tmp_path, monkeypatc
 
 
 def test_what_is_balanced_is_chosen_on_where_the_data_allow(tmp_path):
-    given = {name: TINY[name] for name in TINY if name != "validation"}
-    given |= {"tracking_uri": _uri(tmp_path)}
+    given = TINY | {"tracking_uri": _uri(tmp_path)}
     ready = job.ready(Settings(search="loss"), given)
     assert ready.base.config.validation == "balanced:per_class=50"
     assert ready.plan.name == "loss-digits-resnet20"
@@ -192,7 +183,7 @@ def test_what_is_balanced_is_chosen_on_where_the_data_allow(tmp_path):
 
 
 def test_two_objectives_give_a_front(tmp_path):
-    given = TINY | {"tracking_uri": _uri(tmp_path), "model": "resnet20|custom_cnn"}
+    given = GIVEN | {"tracking_uri": _uri(tmp_path), "model": "resnet20|custom_cnn"}
     searching.run(
         Settings(study="two", trials=3, search="loss", winner_seeds=0,
                  objective="val/balanced_accuracy|macs"), given)  # fmt: skip
@@ -205,14 +196,13 @@ def test_two_objectives_give_a_front(tmp_path):
 
 
 def _start(folder, storage, trials, **more):
-    words = {"study": "s", "search": "loss", "winner_seeds": "1", "storage": storage}
-    words |= TINY | {"tracking_uri": _uri(folder), "trials": trials, "epochs": "3"} | more
-    line = [word for name, value in words.items() for word in (f"--{name}", str(value))]
-    clean = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
+    asked = {"study": "s", "search": "loss", "winner_seeds": "1", "storage": storage}
+    asked |= GIVEN | {"tracking_uri": _uri(folder), "trials": trials, "epochs": "3"} | more
+    asked |= {"steps_per_epoch": "auto"}  # long enough to be killed in
     return subprocess.Popen(
-        [sys.executable, "-m", "imbalance_study", "study", *line],
+        [sys.executable, "-m", "imbalance_study", "study", *words(asked)],
         cwd=ROOT,
-        env=clean | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -306,7 +296,7 @@ def test_of_two_workers_on_postgresql_one_goes_on_when_the_leader_is_killed(tmp_
 
 @pytest.mark.postgres
 def test_a_silent_worker_on_another_machine_is_noticed_by_postgresql(tmp_path, postgres):
-    given = TINY | {"tracking_uri": _uri(tmp_path)}
+    given = GIVEN | {"tracking_uri": _uri(tmp_path)}
     settings = Settings(
         study="silent", trials=2, search="loss", winner_seeds=0, storage=postgres, patience=2
     )

@@ -5,21 +5,17 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from tiny import TINY, words
 
-from imbalance_study.tracking import outage, run_folder, store
+from imbalance_study.tracking import run_folder
 
-TINY = (
-    *("--dataset=digits", "--image_size=16", "--model=resnet20", "--epochs=2"),
-    *("--steps_per_epoch=10", "--system_metrics=false"),
-)
-COMPARE = ("compare", *TINY, "--vary=loss=cross_entropy|focal", "--seeds=1")
-STUDY = ("study", *TINY, "--study=s", "--search=loss", "--trials=4", "--winner_seeds=1")
+LONGER = words(TINY | {"epochs": "2", "steps_per_epoch": "10"})
+COMPARE = ("compare", *LONGER, "--vary=loss=cross_entropy|focal", "--seeds=1")
+STUDY = ("study", *LONGER, "--study=s", "--search=loss", "--trials=4", "--winner_seeds=1")
 
 
 @pytest.fixture(autouse=True)
@@ -27,11 +23,11 @@ def _own_place(own_place):
     pass
 
 
-def _through_an_outage(server, words, at, pause=8.0):
+def _through_an_outage(server, command, at, pause=8.0):
     """Run a command whose server is killed at a line and comes back; what it said."""
     address = server.address.replace("//", "//me:hush@")
     process = subprocess.Popen(
-        [sys.executable, "-m", "imbalance_study", *words, f"--tracking_uri={address}"],
+        [sys.executable, "-m", "imbalance_study", *command, f"--tracking_uri={address}"],
         env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(Path(__file__).parents[3])},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -71,8 +67,7 @@ def _runs(server, said):
 @pytest.mark.slow
 @pytest.mark.parametrize(("parallel", "at"), [(1, "[2/2]"), (2, "2 runs at once")])
 def test_a_comparison_outlives_its_server(mlflow_server, parallel, at):
-    words = [*COMPARE, "--analyses=none", f"--parallel={parallel}"]
-    said = _through_an_outage(mlflow_server, words, at)
+    said = _through_an_outage(mlflow_server, [*COMPARE, f"--parallel={parallel}"], at)
     found = _runs(mlflow_server, said)
     assert len(found) == 3
     parent = found["compare loss on digits"]
@@ -88,8 +83,7 @@ def test_a_comparison_outlives_its_server(mlflow_server, parallel, at):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_study_outlives_its_server(mlflow_server, workers):
-    words = [*STUDY, f"--workers={workers}", "--analyses=none"]
-    said = _through_an_outage(mlflow_server, words, "trial   0")
+    said = _through_an_outage(mlflow_server, [*STUDY, f"--workers={workers}"], "trial   0")
     found = _runs(mlflow_server, said)
     assert len(found) == 6
     parent = found["study s"]
@@ -99,30 +93,3 @@ def test_a_study_outlives_its_server(mlflow_server, workers):
     assert sorted(run.data.tags["trial"] for run in trials) == ["0", "1", "2", "3"]
     assert {run.data.tags["trial_state"] for run in trials} <= {"complete", "pruned"}
     assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {parent.info.run_id}
-
-
-def test_what_is_asked_of_a_store_waits_for_it_and_then_gives_up(monkeypatch, capsys):
-    monkeypatch.setattr(outage, "_INTERVAL", 0.05)
-    answers = iter([False, False, True])
-    monkeypatch.setattr(outage, "_is_reachable", lambda: next(answers))
-    calls = []
-
-    def call():
-        calls.append(time.monotonic())
-        if len(calls) == 1:
-            raise MlflowException("connection refused")
-        return "found"
-
-    assert outage.retry_while_unreachable(call, 5) == "found"
-    assert capsys.readouterr().err.count("does not answer") == 1
-    monkeypatch.setattr(outage, "_is_reachable", lambda: False)
-    calls.clear()
-    with pytest.raises(ValueError, match="the same command again"):
-        outage.retry_while_unreachable(call, 0.2)
-
-
-def test_what_a_store_refuses_is_not_waited_for(make_store, tmp_path, capsys):
-    store.connect(make_store(tmp_path))
-    with pytest.raises(MlflowException, match="not found"):
-        outage.PatientClient().get_run("0" * 32)
-    assert not capsys.readouterr().err

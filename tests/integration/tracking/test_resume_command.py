@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from mlflow import MlflowClient
+from tiny import TINY
 
 from imbalance_study.config.resolve import resolve
 from imbalance_study.experiment import run as experiment
@@ -19,18 +21,8 @@ from imbalance_study.tracking import journal, run, run_folder
 from imbalance_study.tracking.resume import resume
 from imbalance_study.training import checkpointing
 
-TINY = {
-    "dataset": "digits",
-    "model": "resnet20",
-    "image_size": "8",
-    "epochs": "4",
-    "mix": "mixup",
-    "ema": "true",
-    "steps_per_epoch": "6",
-    "system_metrics": "false",
-    "analyses": "none",
-    "device": "cpu",
-}
+LONGER = TINY | {"image_size": "8", "epochs": "4", "steps_per_epoch": "6"}
+LONGER |= {"mix": "mixup", "ema": "true"}
 
 
 # A model whose logits are no numbers from some step of its process on.
@@ -56,8 +48,8 @@ pytestmark = pytest.mark.usefixtures("own_place")
 
 
 @pytest.fixture
-def store(tmp_path, make_store):
-    return make_store(tmp_path)
+def store(empty_store):
+    return empty_store
 
 
 class Killed(Exception):
@@ -75,7 +67,7 @@ def _broken_off(store, after=2, **settings):
 
     with pytest.raises(Killed):
         run.train(
-            resolve(TINY | {"tracking_uri": store} | settings), on_epoch=stop, show_progress=False
+            resolve(LONGER | {"tracking_uri": store} | settings), on_epoch=stop, show_progress=False
         )
     return ids[0]
 
@@ -112,12 +104,11 @@ def _assert_same(store, run_id, whole, folder):
 def whole(tmp_path_factory):
     """The run that nobody broke off."""
     folder = tmp_path_factory.mktemp("whole")
-    return experiment.run(resolve(TINY).config, output_dir=folder, show_progress=False)
+    return experiment.run(resolve(LONGER).config, output_dir=folder, show_progress=False)
 
 
 def _start(store, *words, **settings):
-    options = [f"--{name}={value}" for name, value in (TINY | settings).items()]
-    words = [*(words or ("train", *options)), f"--tracking_uri={store}"]
+    words = [*(words or ("train", *tiny.words(LONGER | settings))), f"--tracking_uri={store}"]
     return subprocess.Popen(
         [sys.executable, "-m", "imbalance_study", *words], stderr=subprocess.PIPE, text=True
     )
@@ -187,7 +178,7 @@ def test_a_run_whose_loss_is_no_number_is_failed_and_keeps_its_last_good_checkpo
     monkeypatch.syspath_prepend(str(tmp_path))
     options = {"model": "failing.net:of_ten:after=16", "ema": "false", "tracking_uri": store}
     with pytest.raises(ValueError, match=r"the loss is not finite in epoch 3 .*try a smaller lr"):
-        run.train(resolve(TINY | options), show_progress=False)
+        run.train(resolve(LONGER | options), show_progress=False)
     (record,) = MlflowClient(store).search_runs(["1"])
     run_id = record.info.run_id
     assert record.info.status == "FAILED"
@@ -214,7 +205,7 @@ def test_of_a_finished_run_that_died_before_its_end_was_told_the_rest_is_uploade
 ):
     journals, left = tmp_path / "cache" / "runs", tmp_path / "left"
     run.train(
-        resolve(TINY | {"tracking_uri": store}),
+        resolve(LONGER | {"tracking_uri": store}),
         on_end=lambda result: shutil.copytree(journals, left),
         show_progress=False,
     )

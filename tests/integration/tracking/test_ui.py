@@ -10,9 +10,9 @@ import urllib.request
 
 import pytest
 from mlflow import MlflowClient
+from tiny import train
 
-from imbalance_study.config.resolve import resolve
-from imbalance_study.tracking import run, ui_view
+from imbalance_study.tracking import ui_view
 
 pytestmark = [
     pytest.mark.browser,
@@ -26,33 +26,17 @@ OPTIONS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     "--window-size=2600,1400",
 )
-SETTINGS = {
-    "dataset": "digits",
-    "model": "resnet20",
-    "epochs": "1",
-    "steps_per_epoch": "10",
-    "system_metrics": "false",
-    "analyses": "intervals+confusion+errors+gradcam",
-    "figure_every": "1",
-}
 PATIENCE = 60
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(tmp_path_factory, make_store):
     """A server with two tiny runs: its address, its client and the experiment."""
     folder = tmp_path_factory.mktemp("store")
-    store = f"sqlite:///{folder / 'mlflow.db'}"
-    before = os.getcwd()
-    os.chdir(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
-            patch.delenv(name, raising=False)
-        try:
-            for loss in ("cross_entropy", "focal"):
-                run.train(resolve(SETTINGS | {"tracking_uri": store, "loss": loss}))
-        finally:
-            os.chdir(before)
+    store = make_store(folder)
+    analyses = "intervals+confusion+errors+gradcam"
+    for loss in ("cross_entropy", "focal"):
+        train(store, folder, loss=loss, analyses=analyses, figure_every="1")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,5 +1,4 @@
 import io
-import os
 from pathlib import Path
 
 import mlflow
@@ -7,42 +6,25 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from mlflow import MlflowClient
 from PIL import Image
+from tiny import train
 
-from imbalance_study.config.resolve import resolve
-from imbalance_study.tracking import artifacts, run
+from imbalance_study.tracking import artifacts
 
-SETTINGS = {
-    "dataset": "digits",
-    "model": "resnet20",
+OPTIONS = {
     "epochs": "2",
-    "steps_per_epoch": "10",
-    "lr": "0.01",
-    "system_metrics": "false",
     "analyses": "predictions+intervals+confusion+errors+calibration+pca+gradcam+occlusion",
     "figure_every": "2",
 }
 
 
 @pytest.fixture(scope="module")
-def left(tmp_path_factory):
+def left(tmp_path_factory, make_store):
     """A run, its record, and the folder of what it left."""
     folder = tmp_path_factory.mktemp("store")
-    store = f"sqlite:///{folder / 'mlflow.db'}"
-    before = os.getcwd()
-    os.chdir(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
-            patch.delenv(name, raising=False)
-        try:
-            result = run.train(resolve(SETTINGS | {"tracking_uri": store}))
-        finally:
-            os.chdir(before)
-    client = MlflowClient(store)
-    (record,) = client.search_runs([client.get_experiment_by_name("imbalance_study").experiment_id])
-    place = Path(client.download_artifacts(record.info.run_id, "", str(folder)))
-    return result, record, place, store
+    made = train(make_store(folder), folder, **OPTIONS)
+    place = Path(made.client.download_artifacts(made.run_id, "", str(folder)))
+    return made.result, made.record, place, made.store
 
 
 def test_the_test_predictions_are_a_parquet_file_that_gives_the_accuracy_again(left):

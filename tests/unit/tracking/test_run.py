@@ -1,56 +1,33 @@
 import json
-import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
+import tiny
 import torch
-from mlflow import MlflowClient
+from tiny import TINY
 
 from imbalance_study.config.resolve import resolve
 from imbalance_study.config.schema import AXES
 from imbalance_study.models import checkpoint
 from imbalance_study.tracking import description, run, ui_view
 
-TINY = {
-    "dataset": "digits",
-    "model": "resnet20",
-    "epochs": "2",
-    "lr": "0.01",
-    "system_metrics": "false",
-    "analyses": "none",
-}
-
-
-@pytest.fixture(autouse=True)
-def _own_store(monkeypatch):
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
-        monkeypatch.delenv(name, raising=False)
+GIVEN = TINY | {"epochs": "2", "lr": "0.01"}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, make_store):
     """A small run on a store of its own, its client and its record."""
     folder = tmp_path_factory.mktemp("store")
-    store = f"sqlite:///{folder / 'mlflow.db'}"
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        result = run.train(
-            resolve(TINY | {"tracking_uri": store, "run_name": "tiny", "experiment": "trial"})
-        )
-    finally:
-        os.chdir(before)
-    client = MlflowClient(store)
-    experiment = client.get_experiment_by_name("trial")
-    (record,) = client.search_runs([experiment.experiment_id])
-    return result, client, record
+    names = {"run_name": "tiny", "experiment": "trial"}
+    made = tiny.train(make_store(folder), folder, epochs="2", lr="0.01", **names)
+    assert made.client.get_experiment(made.record.info.experiment_id).name == "trial"
+    return made.result, made.client, made.record
 
 
 def test_the_record_is_finished_and_holds_the_final_metrics(finished):
@@ -69,7 +46,8 @@ def test_every_epoch_has_its_metrics_once(finished):
 
 def test_params_are_the_axes_and_what_was_given(finished):
     _, _, record = finished
-    assert set(record.data.params) == set(AXES)
+    typed = {"image_size", "steps_per_epoch", "device", "epochs", "lr"}
+    assert set(record.data.params) == set(AXES) | typed
     assert record.data.params["imbalance"] == "exponential:ratio=10"
     assert record.data.params["lr"] == "0.01"
 
@@ -92,7 +70,7 @@ def test_the_command_in_the_description_repeats_the_run(finished):
     assert line[:2] == ["imbalance-study", "train"]
     given = dict(zip([w.removeprefix("--") for w in line[2::2]], line[3::2], strict=True))
     repeated = resolve(given | {"tracking_uri": "auto"}).config
-    wanted = resolve(TINY).config
+    wanted = resolve(GIVEN).config
     assert repeated == wanted
 
 
@@ -135,13 +113,12 @@ def test_the_checkpoints_hold_the_weights_of_the_kept_and_of_the_last_epoch(fini
         assert all(torch.equal(loaded["model"][key], value) for key, value in state.items())
 
 
-def test_a_crash_leaves_the_run_failed(tmp_path, monkeypatch):
+def test_a_crash_leaves_the_run_failed(tmp_path, monkeypatch, empty_store):
     monkeypatch.chdir(tmp_path)
-    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    bad = resolve(TINY | {"tracking_uri": store, "imbalance_ratio": "5000"})
+    bad = resolve(TINY | {"tracking_uri": empty_store, "imbalance_ratio": "5000"})
     with pytest.raises(ValueError, match="ratio"):
         run.train(bad)
-    assert _statuses(store) == ["FAILED"]
+    assert _statuses(empty_store) == ["FAILED"]
 
 
 def test_a_typing_mistake_in_a_spec_leaves_no_run_at_all(tmp_path, monkeypatch):
@@ -154,14 +131,10 @@ def test_a_typing_mistake_in_a_spec_leaves_no_run_at_all(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_the_middle_leaves_the_run_killed(tmp_path, number):
-    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    words = [
-        f"--{name}={value}"
-        for name, value in (TINY | {"epochs": "500", "analyses": "standard"}).items()
-    ]
+def test_a_signal_in_the_middle_leaves_the_run_killed(tmp_path, number, empty_store):
+    given = TINY | {"tracking_uri": empty_store, "epochs": "500", "analyses": "standard"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "imbalance_study", "train", *words, f"--tracking_uri={store}"],
+        [sys.executable, "-m", "imbalance_study", "train", *tiny.words(given)],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
@@ -178,14 +151,15 @@ def test_a_signal_in_the_middle_leaves_the_run_killed(tmp_path, number):
     assert process.wait(60) not in (0, -signal.SIGKILL)
     patience.cancel()
     assert "Traceback" not in rest
-    assert _statuses(store) == ["KILLED"]
+    assert _statuses(empty_store) == ["KILLED"]
 
 
 def test_the_same_seed_gives_the_same_metrics_to_the_last_digit(tmp_path):
     from imbalance_study.experiment import run as experiment
 
     def once():
-        config = resolve(TINY | {"augment": "crop+trivial_augment", "mix": "mixup"}).config
+        given = {"epochs": "2", "augment": "crop+trivial_augment", "mix": "mixup"}
+        config = resolve(TINY | given).config
         found = experiment.run(config, output_dir=tmp_path, show_progress=False).metrics
         return {name: value for name, value in found.items() if not name.startswith("time/")}
 
@@ -194,13 +168,7 @@ def test_the_same_seed_gives_the_same_metrics_to_the_last_digit(tmp_path):
 
 
 def _statuses(store):
-    client = MlflowClient(store)
-    time.sleep(0.1)
-    return [
-        record.info.status
-        for experiment in client.search_experiments()
-        for record in client.search_runs([experiment.experiment_id])
-    ]
+    return [record.info.status for record in tiny.runs_of(store)]
 
 
 def test_the_columns_of_a_description_stand_apart_in_the_ui():

@@ -3,18 +3,19 @@ import subprocess
 import sys
 
 import pytest
+from tiny import TINY, words
 
 from imbalance_study.config.resolve import make
 from imbalance_study.experiment import run as experiment
 
-TINY = {"dataset": "digits", "model": "custom_cnn", "image_size": 16, "analyses": "none"}
+SMALL = {"dataset": "digits", "model": "custom_cnn", "image_size": 16, "analyses": "none"}
 
 
 @pytest.mark.slow
 def test_compiled_steps_follow_plain_ones_and_a_smaller_last_batch_too(tmp_path):
     losses = []
     for compiled in (False, True):
-        config = make(**TINY, epochs=2, batch_size=100, optimizer="sgd", lr=0.01, compile=compiled)
+        config = make(**SMALL, epochs=2, batch_size=100, optimizer="sgd", lr=0.01, compile=compiled)
         result = experiment.run(config, output_dir=tmp_path, show_progress=False, draw=False)
         assert result.fit.images_seen % 100  # there was a smaller batch
         losses.append([epoch.metrics["train/loss"] for epoch in result.history])
@@ -34,9 +35,8 @@ def test_what_compiling_does_not_go_with_is_refused(options, reason):
 
 
 def test_without_a_compiler_a_line_says_what_is_needed(tmp_path):
-    words = [f"--{name}={value}" for name, value in (TINY | {"compile": "true"}).items()]
     done = subprocess.run(
-        [sys.executable, "-m", "imbalance_study", "train", *words],
+        [sys.executable, "-m", "imbalance_study", "train", *words(TINY | {"compile": "true"})],
         env=os.environ | {"CXX": str(tmp_path / "none")},
         cwd=tmp_path,
         capture_output=True,

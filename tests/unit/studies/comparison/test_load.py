@@ -1,41 +1,21 @@
 import numpy as np
 import pytest
-from mlflow import MlflowClient
+from tiny import train
 
-from imbalance_study.config.resolve import resolve
 from imbalance_study.studies.comparison.load import load_outcome
-from imbalance_study.tracking import run
 
-TINY = {
-    "dataset": "digits",
-    "image_size": "16",
-    "model": "resnet20",
-    "epochs": "2",
-    "steps_per_epoch": "3",
-    "system_metrics": "false",
-    "loss": "balanced_softmax",
-    "seed": "1",
-}
+OPTIONS = {"epochs": "2", "loss": "balanced_softmax", "seed": "1"}
 
 
 @pytest.fixture
-def record(tmp_path, monkeypatch):
+def record(tmp_path, empty_store):
     """Train and record a small run; what was computed, its client and its id."""
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
 
-    def train(analyses):
-        given = TINY | {"tracking_uri": store, "analyses": analyses}
-        result = run.train(resolve(given), show_progress=False, brief=True)
-        client = MlflowClient(store)
-        (found,) = client.search_runs(
-            [client.get_experiment_by_name("imbalance_study").experiment_id]
-        )
-        return result, client, found.info.run_id
+    def recorded(analyses):
+        made = train(empty_store, tmp_path, brief=True, analyses=analyses, **OPTIONS)
+        return made.result, made.client, made.run_id
 
-    return train
+    return recorded
 
 
 def test_what_is_read_back_is_what_was_computed(record):
