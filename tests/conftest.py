@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import filelock
+import hypothesis
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -33,6 +34,10 @@ def _forget_settings():
 
 
 _forget_settings()  # before anything reads it
+
+# .ci/run asks for the second; `examples.at_most` lowers what a test asks for in the first.
+hypothesis.settings.register_profile("dev", max_examples=20, deadline=None)
+hypothesis.settings.register_profile("ci", max_examples=100, deadline=None)
 
 # What is started in the background inherits that Ctrl-C is ignored; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

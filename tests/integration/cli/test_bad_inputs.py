@@ -1,7 +1,6 @@
 """Whatever is typed or lies in a folder works, or is answered by one clear line.
 
-A few hundred cases in the plain run; the slow one takes ten times as many:
-``pytest -m slow tests/test_bad_inputs.py``.
+A few cases in the plain run; the slow one takes some thousand.
 """
 
 import shutil
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from examples import at_most
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -54,10 +54,12 @@ QUIET = {
 
 
 def over(few, *strategies):
-    """The test over that many cases of the strategies, and, marked slow, over ten times as many."""
+    """The test over some cases of the strategies and, marked slow, over ten times `few`."""
 
     def twice(test):
-        @pytest.mark.parametrize("cases", [few, pytest.param(10 * few, marks=pytest.mark.slow)])
+        @pytest.mark.parametrize(
+            "cases", [at_most(few), pytest.param(10 * few, marks=pytest.mark.slow)]
+        )
         def run(cases):
             settings(max_examples=cases, **QUIET)(given(*strategies)(test))()
 

@@ -1,6 +1,5 @@
 """Reports of a real store: all numbers from there, all names escaped, mistakes in one line."""
 
-import contextlib
 import json
 import os
 import re
@@ -13,6 +12,7 @@ import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
 from html_page import Page
+from mlflow.entities import Metric, Param
 
 from imbalance_study import cli
 from imbalance_study.studies.report import document, experiment, frames, write
@@ -156,14 +156,12 @@ def test_the_id_of_a_comparison_stands_for_its_runs(small, tmp_path):
     assert "report/report.html" in names
 
 
-def test_runs_on_other_data_get_a_part_of_their_own(small):
+def test_runs_on_other_data_get_a_part_of_their_own(small, tmp_path):
     client = small.client
-    other = client.get_run(small.single)
-    runs = [*small.runs, other]
-    made = _report(client, runs)
+    single = client.get_run(small.single)
+    made = _report(client, [*small.runs, single])
     assert [one.title for one in made.sections if one.level == 2].count("Which remedy") == 1
-    with _other_classes(client, other):
-        made = _report(client, runs)
+    made = _report(client, [*small.runs, _of_other_classes(client, single, tmp_path)])
     titles = [one.title for one in made.sections]
     assert titles.count("Data set digits") == 2
     assert titles.count("Which remedy") == 2
@@ -179,23 +177,24 @@ def _report(client, runs):
     return experiment.experiment_report(client, runs, "all", **settings)
 
 
-@contextlib.contextmanager
-def _other_classes(client, run):
-    """The record of a run as if it were of other data: a class has another name."""
-    folder = Path(run.info.artifact_uri.removeprefix("file://"))
-    files = folder / "config.json", folder / "predictions" / "test.parquet"
-    before = [file.read_bytes() for file in files]
-    content = json.loads(before[0])
+def _of_other_classes(client, run, folder):
+    """A copy of a run as if it were of other data: a class has another name."""
+    files = Path(client.download_artifacts(run.info.run_id, "", str(folder)))
+    content = json.loads((files / "config.json").read_text())
     content["resolved"]["class_names"][0] = PLANTED
-    files[0].write_text(json.dumps(content))
-    frame = parquet.read_table(files[1])
+    (files / "config.json").write_text(json.dumps(content))
+    predictions = files / "predictions" / "test.parquet"
+    frame = parquet.read_table(predictions)
     names = [f"p_{PLANTED}" if name == "p_0" else name for name in frame.column_names]
-    parquet.write_table(frame.rename_columns(names), files[1])
-    try:
-        yield
-    finally:
-        for file, old in zip(files, before, strict=True):
-            file.write_bytes(old)
+    parquet.write_table(frame.rename_columns(names), predictions)
+    place = client.create_experiment("other data", artifact_location=(folder / "copy").as_uri())
+    copy = client.create_run(place, run.info.start_time, run.data.tags, run.info.run_name)
+    metrics = [Metric(name, value, 0, 0) for name, value in run.data.metrics.items()]
+    params = [Param(name, value) for name, value in run.data.params.items()]
+    client.log_batch(copy.info.run_id, metrics, params)
+    client.log_artifacts(copy.info.run_id, str(files))
+    client.set_terminated(copy.info.run_id, end_time=run.info.end_time)
+    return client.get_run(copy.info.run_id)
 
 
 MISTAKES = {

@@ -8,6 +8,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+import tiny
 from mlflow import MlflowClient
 from PIL import Image
 
@@ -26,18 +27,7 @@ NAMES = (
     "a:b@c",
     "back\\slash",
 )
-TINY = (
-    *("--dataset", "digits", "--model", "resnet20", "--epochs", "1", "--steps_per_epoch", "2"),
-    *("--analyses", "none", "--system_metrics", "false", "--device", "cpu"),
-)
-
-
-@pytest.fixture(autouse=True)
-def _default_store(own_place, monkeypatch):
-    """Let MLflow choose its default store, as it does in a new process."""
-    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # so that it is as before afterwards
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+pytestmark = pytest.mark.usefixtures("own_place")
 
 
 @pytest.fixture(params=NAMES)
@@ -113,7 +103,7 @@ def test_every_command_works_in_a_folder_with_an_odd_name(tmp_path, monkeypatch,
     folder = tmp_path / "alone" / 'it\'s "q" ü 100%20 a#b?c'
     folder.mkdir(parents=True)
     monkeypatch.chdir(folder)
-    words = [sys.executable, "-m", "imbalance_study", "train", *TINY]
+    words = [sys.executable, "-m", "imbalance_study", "train", *tiny.words(tiny.TINY)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert not {"mlflow.db", "mlruns"} - {path.name for path in folder.iterdir()}

@@ -90,7 +90,7 @@ def pictures(tiny_run, tmp_path_factory):
 
 def _wanted(run, paths):
     """Probabilities of the training process for files decoded as for training."""
-    images = np.stack([decode.decode(path.read_bytes(), 32) for path in paths])
+    images = np.stack([decode.decode(path.read_bytes(), 16) for path in paths])
     result = run.result
     with torch.inference_mode():
         inputs = torch.from_numpy(images).permute(0, 3, 1, 2)
@@ -118,7 +118,7 @@ def test_the_client_that_the_documentation_shows_gets_the_probabilities_of_the_t
     assert len([line for line in code.splitlines() if line]) <= 10
     (tmp_path / "client.py").write_text(code)
     done = subprocess.run(
-        [sys.executable, "client.py", server, "32", *map(str, pictures)],
+        [sys.executable, "client.py", server, "16", *map(str, pictures)],
         check=True,
         capture_output=True,
         text=True,
@@ -130,11 +130,11 @@ def test_the_client_that_the_documentation_shows_gets_the_probabilities_of_the_t
 
 @pytest.mark.slow
 def test_what_is_wrong_gets_a_4xx_with_a_sentence_and_the_server_lives_on(server):
-    good = np.zeros((2, 32, 32, 3), int)
+    good = np.zeros((2, 16, 16, 3), int)
     wrong = {
         "half an image": ({"inputs": good[:, :16].tolist()}, "does not match expected shape"),
         "one image alone": ({"inputs": good[0].tolist()}, "does not match expected shape"),
-        "four channels": ({"inputs": np.zeros((1, 32, 32, 4), int).tolist()}, "expected shape"),
+        "four channels": ({"inputs": np.zeros((1, 16, 16, 4), int).tolist()}, "expected shape"),
         "negative": ({"inputs": (good - 1).tolist()}, "out of bounds for uint8"),
         "above 255": ({"inputs": (good + 256).tolist()}, "out of bounds for uint8"),
         "text": ({"inputs": [["a"]]}, "invalid literal"),
@@ -150,7 +150,7 @@ def test_what_is_wrong_gets_a_4xx_with_a_sentence_and_the_server_lives_on(server
 
 @pytest.mark.slow
 def test_models_predict_answers_from_a_file(tiny_run, pictures, server, tmp_path):
-    images = [decode.decode(path.read_bytes(), 32).tolist() for path in pictures]
+    images = [decode.decode(path.read_bytes(), 16).tolist() for path in pictures]
     (tmp_path / "body.json").write_text(json.dumps({"inputs": images}))
     words = ("-m", f"models:/{NAME}@champion", "--env-manager", "local")
     subprocess.run(
@@ -175,8 +175,8 @@ def test_the_logged_model_names_its_classes_and_loads_without_pickle(tiny_run, m
     loaded = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
     meta = loaded.metadata.metadata
     assert meta["class_names"] == list(tiny_run.result.data.image_set.class_names)
-    assert meta["image_size"] == 32
-    assert "(N, 32, 32, 3), not normalised" in meta["preprocessing"]
+    assert meta["image_size"] == 16
+    assert "(N, 16, 16, 3), not normalised" in meta["preprocessing"]
     rows = tiny_run.result.data.split.test[:5]
     images = np.ascontiguousarray(tiny_run.result.data.image_set.images[rows])
     logits = torch.from_numpy(tiny_run.result.test.logits[:5])

@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+from examples import at_most
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -148,7 +149,7 @@ _TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=at_most(300))
 @given(
     st.dictionaries(
         st.sampled_from([field.name for field in dataclasses.fields(Config)]), _TEXTS, max_size=4

@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from examples import at_most
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_image_sets import counts, image_set
@@ -254,7 +255,7 @@ CHOICES = {
 }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_most(150))
 @given(sizes=LABELS, own_test=st.booleans(), choices=st.fixed_dictionaries(CHOICES), data=st.data())
 def test_any_label_distribution_is_split_soundly_or_refused(
     sizes: list[int], own_test: bool, choices: dict[str, str], data: st.DataObject

@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+from examples import at_most
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from imblearn.metrics import geometric_mean_score
@@ -9,7 +10,7 @@ from sklearn import metrics as reference
 
 from imbalance_study.evaluation import metrics
 
-SOME = settings(max_examples=60, deadline=None)
+SOME = settings(max_examples=at_most(60))
 
 
 @st.composite

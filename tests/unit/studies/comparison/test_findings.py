@@ -48,7 +48,7 @@ def significant(columns):
     return found
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     count=st.integers(2, 6),
     seeds=st.integers(3, 6),
@@ -70,7 +70,7 @@ def test_a_winner_is_claimed_only_where_the_corrected_test_bears_it_out(
 
 
 @given(count=st.integers(2, 5), seeds=st.integers(1, 2), seed=st.integers(0, 10**6))
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_with_fewer_than_three_seeds_nothing_is_claimed(outcome, count, seeds, seed):
     generator = np.random.default_rng(seed)
     columns = {f"K{index}": list(generator.random(seeds)) for index in range(count)}

@@ -1,6 +1,7 @@
 import random
 
 import pytest
+from examples import at_most
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,7 +51,7 @@ def spaces():
     } | {"a correcting loss": space.build(EVERYTHING, {"loss": "balanced_softmax"})}
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=at_most(2000))
 @given(name=st.sampled_from(sorted(GIVEN)), seed=st.integers(0, 2**32))
 def test_every_proposal_is_a_configuration_that_the_guards_let_through(spaces, name, seed):
     proposal = space.propose(spaces[name], _drawer(seed))
