@@ -179,7 +179,9 @@ def _report(client, runs):
 
 def _of_other_classes(client, run, folder):
     """A copy of a run as if it were of other data: a class has another name."""
-    files = Path(client.download_artifacts(run.info.run_id, "", str(folder)))
+    files = folder / "files"
+    files.mkdir()
+    client.download_artifacts(run.info.run_id, "", str(files))
     content = json.loads((files / "config.json").read_text())
     content["resolved"]["class_names"][0] = PLANTED
     (files / "config.json").write_text(json.dumps(content))
