@@ -52,14 +52,14 @@ def resume(
             running, or the data, the versions or the machine are no longer those it began with.
     """
     run_id = run_id.removeprefix("runs:/").strip("/")
-    alone = tracking != "offline" and not distributed.assists()
+    alone = tracking != "offline" and not distributed.is_secondary_rank()
     if alone and (told := _tell_the_rest(run_id, tracking_uri, cache_dir)):
         print(told, file=sys.stderr, flush=True)
         return None
     left = _left(run_id, tracking_uri, cache_dir)
     resolved = _resolved(left, tracking, cache_dir)
     with contextlib.chdir(left.folder):
-        first = not distributed.assists()
+        first = not distributed.is_secondary_rank()
         online = resolved.config.tracking == "online" and not run_id.startswith(run_folder.OFFLINE)
         if first and online:
             _check_store(run_id, left.uri)
@@ -97,7 +97,7 @@ def _left(run_id: str, tracking_uri: str, cache_dir: str) -> _Left:
     if not (folder / run_folder.CHECKPOINTS).is_dir():
         raise _without_checkpoint(run_id, tracking_uri, folder)
     uri = tracking_uri
-    if not distributed.assists():  # the first process has the journal
+    if not distributed.is_secondary_rank():  # the first process has the journal
         journal = Journal(folder)
         uri, status = sync.intended_store(journal, tracking_uri), journal.ended
         journal.close()

@@ -112,7 +112,7 @@ def train(
             on_epoch(epoch)
 
         keeper = None if run.child else _keeper(run.info.run_id, resolved)
-        stack.enter_context(distributed.blamed())
+        stack.enter_context(distributed.report_peer_failure())
         try:
             follow: dict[str, Any] = {
                 "show_progress": show_progress,

@@ -1,4 +1,4 @@
-"""Which epoch is kept, and copies of its weights."""
+"""Selection of the best epoch, with copies of its weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Best:
         self.value = -math.inf
 
     def score(self, metrics: Mapping[str, float]) -> float:
-        """The watched metric, turned so that higher is better; 0 for ``last``."""
+        """Return the watched metric, turned so that higher is better; 0 for ``last``."""
         return 0.0 if self.metric == "last" else higher_is_better(metrics, self.metric)
 
     def offer(self, epoch: int, score: float, model: Classifier) -> None:
@@ -39,10 +39,10 @@ class Best:
 
 
 def higher_is_better(metrics: Mapping[str, float], name: str) -> float:
-    """A metric, losses with their sign turned."""
+    """Return a metric, losses with their sign turned."""
     return -metrics[name] if name.endswith("loss") else metrics[name]
 
 
 def cpu_state(model: Classifier) -> State:
-    """A copy of the weights on the CPU."""
+    """Copy the weights to the CPU."""
     return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}

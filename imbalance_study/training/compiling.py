@@ -1,4 +1,4 @@
-"""The model's part of a step, compiled by choice."""
+"""Optional compilation of the model's part of a step."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Network = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def network(model: Classifier, procedure: Procedure, group: Group) -> Network:
-    """Images to features (N, F) and logits (N, C); compiled for full batches where asked for.
+    """Return a function from images to features (N, F) and logits (N, C), compiled if asked for.
 
-    A last, smaller batch runs uncompiled, as it would have to be compiled for itself. Dropout draws
-    what it draws without compiling.
+    A last, smaller batch runs uncompiled, as it would have to be compiled separately. Dropout draws
+    the same numbers as without compilation.
 
     Raises:
-        ValueError: There is nothing to compile with.
+        ValueError: There is no compiler.
     """
 
     def plain(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,8 +37,9 @@ def network(model: Classifier, procedure: Procedure, group: Group) -> Network:
     full = mine.stop - mine.start
 
     def chosen(images: Tensor) -> tuple[Tensor, Tensor]:
-        found: tuple[Tensor, Tensor] = (compiled if len(images) == full else plain)(images)
-        return found
+        run = compiled if len(images) == full else plain
+        features_and_logits: tuple[Tensor, Tensor] = run(images)
+        return features_and_logits
 
     return chosen
 

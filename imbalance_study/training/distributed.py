@@ -1,8 +1,8 @@
-"""Several processes that train one model, each on its part of every batch.
+"""Training of one model by several processes, each on its part of every batch.
 
-``torchrun`` starts them and says in the environment who is who. All of them draw the same index
-vector and make the same augmented batch; each takes its part of it through the model, and gradients
-are summed. As the loss is divided by the sum of the weights of the whole batch, the sum of the
+``torchrun`` starts them and numbers them in the environment. All of them draw the same index vector
+and make the same augmented batch; each runs its part of it through the model, and gradients are
+summed. As the loss is divided by the sum of the weights of the whole batch, the sum of the
 gradients is that of a single process with the same batch.
 """
 
@@ -20,39 +20,39 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-# Where the processes find each other and leave word, one for each time that they join.
+# Stores by which the processes find each other and report failures, one for each `joined`.
 _stores: list[Any] = []
 _FAILED = "failed"
-# How gloo and NCCL say that another process is gone.
+# Messages of gloo and NCCL about a process that is gone.
 _LOST = re.compile(r"gloo|NCCL|connection|peer|process group", re.IGNORECASE)
 
 
 class Group(NamedTuple):
-    """The processes that train together; a single one unless `joined` says otherwise.
+    """The processes that train together; a single one outside `joined`.
 
-    Where `size` is 1 nothing is communicated and nothing changes. All methods must be called by all
-    processes of the group, in the same order.
+    With a `size` of 1 nothing is communicated and nothing changes. All methods must be called by
+    all processes of the group, in the same order.
     """
 
     rank: int = 0
     size: int = 1
 
     def part(self, count: int) -> slice:
-        """The part of `count` things, in a row, that falls to this process."""
+        """Return the part of `count` consecutive things for this process."""
         return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
     def own(self, purpose: str) -> str:
-        """The name of a random stream that differs from process to process (dropout)."""
+        """Name a random stream that differs from process to process (dropout)."""
         return purpose if self.rank == 0 else f"{purpose}/{self.rank}"
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over all processes, in place, not seen by autograd."""
+        """Sum over all processes, in place, not seen by autograd."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
 
     def gather(self, mine: Tensor, count: int) -> Tensor:
-        """The rows of all processes, (count, ...), where each has those of its `part`."""
+        """Return the rows of all processes (count, ...), where each has those of its `part`."""
         if self.size == 1:
             return mine
         rows = mine.new_zeros((count, *mine.shape[1:]))
@@ -60,17 +60,19 @@ class Group(NamedTuple):
         return self.sum(rows)
 
     def of_first(self, values: Tensor, device: torch.device) -> Tensor:
-        """What the first process has, a vector on the CPU, for all; it travels by `device`."""
+        """Send a vector of the first process, on the CPU, to all of them, by way of `device`."""
         if self.size == 1:
             return values
         length = torch.tensor([len(values)], device=device)
         dist.broadcast(length, 0)
-        told = values.to(device) if self.rank == 0 else values.new_empty(int(length), device=device)
-        dist.broadcast(told, 0)
-        return told.cpu()
+        vector = (
+            values.to(device) if self.rank == 0 else values.new_empty(int(length), device=device)
+        )
+        dist.broadcast(vector, 0)
+        return vector.cpu()
 
     def any(self, mine: bool, device: torch.device) -> bool:
-        """Whether it is so in any process."""
+        """Return whether `mine` is true in any process."""
         if self.size == 1:
             return mine
         return bool(self.sum(torch.tensor([float(mine)], device=device)))
@@ -89,9 +91,9 @@ class Group(NamedTuple):
         """Give every process the weights and buffers of the first."""
         if self.size > 1:
             for value in model.state_dict().values():
-                told = value.contiguous()
-                dist.broadcast(told, 0)
-                value.copy_(told)
+                first = value.contiguous()
+                dist.broadcast(first, 0)
+                value.copy_(first)
 
     def mean_buffers(self, model: nn.Module) -> None:
         """Give every process the mean of all batch-norm statistics."""
@@ -104,13 +106,13 @@ class Group(NamedTuple):
 ALONE = Group()
 
 
-def assists() -> bool:
-    """Whether this process is one that ``torchrun`` started beside a first one."""
+def is_secondary_rank() -> bool:
+    """Return whether ``torchrun`` started this process beside a first one."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0"
 
 
 def group() -> Group:
-    """The group of this process."""
+    """Return the group of this process."""
     if dist.is_available() and dist.is_initialized():
         return Group(dist.get_rank(), dist.get_world_size())
     return ALONE
@@ -124,7 +126,7 @@ def joined(device: str) -> Iterator[Group]:
         device: ``cuda`` (by NCCL, each process on the GPU of its LOCAL_RANK) or ``cpu`` (by gloo).
 
     Raises:
-        ValueError: The device cannot be shared so, or has fewer GPUs than processes.
+        ValueError: The device is not supported, or there are fewer GPUs than processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         yield group()
@@ -148,13 +150,14 @@ def joined(device: str) -> Iterator[Group]:
 
 
 @contextlib.contextmanager
-def blamed() -> Iterator[None]:
-    """Around what the first process does: say so where it ends because another one failed.
+def report_peer_failure() -> Iterator[None]:
+    """Raise the error of another process in place of the failure that it caused in this one.
 
-    ``torchrun`` then stops this one too; that is put off until the status of the run is written.
+    Used around the work of the first process. ``torchrun`` then stops this process too; its signal
+    is ignored until the status of the run is written.
 
     Raises:
-        ValueError: Another process failed, and what it said.
+        ValueError: Another process failed; with its message.
     """
     if group().size == 1:
         yield
@@ -182,19 +185,19 @@ def _choose_device(device: str) -> None:
 
 
 def _of_another(store: Any, error: BaseException) -> ValueError | None:
-    """What another process failed of, where `error` may only be what came of that."""
+    """Return the error of another process where `error` may only be its consequence."""
     lost = isinstance(error, RuntimeError) and _LOST.search(str(error))
     if not lost and not isinstance(error, SystemExit):
         return None
-    told = ""
-    with contextlib.suppress(Exception):  # its keeper may be gone as well
-        told = store.get(_FAILED).decode() if store.check([_FAILED]) else ""
-    if lost and not told:
-        told = "it was killed, or lost its connection"
-    return ValueError(f"another process of torchrun failed ({told})") if told else None
+    reason = ""
+    with contextlib.suppress(Exception):  # the process with the store may be gone as well
+        reason = store.get(_FAILED).decode() if store.check([_FAILED]) else ""
+    if lost and not reason:
+        reason = "it was killed, or lost its connection"
+    return ValueError(f"another process of torchrun failed ({reason})") if reason else None
 
 
 def leave() -> None:
-    """Leave the other processes; from then on each is alone."""
+    """Leave the other processes; from now on each is alone."""
     if dist.is_initialized():
         dist.destroy_process_group()

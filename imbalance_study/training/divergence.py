@@ -1,4 +1,4 @@
-"""Whether the loss is still a number, without waiting for the device at every step."""
+"""Detection of a loss that is not finite, without waiting for the device at every step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from imbalance_study.training.distributed import Group
 
-# Steps between two looks where a look costs something: on a GPU.
+# Steps between two checks on a GPU, where a check makes the host wait.
 EVERY = 16
 
 
@@ -23,17 +23,17 @@ class _Sent(NamedTuple):
 
     losses: Tensor  # (M,) on the host once `ready`
     lrs: list[float]
-    first_step: int  # that the first of them belongs to
+    first_step: int  # step of the first of them
     ready: torch.cuda.Event | None
 
 
 class FiniteWatch:
     """Stops a training whose loss is no longer finite.
 
-    On a processor each loss is looked at when it comes. On a GPU those of 16 steps are copied to
-    the host together, and looked at 16 steps later, when the copy has long arrived: the training
-    stops at most 32 steps after the step that is at fault, and the device never runs idle. The
-    message names that very step.
+    On a processor each loss is checked at once. On a GPU the losses of 16 steps are copied to the
+    host together and checked 16 steps later, when the copy has long arrived: the training stops at
+    most 32 steps after the faulty step, and the device never runs idle. The message names the
+    faulty step.
     """
 
     def __init__(self, device: torch.device, group: Group) -> None:
@@ -45,7 +45,7 @@ class FiniteWatch:
         self._sent: _Sent | None = None
 
     def add(self, loss: Tensor, lr: float, step: int, epoch: int) -> None:
-        """Note the loss () of a step, counted from 1.
+        """Record the loss () of a step, counted from 1.
 
         Raises:
             Diverged: A loss was not finite, of this step or of one of the last 32.
@@ -53,21 +53,21 @@ class FiniteWatch:
         self._losses.append(loss.detach())
         self._lrs.append(lr)
         if len(self._losses) >= self._every:
-            self._look(epoch)
+            self._check(epoch)
             self._send(step)
             if not self._cuda:
-                self._look(epoch)
+                self._check(epoch)
 
     def finish(self, step: int, epoch: int) -> None:
-        """Look at all that is left, at the end of an epoch.
+        """Check the remaining losses at the end of an epoch.
 
         Raises:
             Diverged: As `add`.
         """
-        self._look(epoch)
+        self._check(epoch)
         if self._losses:
             self._send(step)
-            self._look(epoch)
+            self._check(epoch)
 
     def _send(self, step: int) -> None:
         losses = self._group.sum(torch.stack(self._losses))
@@ -80,7 +80,7 @@ class FiniteWatch:
         self._sent = _Sent(losses, self._lrs, first, ready)
         self._losses, self._lrs = [], []
 
-    def _look(self, epoch: int) -> None:
+    def _check(self, epoch: int) -> None:
         if self._sent is None:
             return
         losses, lrs, first_step, ready = self._sent

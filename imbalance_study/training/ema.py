@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's weights.
+"""Exponential moving average of a model's weights.
 
 The average is a model itself, so that it is evaluated, saved and logged as any other.
 `torch.optim.swa_utils.AveragedModel` was not taken: its counter is a tensor on the device, so that
@@ -41,7 +41,7 @@ class WeightAverage:
         self.updates += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs."""
+        """Return the state for a checkpoint."""
         return {"model": self.model.state_dict(), "updates": self.updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -51,7 +51,7 @@ class WeightAverage:
 
 
 def decay_at(update: int, decay: float) -> float:
-    """Decay of update number t, counted from 0: ``min(decay, (1 + t) / (10 + t))``.
+    """Return the decay of update t, counted from 0: ``min(decay, (1 + t) / (10 + t))``.
 
     The warm-up lets the average forget the random start quickly: 0.1 at first, 0.9 after 80.
 

@@ -1,4 +1,4 @@
-"""The learning-rate range test: a short training at rates that rise, until the loss explodes."""
+"""Learning-rate range test: a short training at rising rates, until the loss explodes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from imbalance_study.data.loader import Batches
 from imbalance_study.models.classifier import Classifier
@@ -25,13 +26,13 @@ FEWEST = 10  # steps that make a curve
 
 
 class RangeTest(NamedTuple):
-    """What a range test found."""
+    """Result of a range test."""
 
     lrs: npt.NDArray[np.float64]  # (S,) learning rate of each step
     losses: npt.NDArray[np.float64]  # (S,) of the batch
     smoothed: npt.NDArray[np.float64]  # (S,)
     suggestion: float
-    diverged: bool  # it ended because the loss exploded
+    diverged: bool  # the loss exploded before the last rate
 
 
 def range_test(
@@ -51,7 +52,7 @@ def range_test(
     sampler that are deferred are left out, as at the beginning of the training.
 
     Args:
-        model: A copy: its weights are of no use afterwards.
+        model: A copy, which is changed.
         train: The training part.
         procedure: With an optimizer of this copy.
         seeds: Purpose to seed.
@@ -60,7 +61,7 @@ def range_test(
         steps: Updates at most.
 
     Raises:
-        ValueError: The loss exploded at once, so that there is no curve to read.
+        ValueError: The loss exploded at once, so that there is no curve.
     """
     if not 0 < lowest < highest or steps < FEWEST:
         raise ValueError(
@@ -70,25 +71,32 @@ def range_test(
     waits = procedure.defer > 0
     trial = dataclasses.replace(procedure, steps_per_epoch=steps, ema_decay=0.0)
     weights = torch.ones_like(trial.class_weights) if waits else trial.class_weights
-    lrs, losses, exploded = [], [], False
+    lrs = [lowest * (highest / lowest) ** ((step + 0.5) / steps) for step in range(steps)]
     devices = [train.device] if train.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seeds("dropout"))
         trainer = Trainer(model, train, trial, seeds)
         trial.train_mode(model, 0.0)
-        indices = trainer.indices(0, not waits, None)
-        for step, batch in enumerate(train.epoch(indices, trial.batch_size)):
-            lrs.append(lowest * (highest / lowest) ** ((step + 0.5) / steps))
-            optim.set_lr(trial.optimizer, lrs[-1])
-            loss = float(trainer.group.sum(trainer.step(batch, weights)[0]))
-            losses.append(loss)
-            exploded = not math.isfinite(loss) or _has_exploded(losses)
-            if exploded:
-                break
-    seen = len(losses) if math.isfinite(losses[-1]) else len(losses) - 1
-    rates, values = np.array(lrs[:seen]), np.array(losses[:seen])
+        losses = _losses_at(trainer, trainer.indices(0, not waits, None), weights, lrs)
+    exploded = not math.isfinite(losses[-1]) or _has_exploded(losses)
+    finite = len(losses) if math.isfinite(losses[-1]) else len(losses) - 1
+    rates, values = np.array(lrs[:finite]), np.array(losses[:finite])
     smoothed = smooth(values)
     return RangeTest(rates, values, smoothed, suggest(rates, smoothed), exploded)
+
+
+def _losses_at(
+    trainer: Trainer, indices: Tensor, weights: Tensor, lrs: Sequence[float]
+) -> list[float]:
+    """Take a step at each learning rate until the loss explodes; return the losses."""
+    procedure, losses = trainer.procedure, []
+    batches = trainer.train.epoch(indices, procedure.batch_size)
+    for lr, batch in zip(lrs, batches, strict=False):
+        optim.set_lr(procedure.optimizer, lr)
+        losses.append(float(trainer.group.sum(trainer.step(batch, weights)[0])))
+        if not math.isfinite(losses[-1]) or _has_exploded(losses):
+            break
+    return losses
 
 
 def _has_exploded(losses: Sequence[float]) -> bool:
@@ -99,22 +107,22 @@ def _has_exploded(losses: Sequence[float]) -> bool:
 
 
 def smooth(losses: Sequence[float] | npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-    """Exponential moving average (S,), without the bias towards 0 at its beginning.
+    """Compute an exponential moving average (S,) without bias towards 0 at its beginning.
 
     ``v_i = b v_(i-1) + (1 - b) l_i``, divided by ``1 - b^i``.
     """
-    average, found = 0.0, []
+    average, averages = 0.0, []
     for number, loss in enumerate(losses, 1):
         average = SMOOTHING * average + (1 - SMOOTHING) * float(loss)
-        found.append(average / (1 - SMOOTHING**number))
-    return np.array(found)
+        averages.append(average / (1 - SMOOTHING**number))
+    return np.array(averages)
 
 
 def suggest(lrs: npt.NDArray[np.floating[Any]], smoothed: npt.NDArray[np.floating[Any]]) -> float:
-    """A peak learning rate, from the smoothed losses of rising rates.
+    """Suggest a peak learning rate, from the smoothed losses of rising rates.
 
     Raises:
-        ValueError: Too few steps to read anything.
+        ValueError: There are fewer than 10 steps.
     """
     if len(smoothed) < FEWEST:
         raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from imbalance_study.data.loader import Batches
+from imbalance_study.evaluation.calibration import negative_log_likelihood
 from imbalance_study.evaluation.metrics import (
     class_scores,
     classification_metrics,
@@ -41,18 +42,10 @@ def summary(
     trained with, so that it compares over losses.
     """
     probs = probabilities(torch.from_numpy(found.logits)).numpy()
-    loss = negative_log_likelihood(probs, found.targets)
+    loss = negative_log_likelihood(found.targets, probs)
     metrics = classification_metrics(found.targets, probs, train_counts, loss)
     confusion = confusion_matrix(found.targets, probs.argmax(1), probs.shape[1])
     return metrics, np.asarray(class_scores(confusion).recall)
-
-
-def negative_log_likelihood(
-    probs: npt.NDArray[np.floating[Any]], targets: npt.NDArray[np.int64]
-) -> float:
-    """Mean of -log p of the true class; probabilities (N, C) are floored at 1e-12."""
-    own = np.take_along_axis(probs, targets[:, None], axis=1)
-    return float(-np.log(np.maximum(own, 1e-12)).mean())
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""From one loss value per example to the loss of the batch: weights, mixing, hard examples."""
+"""Reduction of the losses of examples to the loss of a batch: weights, mixing, hard examples."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from imbalance_study.training.distributed import ALONE, Group
 def batch_loss(
     losses: Tensor, weights: Tensor, hard_fraction: float = 1.0, group: Group = ALONE
 ) -> Tensor:
-    """``sum(w * l) / sum(w)``: the scale of the weights never moves the learning rate.
+    """Return ``sum(w * l) / sum(w)``: the scale of the weights never moves the learning rate.
 
     With `hard_fraction` below 1 only the ``ceil(hard_fraction * N)`` examples with the largest
-    losses count, weights not considered in the choice (online hard example mining,
+    losses contribute, chosen without regard to weights (online hard example mining,
     Shrivastava et al. 2016, arXiv:1604.03540).
 
     Args:
         losses: (N,) one value per example.
         weights: (N,) the class weight of each example, positive.
-        hard_fraction: Share of the batch that counts.
+        hard_fraction: Share of the batch, by largest loss, that contributes.
         group: Processes that share the batch, each with its `Group.part` of the examples; the sum
             of the values that they get is the loss of the batch.
 
@@ -38,7 +38,7 @@ def batch_loss(
 
 
 def _hardest(losses: Tensor, fraction: float, group: Group) -> Tensor:
-    """Which of this process's examples are among the hardest of all: their indices."""
+    """Return the indices of this process's examples among the hardest of all."""
     if group.size == 1:
         return losses.topk(math.ceil(fraction * len(losses))).indices
     count = int(group.sum(torch.tensor(len(losses), device=losses.device)))
@@ -57,7 +57,7 @@ def mixed_batch_loss(
     hard_fraction: float = 1.0,
     group: Group = ALONE,
 ) -> Tensor:
-    """Batch loss of mixed examples, `lam` of each being of class a and the rest of class b.
+    """Return the batch loss of mixed examples: `lam` of class a, the rest of class b.
 
     ``sum(lam w_a l_a + (1 - lam) w_b l_b) / sum(lam w_a + (1 - lam) w_b)``: the terms of mixup
     (Zhang et al. 2018, arXiv:1710.09412) over the sum of their own weights. An example's loss, by
@@ -79,7 +79,7 @@ def mixed_batch_loss(
 
 
 def active_class_weights(weights: Tensor, progress: float, defer: float) -> Tensor:
-    """The class weights (C,) in force: ones until the fraction `defer` of training is done.
+    """Return the class weights (C,) in force: ones until `defer` of the training is done.
 
     Deferred re-weighting (DRW, Cao et al. 2019, arXiv:1906.07413, algorithm 1): ``defer=0.8`` is
     epoch 160 of 200.

@@ -1,7 +1,7 @@
-"""All that a training is between two epochs, as plain values and tensors, and back again.
+"""Snapshots of a training between two epochs, as plain values and tensors.
 
 Schedules, early stopping and samplers are functions of the history and of their generators, so that
-a training that goes on from a snapshot is the one that was never broken off: on a CPU bit by bit.
+a resumed training equals an uninterrupted one: on a CPU bit by bit.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from imbalance_study.training.best_epoch import Best, cpu_state
 from imbalance_study.training.procedure import EpochResult, Fit
 from imbalance_study.training.trainer import Trainer
 
-Snapshot = dict[str, Any]  # what `torch.load` reads without pickle
+Snapshot = dict[str, Any]  # readable by `torch.load` without pickle
 
 
 def take(trainer: Trainer, best: Best, history: Sequence[EpochResult], seconds: float) -> Snapshot:
-    """The state after an epoch; its tensors are those of the training, no copies.
+    """Return the state after an epoch; its tensors are those of the training, not copies.
 
     Args:
         trainer: After its last step.
-        best: Its choice so far.
+        best: Selection so far.
         history: The epochs of this stage.
-        seconds: That the stage took so far.
+        seconds: Duration of the stage so far.
     """
     newest = bool(history) and best.epoch == history[-1].epoch
     return {
@@ -66,7 +66,7 @@ def restore(state: Snapshot, trainer: Trainer, best: Best) -> list[EpochResult]:
 
 
 def _generators(trainer: Trainer) -> dict[str, Any]:
-    """States of the order, of augmentation, and of torch's own generators (dropout)."""
+    """Return the states of the order, of augmentation, and of torch's generators (dropout)."""
     device = trainer.train.device
     return {
         "order": trainer.order.get_state(),
@@ -82,15 +82,15 @@ def _generators(trainer: Trainer) -> dict[str, Any]:
 
 def restore_generators(state: Snapshot, trainer: Trainer) -> None:
     """Put every generator into its state of a snapshot, each process its own."""
-    found, device = state["generators"], trainer.train.device
-    trainer.order.set_state(found["order"])
-    trainer.draws.set_state(found["draws"])
+    states, device = state["generators"], trainer.train.device
+    trainer.order.set_state(states["order"])
+    trainer.draws.set_state(states["draws"])
     # torch reads a view from the start of its memory: hence the copies.
-    torch.set_rng_state(found["cpu"][trainer.group.rank].clone())
+    torch.set_rng_state(states["cpu"][trainer.group.rank].clone())
     if device.type == "cuda":
-        torch.cuda.set_rng_state(found["device"][trainer.group.rank].clone(), device)
+        torch.cuda.set_rng_state(states["device"][trainer.group.rank].clone(), device)
     elif device.type == "mps":
-        torch.mps.set_rng_state(found["device"][trainer.group.rank].clone())
+        torch.mps.set_rng_state(states["device"][trainer.group.rank].clone())
 
 
 def _device_state(device: torch.device) -> torch.Tensor:
@@ -102,7 +102,7 @@ def _device_state(device: torch.device) -> torch.Tensor:
 
 
 def encode_epoch(epoch: EpochResult) -> dict[str, Any]:
-    """An epoch as plain values and tensors; what is told at epoch 0 alone, and images, stay out."""
+    """Convert an epoch to plain values and tensors, without images and first-epoch notes."""
     return {
         "epoch": epoch.epoch,
         "metrics": {name: float(value) for name, value in epoch.metrics.items()},
@@ -111,20 +111,21 @@ def encode_epoch(epoch: EpochResult) -> dict[str, Any]:
     }
 
 
-def decode_epoch(found: dict[str, Any]) -> EpochResult:
-    """The epoch that `encode_epoch` was given."""
+def decode_epoch(encoded: dict[str, Any]) -> EpochResult:
+    """Restore an epoch from `encode_epoch`."""
     arrays: dict[str, Any] = {
-        name: None if found[name] is None else np.asarray(found[name].numpy())
+        name: None if encoded[name] is None else np.asarray(encoded[name].numpy())
         for name in ("val_recall", "drawn")
     }
-    return EpochResult(found["epoch"], dict(found["metrics"]), **arrays)
+    return EpochResult(encoded["epoch"], dict(encoded["metrics"]), **arrays)
 
 
 def encode_fit(fitted: Fit) -> dict[str, Any]:
-    """A finished stage as plain values and tensors."""
+    """Convert a finished stage to plain values and tensors."""
     return fitted._asdict() | {"history": [encode_epoch(epoch) for epoch in fitted.history]}
 
 
-def decode_fit(found: dict[str, Any]) -> Fit:
-    """The stage that `encode_fit` was given."""
-    return Fit(**found | {"history": [decode_epoch(epoch) for epoch in found["history"]]})
+def decode_fit(encoded: dict[str, Any]) -> Fit:
+    """Restore a stage from `encode_fit`."""
+    history = [decode_epoch(epoch) for epoch in encoded["history"]]
+    return Fit(**encoded | {"history": history})

@@ -1,4 +1,4 @@
-"""The supervised contrastive loss, an auxiliary term on the penultimate features."""
+"""Supervised contrastive loss, an auxiliary term on the penultimate features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 def supcon(features: Tensor, targets: Tensor, *, temperature: float = 0.1) -> Tensor:
-    """Supervised contrastive loss of each anchor, (N,): like classes together, others apart.
+    """Compute the supervised contrastive loss of each anchor, (N,): like classes together.
 
     With unit features z and P(i) the other examples of the class of i,
     ``-1/|P(i)| sum_{p in P(i)} log( exp(z_i z_p / t) / sum_{a != i} exp(z_i z_a / t) )``

@@ -1,7 +1,7 @@
-"""Memory that a training on a processor frees and takes again in every step stays its own.
+"""Memory allocation that keeps the memory which a training frees and takes again in every step.
 
-glibc gives blocks of more than 32 MB back to the system as soon as they are free, and the system
-hands them out again page by page, zeroed: an eighth of the time of a step of a ResNet-18.
+glibc returns blocks of more than 32 MB to the system as soon as they are free, and the system hands
+them out again page by page, zeroed: an eighth of the time of a step of a ResNet-18.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _NEVER = -1
 _LARGE = 2**30
-# What glibc arrives at by itself once a large block was freed.
+# Values of glibc itself once a large block was freed.
 _USUAL_MMAP, _USUAL_TRIM = 2**25, 2**26
 
 
 @contextlib.contextmanager
 def kept(device: Any) -> Iterator[None]:
-    """While it lasts, a training on a processor keeps freed memory (under glibc alone)."""
+    """Keep freed memory inside the context, on a processor and under glibc."""
     if device.type != "cpu":
         yield
         return
@@ -35,14 +35,14 @@ def kept(device: Any) -> Iterator[None]:
 
 
 def keep() -> None:
-    """From now on, freed memory is not given back to the system."""
+    """Keep freed memory from now on, in place of returning it to the system."""
     if libc := _glibc():
         libc.mallopt(_MMAP_THRESHOLD, _LARGE)
         libc.mallopt(_TRIM_THRESHOLD, _NEVER)
 
 
 def give_back() -> None:
-    """As glibc does by itself; what is free is given back now."""
+    """Restore the defaults of glibc, and return free memory to the system now."""
     if libc := _glibc():
         libc.mallopt(_MMAP_THRESHOLD, _USUAL_MMAP)
         libc.mallopt(_TRIM_THRESHOLD, _USUAL_TRIM)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_TILES = 128  # at a time: what they take stays in a core's cache
+_TILES = 128  # at a time, so that their data stay in a core's cache
 
 # Of one dimension (section 4.3 there); of two it is the Kronecker product with itself.
 _OF_PIXELS = (
@@ -47,10 +47,10 @@ _OF_PRODUCTS = (
 
 
 def pays(layer: nn.Conv2d, images: Tensor) -> bool:
-    """Whether a convolution can be computed in this way, and was seen to be faster so.
+    """Return whether a convolution can be computed in this way, and was measured to be faster.
 
     3x3, stride 1, on maps whose sides are multiples of 4, in channels_last and 32 bits (or 64),
-    with enough channels and tiles for matrix products to be worth what goes around them.
+    with enough channels and tiles for matrix products to be worth the transforms.
 
     Args:
         layer: Pads with zeros, by half its kernel on all sides.
@@ -74,7 +74,7 @@ def pays(layer: nn.Conv2d, images: Tensor) -> bool:
 
 
 def convolve(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Maps (N, in, H, W) to maps (N, out, H, W) by weights (out, in, 3, 3), both channels_last.
+    """Convolve maps (N, in, H, W) with weights (out, in, 3, 3), both channels_last.
 
     In 32 bits the largest error is about 5e-6 of the largest value, of maps and of gradients; that
     of summing every tap is 1e-6.
@@ -84,7 +84,7 @@ def convolve(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _Convolution(torch.autograd.Function):
-    """Tiles are transformed again on the way back, as keeping them would double the memory."""
+    """Convolution that transforms tiles again in the backward pass, to halve its memory."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor) -> Tensor:
@@ -102,10 +102,10 @@ class _Convolution(torch.autograd.Function):
         pixels = images.permute(0, 2, 3, 1)
         of_pixels = torch.empty_like(pixels)
         task = functools.partial(_backwards, _transformed_taps(weight), of_images, of_weight)
-        found = _spread(task, pixels, gradient.permute(0, 2, 3, 1), of_pixels)
+        gradients = _spread(task, pixels, gradient.permute(0, 2, 3, 1), of_pixels)
         of_taps = None
         if of_weight:
-            of_taps = _matrix(_OF_TAPS, weight.dtype).T @ sum(found).view(36, -1)
+            of_taps = _matrix(_OF_TAPS, weight.dtype).T @ sum(gradients).view(36, -1)
             of_taps = of_taps.view(3, 3, *weight.shape[:2]).permute(2, 3, 0, 1)
         return (of_pixels.permute(0, 3, 1, 2) if of_images else None), of_taps
 
@@ -140,7 +140,7 @@ def _backwards(
 
 
 def _spread(task: Callable[..., Any], *batches: Tensor) -> list[Any]:
-    """A share of the images for each thread, which computes it alone, from end to end.
+    """Compute a share of the images in each thread, from end to end.
 
     Operations this small wait longer for the other threads than they compute.
     """
@@ -160,7 +160,7 @@ def _spread(task: Callable[..., Any], *batches: Tensor) -> list[Any]:
 
 @functools.cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads whose operations keep to one core."""
+    """Return threads whose operations keep to one core."""
     barrier = threading.Barrier(threads + 1)
 
     def begin() -> None:
@@ -172,7 +172,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     for _ in range(threads):
         pool.submit(int)
     barrier.wait()
-    torch.set_num_threads(before)  # which holds for threads that are yet to come
+    torch.set_num_threads(before)  # for later threads as well
     return pool
 
 
@@ -182,33 +182,33 @@ if hasattr(os, "register_at_fork"):
 
 @functools.cache
 def _matrix(of_one: tuple[tuple[float, ...], ...], dtype: torch.dtype) -> Tensor:
-    """The transform along both dimensions, as a matrix on flattened tiles."""
+    """Return the transform along both dimensions, as a matrix on flattened tiles."""
     one = torch.tensor(of_one, dtype=dtype)
     return torch.kron(one, one)
 
 
 def _parts(*batches: Tensor) -> Any:
-    """The batches (N, H, W, C), cut into as many images as have `_TILES` tiles."""
+    """Split the batches (N, H, W, C) into parts of about `_TILES` tiles."""
     _, height, width, _ = batches[0].shape
     images = max(1, _TILES * 16 // (height * width))
     return zip(*(batch.split(images) for batch in batches), strict=True)
 
 
 def _transformed_taps(weight: Tensor) -> Tensor:
-    """Weights (out, in, 3, 3) to (36, out, in)."""
+    """Transform weights (out, in, 3, 3) to (36, out, in)."""
     taps = weight.permute(2, 3, 0, 1).reshape(9, -1)
     return (_matrix(_OF_TAPS, weight.dtype) @ taps).view(36, *weight.shape[:2])
 
 
 def _transformed_tiles(pixels: Tensor) -> Tensor:
-    """Pixels (n, H, W, C) to (36, tiles, C), by overlapping tiles of 6x6."""
+    """Transform pixels (n, H, W, C) to (36, tiles, C), by overlapping tiles of 6x6."""
     padded = F.pad(pixels, (0, 0, 1, 1, 1, 1))
     tiles = padded.unfold(1, 6, 4).unfold(2, 6, 4).permute(4, 5, 0, 1, 2, 3)
     return (_matrix(_OF_PIXELS, pixels.dtype) @ tiles.reshape(36, -1)).view(36, -1, pixels.shape[3])
 
 
 def _cut(maps: Tensor) -> Tensor:
-    """Maps (n, H, W, C) as tiles of 4x4 that do not overlap: (4, 4, n, H / 4, W / 4, C)."""
+    """View maps (n, H, W, C) as separate tiles of 4x4: (4, 4, n, H / 4, W / 4, C)."""
     count, height, width, channels = maps.shape
     return maps.reshape(count, height // 4, 4, width // 4, 4, channels).permute(2, 4, 0, 1, 3, 5)
 

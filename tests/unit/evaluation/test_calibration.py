@@ -57,6 +57,8 @@ def test_the_likelihood_is_that_of_scikit_learn_and_finite_for_a_probability_of_
     assert calibration.negative_log_likelihood(targets, probs) == pytest.approx(expected)
     impossible = calibration.negative_log_likelihood(np.array([0]), np.array([[0.0, 1.0]]))
     assert impossible == pytest.approx(-np.log(1e-12))
+    low = calibration.negative_log_likelihood(targets, probs.astype(np.float32))
+    assert low == pytest.approx(expected, rel=1e-5)
 
 
 def test_bins_are_closed_on_the_right_and_keep_every_prediction():

@@ -131,7 +131,7 @@ def test_a_process_has_its_part_of_every_batch():
 
 def test_alone_there_is_nobody_to_talk_to(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with distributed.joined("mps") as group, distributed.blamed():
+    with distributed.joined("mps") as group, distributed.report_peer_failure():
         assert group == distributed.ALONE == distributed.group()
     values = torch.ones(3)
     assert group.sum(values) is values

@@ -7,7 +7,6 @@ from imbalance_study.data.loader import Batches
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training.predict import (
     Predictions,
-    negative_log_likelihood,
     predict,
     summary,
 )
@@ -70,12 +69,6 @@ def test_logits_and_features_are_float32_in_low_precision_too():
     assert low.logits.dtype == low.features.dtype == np.float32
     assert not np.array_equal(low.logits, full.logits)
     np.testing.assert_allclose(low.logits, full.logits, atol=0.05)
-
-
-def test_the_loss_is_the_mean_log_likelihood_with_a_floor():
-    probs = np.array([[0.5, 0.5], [0.25, 0.75], [1.0, 0.0]])
-    found = negative_log_likelihood(probs, np.array([0, 1, 1]))
-    assert found == pytest.approx(-(np.log(0.5) + np.log(0.75) + np.log(1e-12)) / 3)
 
 
 def test_the_summary_looks_at_the_probabilities_not_at_the_logits():
