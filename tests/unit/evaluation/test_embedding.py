@@ -66,6 +66,7 @@ def test_tsne_keeps_clusters_together_and_repeats_itself():
     assert reference.silhouette_score(found["tsne"], targets) > 0.5
 
 
+@pytest.mark.slow
 def test_umap_after_the_warm_up_keeps_clusters_together_and_takes_degenerate_sets():
     embedding.warm_up_umap().join()
     features, targets = clusters()

@@ -7,8 +7,8 @@ from torch import nn
 from imbalance_study.models import zoo
 from imbalance_study.models.classifier import Classifier
 
-# The named models at 32 px, then one small member of each torchvision family at a size it takes.
-SIZES = dict.fromkeys(zoo.MODELS, 32) | {
+# One small member of each torchvision family at a size that it takes.
+FAMILIES = {
     "alexnet": 64,
     "convnext_tiny": 32,
     "densenet121": 32,
@@ -25,6 +25,9 @@ SIZES = dict.fromkeys(zoo.MODELS, 32) | {
     "vit_b_16": 32,
     "wide_resnet50_2": 32,
 }
+SIZES = dict.fromkeys(zoo.MODELS, 32) | FAMILIES
+# The others are there by one property in the plain run, and by all in .ci/run.
+QUICK = [*zoo.MODELS, "mnasnet0_5", "squeezenet1_0", "vgg11"]
 PARAMETERS = {
     "resnet18": 11_173_962,
     "resnet32": 464_154,
@@ -47,7 +50,10 @@ def images_for(model: Classifier, count: int = 2) -> torch.Tensor:
     return torch.randn(count, 3, model.image_size, model.image_size, generator=generator)
 
 
-@pytest.fixture(scope="module", params=SIZES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in SIZES],
+)
 def model(request):
     return seeded(request.param, image_size=SIZES[request.param])
 
@@ -67,6 +73,15 @@ def test_a_gradient_reaches_the_first_and_the_last_parameter(model):
 
 
 def test_the_head_of_the_features_is_the_forward_pass(model):
+    assert_the_head_of_the_features_is_the_forward_pass(model)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES.keys() - {*QUICK, "maxvit_t"}))
+def test_a_member_of_each_family_has_features_and_a_head(name):
+    assert_the_head_of_the_features_is_the_forward_pass(seeded(name, image_size=SIZES[name]))
+
+
+def assert_the_head_of_the_features_is_the_forward_pass(model):
     images, head = images_for(model), model.eval().get_classifier()
     with torch.no_grad():
         features = model.forward_features(images)

@@ -2,6 +2,8 @@ import subprocess
 import sys
 import time
 
+import psutil
+
 from imbalance_study.studies.search import processes
 
 
@@ -18,12 +20,10 @@ def test_a_number_that_was_given_again_is_not_the_same_process():
 
 def test_a_killed_process_that_nobody_waited_for_is_dead():
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    import psutil
-
     found = processes.me() | {"pid": child.pid, "born": psutil.Process(child.pid).create_time()}
     assert processes.lives_here(found)
     child.kill()
-    time.sleep(0.3)
+    _wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
     assert processes.lives_here(found) is False
     child.wait()
     assert processes.lives_here(found) is False
@@ -45,16 +45,25 @@ def test_a_beat_that_fails_does_not_end_the_heart():
             raise OSError
 
     with processes.Heartbeat(beat, 0.02):
-        time.sleep(0.3)
-    assert len(count) > 3
+        _wait_until(lambda: len(count) > 3)
 
 
 def test_processes_that_are_told_to_stop_are_gone():
-    stubborn = "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    wait = "import time; print('ready', flush=True); time.sleep(60)"
     children = [
-        subprocess.Popen([sys.executable, "-c", code])
-        for code in ("import time; time.sleep(60)", stubborn)
+        subprocess.Popen([sys.executable, "-c", code + wait], stdout=subprocess.PIPE)
+        for code in ("", stubborn)
     ]
-    time.sleep(0.3)
+    for child in children:
+        assert child.stdout.readline() == b"ready\n"
+        child.stdout.close()
     processes.stop(children, seconds=0.5)
     assert all(child.poll() is not None for child in children)
+
+
+def _wait_until(holds):
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
