@@ -19,7 +19,7 @@ import turns
 
 from imbalance_study.config import resolve
 from imbalance_study.data.loader import Batches
-from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.run import run_without_test
 
 BATCH = 128
 spread = ours.spread
@@ -122,7 +122,7 @@ def _train(
 
         run.train(resolved, on_epoch=on_epoch, show_progress=False, test=False)
     else:
-        experiment.run_without_test(resolved.config, on_epoch, show_progress=False)
+        run_without_test(resolved.config, on_epoch, show_progress=False)
 
 
 def start(bench: Bench) -> list[float]:

@@ -28,7 +28,7 @@ import torch
 
 from imbalance_study.config.schema import Config
 from imbalance_study.data.fingerprint import fingerprint
-from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.run import run
 from imbalance_study.experiment.setup.components import bind
 from imbalance_study.experiment.setup.data import load_data
 from imbalance_study.experiment.setup.device import resolve_device
@@ -213,11 +213,11 @@ def _complete(
 def _results(jobs: Sequence[Job], parallel: int) -> Iterator[tuple[Job, Row | Exception]]:
     if parallel == 1:
         for job in jobs:
-            yield job, _tried(lambda job=job: run(job, 1))  # type: ignore[misc]
+            yield job, _tried(lambda job=job: run_job(job, 1))  # type: ignore[misc]
         return
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     with concurrent.futures.ProcessPoolExecutor(parallel, mp_context=context) as pool:
-        futures = {pool.submit(run, job, parallel): job for job in jobs}
+        futures = {pool.submit(run_job, job, parallel): job for job in jobs}
         try:
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], _tried(future.result)
@@ -234,14 +234,14 @@ def _tried(call: Callable[[], Row]) -> Row | Exception:
         return error
 
 
-def run(job: Job, parallel: int) -> Row:
+def run_job(job: Job, parallel: int) -> Row:
     """Run a job, its processor shared with `parallel` - 1 others."""
     if parallel > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         torch.set_num_threads(max(1, min(torch.get_num_threads(), (cores or 1) // parallel)))
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        result = experiment.run(job.config, output_dir=Path(folder), show_progress=False)
+        result = run(job.config, output_dir=Path(folder), show_progress=False)
     return {
         "name": job.name,
         "seed": job.config.seed,

@@ -23,8 +23,8 @@ import tables
 
 from imbalance_study.config import resolve
 from imbalance_study.studies.search import job, records, space
-from imbalance_study.studies.search import run as searching
 from imbalance_study.studies.search.optuna_study import Search, open_storage
+from imbalance_study.studies.search.run import run
 from imbalance_study.studies.search.settings import Settings
 
 WINNER = "winner of the study"
@@ -66,7 +66,7 @@ def main(words: list[str]) -> int:
         storage=str(folder / f"{options.out.stem}.journal"),
     )
     tracked = {"tracking_uri": f"sqlite:///{folder / options.out.stem}.db"}
-    best, found = searched(settings, fixed | tracked, run=not options.summary)
+    best, found = searched(settings, fixed | tracked, search=not options.summary)
     settled = {WINNER: found.fixed | best.options}
     untuned = list(space.baselines(found).items())[:UNTUNED]
     settled |= {name: values_of(found, values) for name, values in untuned}
@@ -90,15 +90,15 @@ def main(words: list[str]) -> int:
 
 
 def searched(
-    settings: Settings, fixed: dict[str, str], *, run: bool
+    settings: Settings, fixed: dict[str, str], *, search: bool
 ) -> tuple[records.Trial, space.Space]:
     """The winner of the study, after what is missing of it, and its space.
 
     Raises:
         ValueError: No trial is complete.
     """
-    if run:
-        searching.run(settings, fixed)
+    if search:
+        run(settings, fixed)
     ready = job.ready(settings, fixed)
     study = Search(open_storage(ready.place, settings.patience), ready.plan)
     order = records.ranked(study.records(), ready.plan.goals)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from imbalance_study.data import decode as decoding
-from imbalance_study.data.decode import decode, decode_files, resize
+from imbalance_study.data.decode import _TURNS, decode, decode_files, resize
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -99,8 +98,8 @@ def test_photographs_stand_upright(orientation: int) -> None:
     upright[8:, :8] = (0, 0, 255)
     undo = {5: 5, 6: 8, 7: 7, 8: 6}.get(orientation, orientation)
     stored = Image.fromarray(upright)
-    if undo in decoding._TURNS:
-        stored = stored.transpose(decoding._TURNS[undo])
+    if undo in _TURNS:
+        stored = stored.transpose(_TURNS[undo])
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert (decode(encoded(stored, exif=exif), 16) == upright).all()
@@ -198,7 +197,7 @@ def test_zip_members_are_read_without_unpacking(tmp_path: Path) -> None:
 def test_huge_files_pipes_and_missing_files_are_bad_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("imbalance_study.data.decode.MAX_FILE_BYTES", 1000)
     (tmp_path / "large.png").write_bytes(bytes(1001))
     os.mkfifo(tmp_path / "pipe.png")
     _, bad = read_all(tmp_path, ["large.png", "pipe.png", "gone.png"], 0, workers=1)

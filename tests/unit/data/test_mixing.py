@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from imbalance_study.data import mixing as data_mixing
+from imbalance_study.data import mixing
 from imbalance_study.data.mixing import MIXES
 
 COUNTS = torch.tensor([300, 100, 99, 10])
@@ -22,10 +22,10 @@ def noise(count, size=8, dtype=torch.float32):
     return images.contiguous(memory_format=torch.channels_last), torch.arange(count) % 4
 
 
-def own_share(count, size=1, alpha=1.0, mixing=data_mixing.mixup, seed=0, **options):
+def own_share(count, size=1, alpha=1.0, mix=mixing.mixup, seed=0, **options):
     """The weights lam (N,) of `count` draws."""
     images, targets = noise(count, size)
-    return mixing(images, targets, COUNTS, generator(seed), alpha=alpha, **options).lam
+    return mix(images, targets, COUNTS, generator(seed), alpha=alpha, **options).lam
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.2, 0.5, 1.0, 2.0, 8.0])
@@ -50,7 +50,7 @@ def test_the_weights_stay_finite_for_the_smallest_alpha():
 def test_mixup_blends_each_image_with_its_partner_by_its_own_weight():
     images, _ = noise(64)
     numbers = torch.arange(64)
-    mixed = data_mixing.mixup(images, numbers, COUNTS, generator())
+    mixed = mixing.mixup(images, numbers, COUNTS, generator())
     assert torch.equal(mixed.targets_a, numbers)
     assert torch.equal(mixed.targets_b.sort().values, numbers)
     assert (mixed.targets_b != numbers).float().mean() > 0.9
@@ -64,7 +64,7 @@ def test_partners_are_drawn_uniformly():
     images, _ = noise(5, 1)
     numbers, shared = torch.arange(5), generator()
     pairs = torch.stack(
-        [data_mixing.mixup(images, numbers, COUNTS, shared).targets_b for _ in range(2000)]
+        [mixing.mixup(images, numbers, COUNTS, shared).targets_b for _ in range(2000)]
     )
     for image in range(5):
         assert stats.chisquare(torch.bincount(pairs[:, image], minlength=5).numpy()).pvalue > 1e-3
@@ -74,7 +74,7 @@ def cutmix_parts(count, size, seed=0, **options):
     """CutMix of images whose pixels all hold the number of their image."""
     numbers = torch.arange(count)
     images = numbers.float()[:, None, None, None].expand(-1, 3, *size).contiguous()
-    return data_mixing.cutmix(images, numbers, COUNTS, generator(seed), **options)
+    return mixing.cutmix(images, numbers, COUNTS, generator(seed), **options)
 
 
 def test_cutmix_pastes_one_box_of_the_partner_and_weighs_by_its_exact_area():
@@ -115,8 +115,8 @@ def test_cutmix_leaves_images_alone_with_the_rest_of_its_probability():
 
 def test_remix_gives_the_label_to_the_rarer_class_of_an_uneven_pair():
     images, targets = noise(4000, 4)
-    mixed = data_mixing.remix(images, targets, COUNTS, generator())
-    plain = data_mixing.mixup(images, targets, COUNTS, generator())
+    mixed = mixing.remix(images, targets, COUNTS, generator())
+    plain = mixing.mixup(images, targets, COUNTS, generator())
     assert torch.equal(mixed.images, plain.images)
     assert torch.equal(mixed.targets_b, plain.targets_b)
     seen = set()
@@ -144,12 +144,12 @@ def test_remix_gives_the_label_to_the_rarer_class_of_an_uneven_pair():
 
 def test_remix_options_move_the_limits():
     images, targets = noise(2000, 1)
-    plain = data_mixing.mixup(images, targets, COUNTS, generator()).lam
+    plain = mixing.mixup(images, targets, COUNTS, generator()).lam
     pair = (images, targets, COUNTS)
-    assert torch.equal(data_mixing.remix(*pair, generator(), tau=0.0).lam, plain)
-    assert torch.equal(data_mixing.remix(*pair, generator(), kappa=31.0).lam, plain)
+    assert torch.equal(mixing.remix(*pair, generator(), tau=0.0).lam, plain)
+    assert torch.equal(mixing.remix(*pair, generator(), kappa=31.0).lam, plain)
     moved = [
-        (data_mixing.remix(*pair, generator(), kappa=kappa, tau=tau).lam != plain).sum()
+        (mixing.remix(*pair, generator(), kappa=kappa, tau=tau).lam != plain).sum()
         for kappa, tau in ((20.0, 0.5), (3.0, 0.5), (3.0, 0.9))
     ]
     assert 0 < moved[0] < moved[1] < moved[2]
@@ -210,10 +210,10 @@ def test_alpha_must_be_positive(name, alpha):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (functools.partial(data_mixing.cutmix, p=1.2), "p must be between 0 and 1, got 1.2"),
-        (functools.partial(data_mixing.remix, kappa=0.5), "kappa must be at least 1, got 0.5"),
+        (functools.partial(mixing.cutmix, p=1.2), "p must be between 0 and 1, got 1.2"),
+        (functools.partial(mixing.remix, kappa=0.5), "kappa must be at least 1, got 0.5"),
         (
-            functools.partial(data_mixing.remix, tau=math.nan),
+            functools.partial(mixing.remix, tau=math.nan),
             "tau must be between 0 and 1, got nan",
         ),
     ],

@@ -6,7 +6,7 @@ import pytest
 from tiny import TINY, words
 
 from imbalance_study.config.resolve import make
-from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.run import run
 
 SMALL = {"dataset": "digits", "model": "custom_cnn", "image_size": 16, "analyses": "none"}
 
@@ -16,7 +16,7 @@ def test_compiled_steps_follow_plain_ones_and_a_smaller_last_batch_too(tmp_path)
     losses = []
     for compiled in (False, True):
         config = make(**SMALL, epochs=2, batch_size=100, optimizer="sgd", lr=0.01, compile=compiled)
-        result = experiment.run(config, output_dir=tmp_path, show_progress=False, draw=False)
+        result = run(config, output_dir=tmp_path, show_progress=False, draw=False)
         assert result.fit.images_seen % 100  # there was a smaller batch
         losses.append([epoch.metrics["train/loss"] for epoch in result.history])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)

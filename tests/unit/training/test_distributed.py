@@ -11,7 +11,7 @@ import torch
 from mlflow import MlflowClient
 
 from imbalance_study.config.resolve import make
-from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.run import run
 from imbalance_study.training import distributed
 from imbalance_study.training.distributed import Group
 
@@ -39,7 +39,7 @@ def plain(num_classes):
 WORKER = """
 import json, sys, tempfile
 from pathlib import Path
-from imbalance_study.experiment import run as experiment
+from imbalance_study.experiment.run import assist, run
 from imbalance_study.config.resolve import make
 from imbalance_study.training import distributed
 
@@ -47,9 +47,9 @@ found = {}
 for name, options in json.loads(Path(sys.argv[1]).read_text()).items():
     with distributed.joined("cpu") as group, tempfile.TemporaryDirectory() as folder:
         if group.rank:
-            experiment.assist(make(**options))
+            assist(make(**options))
         else:
-            result = experiment.run(make(**options), output_dir=Path(folder), show_progress=False)
+            result = run(make(**options), output_dir=Path(folder), show_progress=False)
             found[name] = [epoch.metrics for epoch in result.history]
 if found:
     Path(sys.argv[2]).write_text(json.dumps(found))
@@ -110,7 +110,7 @@ def test_two_processes_follow_one_with_the_same_batches(tmp_path, monkeypatch):
     found = json.loads((tmp_path / "found.json").read_text())
     monkeypatch.syspath_prepend(str(tmp_path))
     for name, options in cases.items():
-        alone = experiment.run(make(**options), output_dir=tmp_path / "out", show_progress=False)
+        alone = run(make(**options), output_dir=tmp_path / "out", show_progress=False)
         assert len(alone.history) == len(found[name])
         for epoch, shared in zip(alone.history, found[name], strict=True):
             for metric, value in epoch.metrics.items():
@@ -175,7 +175,7 @@ def test_a_process_that_fails_takes_all_down_the_run_says_failed_and_can_go_on(
         status, said = _torchrun(tmp_path, *words, **cache)
         assert status == 0, said
         monkeypatch.syspath_prepend(str(tmp_path))
-        alone = experiment.run(make(**options), output_dir=tmp_path / "out", show_progress=False)
+        alone = run(make(**options), output_dir=tmp_path / "out", show_progress=False)
         (record,) = client.search_runs([experiment_id])
         assert record.info.status == "FINISHED"
         found = client.get_metric_history(record.info.run_id, "train/loss")

@@ -25,8 +25,7 @@ from toy_training import (
     untimed,
 )
 
-from imbalance_study.data import mixing as data_mixing
-from imbalance_study.data import samplers
+from imbalance_study.data import mixing, samplers
 from imbalance_study.training import optim
 from imbalance_study.training.supcon import supcon
 
@@ -44,7 +43,7 @@ def _step_size(before, after):
 def _train(seed=0, resident=True):
     model = model_of()
     procedure = procedure_of(
-        model, augment=noise, mix=data_mixing.mixup, sampler=samplers.class_balanced
+        model, augment=noise, mix=mixing.mixup, sampler=samplers.class_balanced
     )
     fitted = fit_toy(
         model,
@@ -249,9 +248,9 @@ def test_an_update_with_class_weights_worked_out_by_hand():
 
 
 def test_an_update_with_mixup_and_class_weights_worked_out_by_hand():
-    before, model, inputs, _ = _one_step(class_weights=WEIGHTS, mix=data_mixing.mixup)
+    before, model, inputs, _ = _one_step(class_weights=WEIGHTS, mix=mixing.mixup)
     generator = torch.Generator().manual_seed(len("augmentation"))
-    mixed = data_mixing.mixup(inputs, TARGETS, torch.tensor([18.0, 8.0, 4.0]), generator)
+    mixed = mixing.mixup(inputs, TARGETS, torch.tensor([18.0, 8.0, 4.0]), generator)
     log_probs = before(mixed.images).log_softmax(1)
     total, norm = 0.0, 0.0
     for row in range(NUM):
@@ -329,11 +328,11 @@ def test_augmentation_comes_first_then_that_of_the_tail_then_normalisation_and_m
         assert class_counts.tolist() == list(COUNTS)
         return images
 
-    def mixing(images, targets, class_counts, generator):
+    def recorded_mixup(images, targets, class_counts, generator):
         order.append(("mix", images.dtype))
-        return data_mixing.mixup(images, targets, class_counts, generator)
+        return mixing.mixup(images, targets, class_counts, generator)
 
-    _one_step(augment=augment, tail_augment=tail_augment, mix=mixing)
+    _one_step(augment=augment, tail_augment=tail_augment, mix=recorded_mixup)
     assert order == [("augment", torch.uint8), ("tail", torch.uint8), ("mix", torch.float32)]
 
 
