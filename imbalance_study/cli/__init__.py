@@ -1,4 +1,4 @@
-"""Commands: options in, Config out. One module a command; each is imported when it is called."""
+"""Commands of ``imbalance-study``: one module a command, imported when the command is called."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import click
 
 import imbalance_study
 
-# Command to module: a help page then imports nothing but its own module.
+# Name of a command, which is that of its module, to its line on the help page: so the list of
+# commands imports none of them.
 COMMANDS = {
     "train": "Train and evaluate one configuration, and record it in MLflow.",
     "compare": "Compare configurations over seeds, with statistics.",
     "study": "Search for the best settings, over many runs.",
     "report": "Write a report of an experiment or a run: HTML, Markdown and .docx.",
-    "resume": "Go on with a run that was killed, from its last whole epoch.",
+    "resume": "Go on with an interrupted run from its last complete epoch.",
     "find_lr": "Find a learning rate by a range test.",
     "explain": "Show what a model looks at in photographs.",
-    "sync": "Upload what MLflow was not told yet: runs made offline, or whose server was down.",
-    "reap": "Mark runs FAILED that say RUNNING and whose process is gone.",
-    "predict": "Label any number of image files with a trained model.",
+    "sync": "Upload runs that were made offline, or while the server was down.",
+    "reap": "Mark RUNNING runs FAILED whose process is gone.",
+    "predict": "Predict the classes of any number of image files.",
     "promote": "Register the model of a run with its model card, and set its alias.",
-    "export": "Write a trained model as ONNX, in fp32 or with int8 weights, checked.",
-    "recipes": "List the named sets of options, or print the command line of one.",
+    "export": "Write a trained model as ONNX, in fp32 or int8, and compare it with torch.",
+    "recipes": "List the named sets of options, or print the command of one.",
 }
 
 
@@ -65,10 +66,10 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> None:
     """Run a command; every error becomes one line and a non-zero exit status.
 
-    The traceback is shown with ``--debug`` (or IMBALANCE_STUDY_DEBUG=1) alone.
+    ``--debug`` or IMBALANCE_STUDY_DEBUG=1 shows the traceback, too.
     """
     args = sys.argv[1:] if args is None else args
-    debug = "--debug" in args or os.environ.get("IMBALANCE_STUDY_DEBUG") == "1"
+    debug = _is_debug(args) or os.environ.get("IMBALANCE_STUDY_DEBUG") == "1"
     try:
         cli.main(args, prog_name="imbalance-study", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -82,6 +83,12 @@ def main(args: list[str] | None = None) -> None:
     except Exception as error:
         text = f"unexpected {type(error).__name__}: {_one_line(error)} (--debug shows where)"
         sys.exit(_report(text, 1, debug))
+
+
+def _is_debug(args: list[str]) -> bool:
+    """Look for ``--debug`` before the arguments are parsed: parsing may be what fails."""
+    text = f" {' '.join(args)} ".replace("=", " ")
+    return " --debug " in text and " --debug false " not in text
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,30 +1,23 @@
-"""``imbalance-study explain``: where a model looks, on any photographs."""
+"""``imbalance-study explain``: explanations of a model on any photographs."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from imbalance_study.cli import loading
-from imbalance_study.cli.options import (
-    ConfigOption,
-    GroupedCommand,
-    flag,
-    given,
-    options,
-)
+from imbalance_study.cli import definition, loading
+from imbalance_study.cli.options import ConfigOption
 from imbalance_study.config import fields
 from imbalance_study.config.fields import option
-from imbalance_study.experiment.setup.device import resolve_device
 
 if TYPE_CHECKING:
     from imbalance_study.inference.load import LoadedModel
 
 _METHODS = {
-    "gradcam": "what speaks for the predicted class, and for another",
+    "gradcam": "regions that speak for the predicted class, and for another",
     "occlusion": "probability while a part of the image is hidden",
     "feature_maps": "activations of the explained layers",
     "deletion": "does hiding the most salient part hurt more than hiding another?",
@@ -33,15 +26,15 @@ _METHODS = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is explained, on which images.
+    """Model, images, and methods of the explanation.
 
     Raises:
         ValueError: A value is outside its range or choices.
     """
 
-    run: str = option("none", "Model", "A finished run, by its id, whose kept weights are taken.")
+    run: str = option("none", "Model", "Id of a finished run whose kept weights are explained.")
     model: str = option(
-        "none", "Model", "A model by its name, with weights; or models:/NAME@champion, runs:/ID."
+        "none", "Model", "Name of a model, with weights; or models:/NAME@champion, runs:/ID."
     )
     weights: str = option(
         "none",
@@ -49,14 +42,14 @@ class Settings:
         "imagenet (torchvision's), or a file: a checkpoint of a run, or a state_dict.",
     )
     tracking_uri: str = option(
-        "auto", "Model", "Where the run is; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
+        "auto", "Model", "Store of the run; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
     )
     images: str = option("none", "Images", "An image or a folder; more may follow behind it.")
     limit: int = option(24, "Images", "Images at most.", minimum=1, maximum=200)
     methods: str = option(
         "gradcam+occlusion+feature_maps+deletion",
         "Explanation",
-        "What to draw, joined by +.",
+        "Methods, joined by +.",
         choices=_METHODS,
         chain=True,
     )
@@ -69,25 +62,19 @@ class Settings:
     colormap: Literal["inferno", "viridis", "magma", "plasma", "cividis", "turbo", "jet"] = option(
         "inferno", "Explanation", "Colours of the maps."
     )
-    out: str = option("explanations", "Explanation", "Folder that gets the PNG files.")
+    out: str = option("explanations", "Explanation", "Folder of the PNG files.")
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
-        "auto", "DeviceSetup", "Where to compute."
+        "auto", "Machine", "Device of the computation."
     )
 
     def __post_init__(self) -> None:
         fields.check(self)
 
 
-@click.command(
-    cls=GroupedCommand,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-)
+@definition.command(Settings)
 @click.argument("more_images", nargs=-1)
-@flag("debug", "Show the traceback of an error.")
-def command(
-    more_images: tuple[str, ...], debug: str, class_name: str | None, **values: Any
-) -> None:
-    """Explain what a model sees in photographs: Grad-CAM, occlusion, feature maps, deletion.
+def command(settings: Settings, more_images: tuple[str, ...], class_name: str | None) -> None:
+    """Explain the predictions for photographs: Grad-CAM, occlusion, feature maps, deletion.
 
     imbalance-study explain --run RUN_ID --images photos/ --class daisy
 
@@ -95,9 +82,8 @@ def command(
 
     imbalance-study explain --model resnet18 --weights imagenet --images cat.jpg dog.jpg
     """
-    settings = Settings(**fields.parse_values(Settings, given(values)))
-    places = [place for place in (settings.images, *more_images) if place != "none"]
-    if not places:
+    paths = [path for path in (settings.images, *more_images) if path != "none"]
+    if not paths:
         raise ValueError("images must name an image or a folder")
     promoted = settings.model.startswith(("models:/", "runs:/"))
     if (settings.run != "none") + (settings.weights != "none") + promoted != 1:
@@ -107,43 +93,41 @@ def command(
         )
     if settings.run != "none" and settings.model != "none":
         raise ValueError(f"model={settings.model} has no effect with run: the run names its model")
-    for line in _explain(settings, places, class_name or ""):
+    for line in _explain(settings, paths, class_name or ""):
         click.echo(line)
 
 
-def _explain(settings: Settings, places: list[str], class_name: str) -> list[str]:
+def _explain(settings: Settings, paths: list[str], class_name: str) -> list[str]:
     from imbalance_study.config.schema import Config
-    from imbalance_study.inference import explain as explaining
+    from imbalance_study.data.image_folder import find_images
+    from imbalance_study.experiment.setup.device import resolve_device
+    from imbalance_study.inference.explain import Options, explain
 
-    paths = explaining.find(places)
-    shown = paths[: settings.limit]
-    lines = explaining.explain(
-        _trained(settings),
-        shown,
-        Path(settings.out).expanduser(),
-        class_name=class_name,
-        methods=[part.strip() for part in settings.methods.split("+")],
-        layers=settings.gradcam_layers,
-        colormap=settings.colormap,
+    images = find_images(paths)
+    out = Path(settings.out).expanduser()
+    methods = [part.strip() for part in settings.methods.split("+")]
+    lines = explain(
+        _load(settings),
+        images[: settings.limit],
+        out,
+        Options(class_name, methods, settings.gradcam_layers, settings.colormap),
         device=resolve_device(Config(device=settings.device)).device.type,
     )
-    if len(shown) < len(paths):
-        lines.append(f"{len(paths) - len(shown)} more images were left out; limit lets them in")
-    return [*lines, f"Written to {Path(settings.out).expanduser().absolute()}"]
+    if len(images) > settings.limit:
+        left_out = len(images) - settings.limit
+        lines.append(f"{left_out} more images were left out; raise limit to include them")
+    return [*lines, f"Written to {out.absolute()}"]
 
 
-def _trained(settings: Settings) -> LoadedModel:
-    if settings.run != "none":
-        return loading.ready(settings.run, settings.tracking_uri)
+def _load(settings: Settings) -> LoadedModel:
     if settings.weights == "none":
-        return loading.ready(settings.model, settings.tracking_uri)
-    from imbalance_study.inference import load as trained
+        address = settings.model if settings.run == "none" else settings.run
+        return loading.load_model(address, settings.tracking_uri)
+    from imbalance_study.inference import load
 
-    model = "" if settings.model == "none" else settings.model
-    return trained.from_weights(model, settings.weights)
+    return load.from_weights("" if settings.model == "none" else settings.model, settings.weights)
 
 
-options(Settings)(command)
 _class = ConfigOption(
     ["--class", "class_name"],
     metavar="NAME",

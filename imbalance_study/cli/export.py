@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from imbalance_study.cli import loading
-from imbalance_study.cli.options import GroupedCommand, flag, given, options
+from imbalance_study.cli import definition, loading
 from imbalance_study.config import fields
 from imbalance_study.config.fields import option
-from imbalance_study.experiment.setup.components import bind
-from imbalance_study.experiment.setup.data import load_data
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from imbalance_study.config.schema import Config
     from imbalance_study.inference.load import LoadedModel
     from imbalance_study.inference.onnx_export import Exported
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Which model is written, how, and on which images it is compared.
+    """Model, form of the file, and images of the comparison.
 
     Raises:
         ValueError: A value is outside its range or choices.
@@ -33,7 +31,7 @@ class Settings:
 
     model: str = option("none", "Model", loading.MODEL_HELP[0].upper() + loading.MODEL_HELP[1:])
     tracking_uri: str = option(
-        "auto", "Model", "Where it is; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
+        "auto", "Model", "Store of the model; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
     )
     format: Literal["onnx", "int8"] = option(
         "onnx",
@@ -44,14 +42,14 @@ class Settings:
     images: str = option(
         "none",
         "Check",
-        "Images, or a folder, to compare on; none: the test images of the model's own data set, "
-        "which tell the accuracy as well.",
+        "Image or folder for the comparison; none: the test images of the model's own data set, "
+        "which also give the accuracy.",
     )
     limit: int = option(1_000, "Check", "Images at most.", minimum=1)
     min_agreement: float = option(
         0.95,
         "Check",
-        "Least share of images for which int8 gives the same class; below, nothing is written.",
+        "Smallest fraction of images with the same class from int8; below it, nothing is written.",
         minimum=0,
         maximum=1,
     )
@@ -60,81 +58,81 @@ class Settings:
         fields.check(self)
 
 
-@click.command(
-    cls=GroupedCommand,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-)
-@flag("debug", "Show the traceback of an error.")
-def command(debug: str, **values: Any) -> None:
+@definition.command(Settings)
+def command(settings: Settings) -> None:
     """Write a trained model as ONNX, after a comparison with torch.
 
     imbalance-study export --model models:/NAME@champion --format int8 --out model.onnx
 
-    The file takes raw images uint8 (batch, H, W, 3) and gives probabilities; the class names stand
-    in its metadata. Needs pip install 'imbalance-study[export]'.
+    The file takes raw images uint8 (batch, H, W, 3) and gives probabilities; its metadata hold the
+    class names. Needs pip install 'imbalance-study[export]'.
     """
-    settings = Settings(**fields.parse_values(Settings, given(values)))
     if settings.model == "none":
-        raise ValueError(f"model must name what is exported: {loading.MODEL_HELP}")
+        raise ValueError(f"model must name the model to export: {loading.MODEL_HELP}")
     out = Path(settings.out).expanduser()
     if out.suffix.lower() != ".onnx":
         raise ValueError(f"out must end in .onnx, got {settings.out!r}")
     from imbalance_study.inference import onnx_export
 
-    ready = loading.ready(settings.model, settings.tracking_uri)
-    images, labels = _images(settings, ready)
-    found = onnx_export.export(
-        ready, out, images, format=settings.format, min_agreement=settings.min_agreement
+    loaded = loading.load_model(settings.model, settings.tracking_uri)
+    images, labels = _images(settings, loaded)
+    exported = onnx_export.export(
+        loaded, out, images, format=settings.format, min_agreement=settings.min_agreement
     )
-    for line in _lines(found, labels, settings.format):
+    for line in _lines(exported, labels, settings.format):
         click.echo(line)
     click.echo(f"Written to {out.absolute()}")
 
 
 def _images(
-    settings: Settings, ready: LoadedModel
+    settings: Settings, loaded: LoadedModel
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
-    """Images to compare on, evenly from what there is, and their classes where these are known."""
-    import numpy as np
-
-    from imbalance_study.inference import explain as explaining
+    """Return images for the comparison, evenly spaced, and their classes where these are known."""
+    from imbalance_study.data.image_folder import find_images
+    from imbalance_study.inference.explain import read_images
 
     if settings.images != "none":
-        paths = explaining.find([settings.images])
+        paths = find_images([settings.images])
         step = max(1, len(paths) // settings.limit)
-        return explaining.read(paths[::step][: settings.limit], ready.image_size), None
-    assert ready.config is not None  # of a run or its checkpoint
-    config = ready.config
-    if config.image_size == "auto" and config.weights != "none":  # then the weights decided it
-        config = dataclasses.replace(config, image_size=ready.image_size)
+        return read_images(paths[::step][: settings.limit], loaded.image_size), None
+    assert loaded.config is not None  # a run or its checkpoint was named
+    config = loaded.config
+    if config.image_size == "auto" and config.weights != "none":  # the weights decided it
+        config = dataclasses.replace(config, image_size=loaded.image_size)
+    return _test_images(config, settings.limit)
+
+
+def _test_images(config: Config, limit: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Draw at most `limit` test images of a run's data set, and return them with their classes."""
+    import numpy as np
+
+    from imbalance_study.experiment.setup.components import bind
+    from imbalance_study.experiment.setup.data import load_data
+
     try:
         data = load_data(config, bind(config))
     except (ValueError, OSError) as error:
         raise ValueError(
-            f"the test images of {config.dataset} cannot be read to compare on ({error}); name "
-            "others with images=FOLDER"
+            f"the test images of {config.dataset} for the comparison cannot be read ({error}); "
+            "name others with images=FOLDER"
         ) from error
-    rows = data.split.test
-    rows = np.sort(np.random.default_rng(0).permutation(rows)[: settings.limit])
+    rows = np.sort(np.random.default_rng(0).permutation(data.split.test)[:limit])
     return data.image_set.images[rows], data.image_set.labels[rows]
 
 
-def _lines(found: Exported, labels: NDArray[np.int64] | None, format: str) -> list[str]:
-    count = len(found.probs[0])
+def _lines(exported: Exported, labels: NDArray[np.int64] | None, format: str) -> list[str]:
+    count = len(exported.probs[0])
     lines = [
-        f"largest difference of a probability from torch: {found.difference:.2g}",
-        f"the same class as torch: {found.agreement:.2%} of {count:,} images",
+        f"largest difference of a probability from torch: {exported.difference:.2g}",
+        f"the same class as torch: {exported.agreement:.2%} of {count:,} images",
     ]
     if labels is not None:
-        before, after = (float((probs.argmax(1) == labels).mean()) for probs in found.probs)
+        before, after = (float((probs.argmax(1) == labels).mean()) for probs in exported.probs)
         lines.append(f"accuracy on them: {after:.2%} (torch: {before:.2%})")
     if format == "int8":
-        megabytes = [size / 1e6 for size in found.bytes]
+        megabytes, milliseconds = [size / 1e6 for size in exported.bytes], exported.milliseconds
         lines += [
             f"size: {megabytes[1]:.1f} MB (fp32: {megabytes[0]:.1f} MB)",
-            f"time: {found.milliseconds[1]:.2f} ms an image (fp32: {found.milliseconds[0]:.2f} ms)",
+            f"time: {milliseconds[1]:.2f} ms an image (fp32: {milliseconds[0]:.2f} ms)",
         ]
     return lines
-
-
-options(Settings)(command)

@@ -6,14 +6,15 @@ import shlex
 
 import click
 
+from imbalance_study.cli import definition
 from imbalance_study.config import fields
 from imbalance_study.config.recipes import RECIPES
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@definition.command()
 @click.argument("name", required=False)
 def command(name: str | None) -> None:
-    """List the recipes with what they set and their source, or print NAME's command line."""
+    """List the recipes with their options and source, or print the command line of NAME."""
     if name is not None:
         if name not in RECIPES:
             raise ValueError(fields.unknown(name, RECIPES, "recipe"))
@@ -29,7 +30,7 @@ def command(name: str | None) -> None:
 
 
 def command_line(name: str) -> str:
-    """The `mlflow run` command that repeats a recipe with the model of its paper."""
+    """Return the `mlflow run` command that repeats a recipe with the model of its paper."""
     model = RECIPES[name].model
     words = ["mlflow", "run", ".", "-P", f"recipe={name}"]
     if model:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import click
 
-from imbalance_study.cli.options import GroupedCommand, flag, given, options
+from imbalance_study.cli import definition
+from imbalance_study.cli.options import flag
 from imbalance_study.config.resolve import Resolved, resolve
 from imbalance_study.config.schema import Config
 
 
-@click.command(
-    cls=GroupedCommand,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-)
+@definition.command(config=Config)
 @flag("dry_run", "Print the resolved configuration, class counts, steps and costs; train nothing.")
-@flag("debug", "Show the traceback of an error.")
-def command(dry_run: str, debug: str, **values: Any) -> None:
+def command(typed: Mapping[str, str], dry_run: str) -> None:
     """Train and evaluate one configuration, and record it in MLflow.
 
-    A SPEC is a name with its options, as in focal:gamma=2 or sgd:momentum=0.9. What is not given is
-    decided by the recipe, then by the data set, then by the default shown here. --dry_run true
-    prints who decided what.
+    A SPEC is a name with its options, as in focal:gamma=2 or sgd:momentum=0.9. An option that is
+    not given is decided by the recipe, then by the data set, then by the default shown here.
+    --dry_run true prints the origin of each value.
     """
-    resolved = resolve(given(values))
+    resolved = resolve(typed)
     if dry_run == "true":
         _describe(resolved)
         return
@@ -40,6 +37,3 @@ def _describe(resolved: Resolved) -> None:
     config = resolved.config
     with fetch.local_weights([config.weights], config.tracking_uri) as local:
         click.echo(describe(resolved, local))
-
-
-options(Config)(command)

@@ -1,4 +1,4 @@
-"""Listings of labelled images: a folder of class folders, or a zip file of one."""
+"""Listings of images: a folder of class folders, a zip file of one, or any files and folders."""
 
 from __future__ import annotations
 
@@ -234,6 +234,61 @@ def _refuse_empty(
                     f"class folder {tree.place(top)}/{name} holds no image; "
                     f"names of images end in {' '.join(EXTENSIONS)}"
                 )
+
+
+def find_images(paths: Sequence[str]) -> list[Path]:
+    """List image files: those named, and those in the folders named, sorted.
+
+    Raises:
+        ValueError: A path does not exist, or there is no image.
+    """
+    images = list(walk_images(paths))
+    if not images:
+        raise no_images(paths)
+    return images
+
+
+def no_images(paths: Sequence[str]) -> ValueError:
+    """Make the error for files and folders without an image."""
+    return ValueError(
+        f"there are no images in {', '.join(paths)}; known endings: {' '.join(EXTENSIONS)}"
+    )
+
+
+def walk_images(paths: Sequence[str]) -> Iterator[Path]:
+    """Yield image files, each once: those named, and those in the folders named.
+
+    Files of a folder are sorted by path; hidden files and links to folders are left out. Memory
+    holds no more than the names in the folders on the way down.
+
+    Raises:
+        ValueError: A path does not exist, or a folder cannot be read.
+    """
+    named = [Path(path).expanduser() for path in paths]
+    for path in named:
+        if not path.exists():
+            raise ValueError(f"there is no image or folder {path}")
+    visited: set[Path] = set()
+    for path in named:
+        real = path.resolve()
+        if not visited & {real, *real.parents}:
+            yield from _walk(path, real, visited) if path.is_dir() else (path,)
+            visited.add(real)
+
+
+def _walk(folder: Path, real: Path, visited: set[Path]) -> Iterator[Path]:
+    """Yield the images in a folder, without files and folders that were visited before."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise ValueError(f"the folder {folder} cannot be read: {error.strerror}") from error
+    for entry in entries:
+        if entry.name.startswith(".") or real / entry.name in visited:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(folder / entry.name, real / entry.name, visited)
+        elif is_image(entry.name) and not entry.is_dir():
+            yield folder / entry.name
 
 
 def readable(name: str) -> str:

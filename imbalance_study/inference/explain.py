@@ -1,85 +1,41 @@
-"""Any model explained on any photographs, written as PNG files."""
+"""Explanations of any model on any photographs, written as PNG files."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 
 from imbalance_study.config.fields import unknown
 from imbalance_study.data import decode
-from imbalance_study.data.image_folder import EXTENSIONS, is_image
-from imbalance_study.evaluation.figures import attribution as attribution_figures
+from imbalance_study.evaluation.figures import attribution as figures
 from imbalance_study.experiment.analyses import saliency
 from imbalance_study.experiment.analyses.saliency import View
 from imbalance_study.files import file_name
 from imbalance_study.inference.load import LoadedModel
 
-METHODS = ("gradcam", "occlusion", "feature_maps", "deletion")
+Images = npt.NDArray[np.uint8]
+Classes = npt.NDArray[np.integer[Any]]
 
 
-def find(places: Sequence[str]) -> list[Path]:
-    """Image files: those named, and those in the folders named, sorted.
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Choices of an explanation."""
 
-    Raises:
-        ValueError: A place does not exist, or there is no image.
-    """
-    found = list(walk(places))
-    if not found:
-        raise nothing(places)
-    return found
+    class_name: str = ""  # explained beside the predicted class; the runner-up when empty
+    methods: Sequence[str] = ("gradcam", "occlusion", "feature_maps", "deletion")
+    layers: str = "auto"  # as `experiment.analyses.saliency.layers_of` takes them
+    colormap: str = "inferno"
 
 
-def nothing(places: Sequence[str]) -> ValueError:
-    """The error of places without an image."""
-    return ValueError(
-        f"there are no images in {', '.join(places)}; known endings: {' '.join(EXTENSIONS)}"
-    )
-
-
-def walk(places: Sequence[str]) -> Iterator[Path]:
-    """Image files one after the other, each once: those named, and those in the folders named.
-
-    A folder's are sorted by their paths, hidden files and links to folders left out. No more than
-    the names in the folders on the way are kept in memory.
-
-    Raises:
-        ValueError: A place does not exist, or a folder cannot be read.
-    """
-    paths = [Path(place).expanduser() for place in places]
-    for path in paths:
-        if not path.exists():
-            raise ValueError(f"there is no image or folder {path}")
-    done: set[Path] = set()
-    for path in paths:
-        real = path.resolve()
-        if not done & {real, *real.parents}:
-            yield from _below(path, real, done) if path.is_dir() else (path,)
-            done.add(real)
-
-
-def _below(folder: Path, real: Path, done: set[Path]) -> Iterator[Path]:
-    """Images in a folder, without those places that were done before."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise ValueError(f"the folder {folder} cannot be read: {error.strerror}") from error
-    for entry in entries:
-        if entry.name.startswith(".") or real / entry.name in done:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _below(folder / entry.name, real / entry.name, done)
-        elif is_image(entry.name) and not entry.is_dir():
-            yield folder / entry.name
-
-
-def read(paths: Sequence[Path], size: int) -> npt.NDArray[np.uint8]:
-    """Images (N, size, size, 3), cut to the middle square as for training.
+def read_images(paths: Sequence[Path], size: int) -> Images:
+    """Read image files as an array (N, size, size, 3), cut to the middle square as for training.
 
     Raises:
         ValueError: A file is no image.
@@ -94,27 +50,21 @@ def read(paths: Sequence[Path], size: int) -> npt.NDArray[np.uint8]:
 
 
 def explain(
-    ready: LoadedModel,
+    loaded: LoadedModel,
     paths: Sequence[Path],
     out: Path,
+    options: Options = Options(),
     *,
-    class_name: str = "",
-    methods: Sequence[str] = METHODS,
-    layers: str = "auto",
-    colormap: str = "inferno",
     device: str = "cpu",
 ) -> list[str]:
     """Write figures and overlays of photographs into a folder.
 
     Args:
-        ready: The model.
+        loaded: The model.
         paths: The photographs.
         out: The folder; made when missing.
-        class_name: The class to explain beside the predicted one; the runner-up when empty.
-        methods: Some of METHODS.
-        layers: As `explanations.layers_of` takes them.
-        colormap: Of the maps.
-        device: Where to compute.
+        options: Methods, layers, class and colours.
+        device: Device of the computation.
 
     Returns:
         A line for each photograph: its three most probable classes.
@@ -122,45 +72,25 @@ def explain(
     Raises:
         ValueError: The class or a layer is unknown, or the model has no maps.
     """
-    names = [str(name) for name in ready.class_names]
-    chosen = _label(class_name, names)
-    images = read(paths, ready.image_size)
-    place = torch.device(device)
+    names = [str(name) for name in loaded.class_names]
+    label = _label(options.class_name, names)
+    images = read_images(paths, loaded.image_size)
     view = View(
-        ready.model.to(place),
-        ready.normalise,
-        ready.probabilities,
-        place,
+        loaded.model.to(torch.device(device)),
+        loaded.normalise,
+        loaded.probabilities,
+        torch.device(device),
         names,
-        colormap,
+        options.colormap,
     )
-    at = saliency.layers_of(view.model, layers)
-    if not at and set(methods) != {"occlusion"}:
+    layers = saliency.layers_of(view.model, options.layers)
+    if not layers and set(options.methods) != {"occlusion"}:
         raise ValueError("no layer of this model gives maps: name layers, or use methods=occlusion")
-    probs = view.probs(images)
-    predicted = probs.argmax(1)
-    runner_up = attribution_figures.runner_up(predicted, probs)
-    explained = predicted if chosen is None else np.full_like(predicted, chosen)
-    other = np.where(explained == predicted, runner_up, explained)
-    files = _Writer(out, paths, names)
-    if "gradcam" in methods:
-        _gradcam(files, view, images, np.stack([predicted, other], axis=1), probs, at)
-    if "feature_maps" in methods:
-        for layer in at:
-            files.figure(
-                f"feature_maps_{file_name(layer)}",
-                saliency.feature_maps(view, images, layer),
-            )
-    if "occlusion" in methods:
-        found = saliency.occlusion(view, images, explained)
-        files.figure("occlusion", saliency.occlusion_figure(view, images, explained, found))
-        files.overlays("occlusion", images, found.drop, explained, colormap)
-    if "deletion" in methods:
-        maps = saliency.gradcam_maps(view, images, explained[:, None], at[-1])[:, 0]
-        score = saliency.deletion(view, images, explained, maps, 0)
-        pair = {"Grad-CAM": (score.salient, score.random)}
-        files.figure("deletion", attribution_figures.deletion(pair, score.fraction))
-    return [_line(path, row, names) for path, row in zip(paths, probs, strict=True)]
+    explanation = _Explanation(view, images, paths, out, layers, label)
+    for method, draw in _METHODS.items():
+        if method in options.methods:
+            draw(explanation)
+    return [_line(path, row, names) for path, row in zip(paths, explanation.probs, strict=True)]
 
 
 def _label(class_name: str, names: Sequence[str]) -> int | None:
@@ -172,51 +102,89 @@ def _label(class_name: str, names: Sequence[str]) -> int | None:
     return lower.index(class_name.lower())
 
 
-def _gradcam(
-    files: _Writer,
-    view: View,
-    images: npt.NDArray[np.uint8],
-    classes: npt.NDArray[np.integer[Any]],
-    probs: npt.NDArray[np.floating[Any]],
-    layers: Sequence[str],
-) -> None:
-    for layer in layers:
-        suffix = f"_{file_name(layer)}" if len(layers) > 1 else ""
+class _Explanation:
+    """Photographs (N, H, W, 3) with their predictions, and the folder of their figures."""
+
+    def __init__(
+        self,
+        view: View,
+        images: Images,
+        paths: Sequence[Path],
+        out: Path,
+        layers: Sequence[str],
+        label: int | None,
+    ) -> None:
+        self.view, self.images, self.paths, self.layers = view, images, paths, layers
+        self.probs = view.probs(images)  # (N, C)
+        predicted = self.probs.argmax(1)
+        runner_up = figures.runner_up(predicted, self.probs)
+        self.explained = predicted if label is None else np.full_like(predicted, label)
+        other = np.where(self.explained == predicted, runner_up, self.explained)
+        self.compared = np.stack([predicted, other], axis=1)  # (N, 2)
+        self._out = out
+        out.mkdir(parents=True, exist_ok=True)
+
+    def save_figure(self, name: str, figure: Any) -> None:
+        """Write a figure of all photographs."""
+        figure.savefig(self._out / f"{name}.png")
+
+    def save_overlays(self, method: str, maps: Any, classes: Classes) -> None:
+        """Write one file for each photograph: its map (N, H, W) for a class, above the image."""
+        folder = self._out / "overlays"
+        folder.mkdir(exist_ok=True)
+        for index, path in enumerate(self.paths):
+            class_name = self.view.class_names[classes[index]]
+            name = file_name(f"{index + 1:03d}", path.stem, method, class_name)
+            overlay = figures.overlay(self.images[index], maps[index], self.view.colormap)
+            Image.fromarray(overlay).save(folder / f"{name}.png")
+
+
+def _gradcam(explanation: _Explanation) -> None:
+    view, images, classes = explanation.view, explanation.images, explanation.compared
+    for layer in explanation.layers:
+        name = f"gradcam_{file_name(layer)}" if len(explanation.layers) > 1 else "gradcam"
         maps = saliency.gradcam_maps(view, images, classes, layer)
-        figure = attribution_figures.gradcam_of_classes(
-            attribution_figures.ClassMaps(images, maps, classes, probs, view.class_names),
-            [path.name for path in files.paths],
+        figure = figures.gradcam_of_classes(
+            figures.ClassMaps(images, maps, classes, explanation.probs, view.class_names),
+            [path.name for path in explanation.paths],
             title=f"Grad-CAM at {layer}",
             colormap=view.colormap,
         )
-        files.figure(f"gradcam{suffix}", figure)
-        for which in range(classes.shape[1]):
-            files.overlays(
-                f"gradcam{suffix}", images, maps[:, which], classes[:, which], view.colormap
-            )
+        explanation.save_figure(name, figure)
+        for column in range(classes.shape[1]):
+            explanation.save_overlays(name, maps[:, column], classes[:, column])
 
 
-class _Writer:
-    """Writes into the folder of the explanations."""
+def _feature_maps(explanation: _Explanation) -> None:
+    for layer in explanation.layers:
+        figure = saliency.feature_maps(explanation.view, explanation.images, layer)
+        explanation.save_figure(f"feature_maps_{file_name(layer)}", figure)
 
-    def __init__(self, out: Path, paths: Sequence[Path], names: Sequence[str]) -> None:
-        self.out, self.paths, self.names = out, paths, names
-        out.mkdir(parents=True, exist_ok=True)
 
-    def figure(self, name: str, figure: Any) -> None:
-        """One figure of all photographs."""
-        figure.savefig(self.out / f"{name}.png")
+def _occlusion(explanation: _Explanation) -> None:
+    view, images, classes = explanation.view, explanation.images, explanation.explained
+    result = saliency.occlusion(view, images, classes)
+    figure = saliency.occlusion_figure(view, images, classes, result)
+    explanation.save_figure("occlusion", figure)
+    explanation.save_overlays("occlusion", result.drop, classes)
 
-    def overlays(self, method: str, images: Any, maps: Any, classes: Any, colormap: str) -> None:
-        """A file for each photograph: what speaks for a class."""
-        from PIL import Image
 
-        folder = self.out / "overlays"
-        folder.mkdir(exist_ok=True)
-        for index, path in enumerate(self.paths):
-            name = file_name(f"{index + 1:03d}", path.stem, method, self.names[classes[index]])
-            overlay = attribution_figures.overlay(images[index], maps[index], colormap)
-            Image.fromarray(overlay).save(folder / f"{name}.png")
+def _deletion(explanation: _Explanation) -> None:
+    view, images, classes = explanation.view, explanation.images, explanation.explained
+    layer = explanation.layers[-1]
+    maps = saliency.gradcam_maps(view, images, classes[:, None], layer)[:, 0]
+    score = saliency.deletion(view, images, classes, maps, 0)
+    curves = {"Grad-CAM": (score.salient, score.random)}
+    explanation.save_figure("deletion", figures.deletion(curves, score.fraction))
+
+
+# In the order in which they are drawn.
+_METHODS: dict[str, Callable[[_Explanation], None]] = {
+    "gradcam": _gradcam,
+    "feature_maps": _feature_maps,
+    "occlusion": _occlusion,
+    "deletion": _deletion,
+}
 
 
 def _line(path: Path, probs: Any, names: Sequence[str]) -> str:

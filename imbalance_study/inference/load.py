@@ -1,4 +1,4 @@
-"""A trained model, rebuilt from a file of weights."""
+"""Loading of a trained model from a file of weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from imbalance_study.training import second_stage
 
 
 class LoadedModel(NamedTuple):
-    """A trained model and what it was made for."""
+    """A trained model with its preprocessing, class names and configuration."""
 
     model: Classifier
     probabilities: Callable[[Tensor], Tensor]
@@ -28,36 +28,36 @@ class LoadedModel(NamedTuple):
     std: Sequence[float]
     class_names: Sequence[str]
     image_size: int
-    config: Config | None = None  # of the run, where it is of one
+    config: Config | None = None  # of its run, if it has one
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 (N, 3, H, W) to what the model takes."""
+        """Convert images uint8 (N, 3, H, W) to the input of the model, float32 (N, 3, H, W)."""
         scale, shift = serving.scale_and_shift(self.mean, self.std)
         return images.float() * scale.to(images.device) + shift.to(images.device)
 
     def raw(self) -> serving.RawImageClassifier:
-        """The model that takes raw images and gives probabilities."""
+        """Make a model from raw images uint8 (N, H, W, 3) to probabilities (N, C)."""
         return serving.RawImageClassifier(
             self.model, self.probabilities, self.mean, self.std
         ).eval()
 
 
 def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> LoadedModel:
-    """The model of a run, rebuilt from its checkpoint.
+    """Rebuild the model of a run from its checkpoint.
 
     Args:
-        path: As `experiment.run` writes it: with weights, configuration and facts.
-        model: The model that it should be; any when empty.
-        own_code: Import the functions ``package.module:function`` that the configuration names. To
-            be allowed for files that are trusted alone: what they name would be called.
+        path: Checkpoint as `experiment.run` writes it: with weights, configuration and facts.
+        model: Expected name of the model; any when empty.
+        own_code: Import the functions ``package.module:function`` that the configuration names.
+            Only for trusted files: the functions that they name are called.
 
     Raises:
-        ValueError: The file is no such checkpoint, or it is of another model, or it names a
-            function that may not be imported.
+        ValueError: The file is no such checkpoint, it is of another model, or it names a function
+            that may not be imported.
     """
     content = checkpoint.load(path)
     if not {"model", "config", "facts"} <= content.keys():
-        raise ValueError(f"{path} holds weights alone; say which model they are of")
+        raise ValueError(f"{path} holds weights only; say which model they are of")
     config = _config_of(content["config"])
     if model and model != config.model:
         raise ValueError(f"{path} holds {config.model}, not model={model}")
@@ -65,19 +65,19 @@ def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> L
         _refuse_own_code(config, path, model)
     facts = RunFacts.from_dict(content["facts"])
     names, size = facts.class_names, facts.image_size
-    made = zoo.create(
+    network = zoo.create(
         config.model,
         len(names),
         image_size=size,
         stem=pretrained.stem_of(content["config"], content["facts"]),
         head=head_spec(config.head, spec.parse(config.loss).name),
     )
-    made.decoder = None
+    network.decoder = None
     if config.stage2 != "none":
-        spec.bind(second_stage.STAGES, config.stage2, "stage2")(made)  # puts its head in place
-    _load(made, content["model"], path)
+        spec.bind(second_stage.STAGES, config.stage2, "stage2")(network)  # puts its head in place
+    _load(network, content["model"], path)
     return LoadedModel(
-        made.eval(),
+        network.eval(),
         _softmax if config.stage2 != "none" else procedures.probabilities(bind_loss(config)),
         facts.mean,
         facts.std,
@@ -88,31 +88,31 @@ def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> L
 
 
 def _refuse_own_code(config: Config, path: Path, named: str) -> None:
-    """A file must not choose what is called; what was typed beside it may."""
+    """Refuse functions that a file names, unless the user typed the same name beside it."""
     for option in ("model", "loss", "head", "stage2"):
         function = spec.parse(getattr(config, option)).name
         if ":" in function and getattr(config, option) != named:
             raise ValueError(
                 f"{path} names the function {function} as its {option}, and a file does not decide "
-                "what is called; take the model from its run, with runs:/ID"
+                "which code is run; take the model from its run, with runs:/ID"
             )
 
 
 def _config_of(values: Mapping[str, Any]) -> Config:
-    """The options of a checkpoint; those that another version knew are left out."""
+    """Read the options of a checkpoint; options of other versions are left out."""
     known = {field.name for field in dataclasses.fields(Config)}
     return Config(**{name: value for name, value in values.items() if name in known})
 
 
 def from_weights(model: str, weights: str) -> LoadedModel:
-    """A model with weights from a file, or with torchvision's for ImageNet.
+    """Load a model with weights from a file, or with torchvision's for ImageNet.
 
-    A file holds a checkpoint of a run, or the state_dict of the model as torchvision (or this
-    package) makes it; images of such a one are normalised as ImageNet's at 224 px, and its classes
-    are numbers.
+    The file is a checkpoint of a run, or the state_dict of the model as torchvision (or this
+    package) makes it. For a state_dict, images are normalised as ImageNet's at 224 px, and the
+    classes are numbers.
 
     Raises:
-        ValueError: The weights are not there, not to be downloaded, or not of this model.
+        ValueError: The weights are missing, cannot be downloaded, or belong to another model.
     """
     if weights == "imagenet":
         return _imagenet(model)
@@ -123,18 +123,18 @@ def from_weights(model: str, weights: str) -> LoadedModel:
     if "config" in content:
         return from_checkpoint(path, model)
     if not model:
-        raise ValueError(f"{path} holds weights alone; say which model they are of with model=NAME")
+        raise ValueError(f"{path} holds weights only; say which model they are of with model=NAME")
     state = content.get("model", content)
     matrices = [value for value in state.values() if getattr(value, "ndim", 0) == 2]
     if not matrices:
         raise ValueError(f"{path} is no state_dict of {model}: it has no matrix for a last layer")
     num_classes = len(matrices[-1])
-    made = zoo.create(model, num_classes, image_size=224, stem="auto")
-    made.decoder = None
-    _load(made, transfer.own_names(made, state), path)
+    network = zoo.create(model, num_classes, image_size=224, stem="auto")
+    network.decoder = None
+    _load(network, transfer.own_names(network, state), path)
     names = [str(label) for label in range(num_classes)]
     mean, std = transfer.imagenet_preprocessing()
-    return LoadedModel(made.eval(), _softmax, mean, std, names, 224)
+    return LoadedModel(network.eval(), _softmax, mean, std, names, 224)
 
 
 def _softmax(logits: Tensor) -> Tensor:
@@ -142,20 +142,22 @@ def _softmax(logits: Tensor) -> Tensor:
 
 
 def _imagenet(model: str) -> LoadedModel:
-    found = transfer.imagenet(model)
-    made = zoo.create(model, len(found.class_names), image_size=found.image_size, stem="imagenet")
-    path = transfer.imagenet_file(found)
-    _load(made, transfer.own_names(made, pretrained.state_of(path)), path)
+    source = transfer.imagenet(model)
+    network = zoo.create(
+        model, len(source.class_names), image_size=source.image_size, stem="imagenet"
+    )
+    path = transfer.imagenet_file(source)
+    _load(network, transfer.own_names(network, pretrained.state_of(path)), path)
     return LoadedModel(
-        made.eval(), _softmax, found.mean, found.std, found.class_names, found.image_size
+        network.eval(), _softmax, source.mean, source.std, source.class_names, source.image_size
     )
 
 
 def _load(model: Classifier, state: Mapping[str, Tensor], path: Path) -> None:
-    wanted = model.state_dict()
-    kept = {name: value for name, value in state.items() if name in wanted}
-    missing = [name for name in wanted if name not in kept and "num_batches" not in name]
-    wrong = [name for name, value in kept.items() if value.shape != wanted[name].shape]
+    expected = model.state_dict()
+    kept = {name: value for name, value in state.items() if name in expected}
+    missing = [name for name in expected if name not in kept and "num_batches" not in name]
+    wrong = [name for name, value in kept.items() if value.shape != expected[name].shape]
     if missing or wrong:
         first = f"{missing[0]} is missing" if missing else f"{wrong[0]} has another shape"
         raise ValueError(f"{path} does not hold the weights of this model: {first}")

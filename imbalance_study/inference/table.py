@@ -1,4 +1,4 @@
-"""Predictions as a table on disk, written row group by row group, whole or not at all."""
+"""Predictions as a table on disk, written in row groups; the file appears when it is complete."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Columns = dict[str, list[Any]]
 ROW_GROUP = 8_192
 
 
-def columns_of(piece: FilePredictions, class_names: Sequence[str], reject_below: float) -> Columns:
-    """The rows of a piece, one for each file.
+def columns_of(chunk: FilePredictions, class_names: Sequence[str], reject_below: float) -> Columns:
+    """Make the rows of a chunk, one for each file.
 
     Returns:
         file, label (None where rejected or not read), probability (of the most probable class),
@@ -25,42 +25,42 @@ def columns_of(piece: FilePredictions, class_names: Sequence[str], reject_below:
         where the file was read).
     """
     names = [str(name) for name in class_names]
-    ranks = range(piece.classes.shape[1])
-    good = iter(range(len(piece.images)))
-    rows = [None if error else next(good) for error in piece.errors]
-    found: Columns = {
-        "file": list(piece.files),
+    ranks = range(chunk.classes.shape[1])
+    good = iter(range(len(chunk.images)))
+    rows = [None if error else next(good) for error in chunk.errors]
+    columns: Columns = {
+        "file": list(chunk.files),
         "label": [],
         "probability": [],
         "rejected": [],
         **{f"{kind}_{rank + 1}": [] for rank in ranks for kind in ("label", "probability")},
-        "error": [error or None for error in piece.errors],
+        "error": [error or None for error in chunk.errors],
     }
     for row in rows:
-        best = None if row is None else float(piece.probs[row, 0])
+        best = None if row is None else float(chunk.probs[row, 0])
         rejected = None if best is None else best < reject_below
         sure = row is not None and not rejected
-        found["label"].append(names[piece.classes[row, 0]] if sure else None)
-        found["probability"].append(best)
-        found["rejected"].append(rejected)
+        columns["label"].append(names[chunk.classes[row, 0]] if sure else None)
+        columns["probability"].append(best)
+        columns["rejected"].append(rejected)
         for rank in ranks:
-            label = None if row is None else names[piece.classes[row, rank]]
-            prob = None if row is None else float(piece.probs[row, rank])
-            found[f"label_{rank + 1}"].append(label)
-            found[f"probability_{rank + 1}"].append(prob)
-    return found
+            label = None if row is None else names[chunk.classes[row, rank]]
+            prob = None if row is None else float(chunk.probs[row, rank])
+            columns[f"label_{rank + 1}"].append(label)
+            columns[f"probability_{rank + 1}"].append(prob)
+    return columns
 
 
 @contextlib.contextmanager
 def table(
     path: Path, class_names: Sequence[str], facts: Mapping[str, Any]
 ) -> Iterator[Callable[[Columns], None]]:
-    """A function that appends columns to a file, which appears when all went well.
+    """Open a table for writing: the result appends columns; the file appears after the context.
 
     Args:
         path: The file; its ending chooses among ENDINGS.
         class_names: Of the model; their number decides how many columns there are.
-        facts: What a Parquet file says of itself, under "imbalance_study" in its schema.
+        facts: Metadata of a Parquet file, under "imbalance_study" in its schema.
 
     Raises:
         ValueError: The ending is unknown.
@@ -72,15 +72,15 @@ def table(
 
 
 def ending(path: Path) -> str:
-    """The ending of a table's name.
+    """Return the ending of a table's name.
 
     Raises:
         ValueError: It is none of ENDINGS.
     """
-    found = path.suffix.lower()
-    if found not in ENDINGS:
+    suffix = path.suffix.lower()
+    if suffix not in ENDINGS:
         raise ValueError(f"out must end in {' or '.join(ENDINGS)}, got {str(path)!r}")
-    return found
+    return suffix
 
 
 @contextlib.contextmanager
@@ -94,22 +94,22 @@ def _parquet(
     kinds = {str: pa.string(), float: pa.float32(), bool: pa.bool_()}
     schema = pa.schema([(name, kinds[kind]) for name, kind in types.items()])
     schema = schema.with_metadata({"imbalance_study": json.dumps(dict(facts))})
-    waiting: Columns = {name: [] for name in schema.names}
+    buffered: Columns = {name: [] for name in schema.names}
 
     def flush() -> None:
-        writer.write_table(pa.table(waiting, schema))
-        for column in waiting.values():
+        writer.write_table(pa.table(buffered, schema))
+        for column in buffered.values():
             column.clear()
 
     def write(columns: Columns) -> None:
         for name, values in columns.items():
-            waiting[name] += map(_text, values) if types[name] is str else values
-        if len(waiting["file"]) >= ROW_GROUP:
+            buffered[name] += map(_text, values) if types[name] is str else values
+        if len(buffered["file"]) >= ROW_GROUP:
             flush()
 
     with path.open("wb") as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         yield write
-        if waiting["file"]:
+        if buffered["file"]:
             flush()
 
 
@@ -128,7 +128,7 @@ def _csv(
 
 
 def _types(num_classes: int) -> dict[str, type]:
-    """Column to type, in order."""
+    """Return the type of each column, in order."""
     best = {
         f"{name}_{rank + 1}": kind
         for rank in range(min(TOP, num_classes))
@@ -151,7 +151,7 @@ def _cell(value: Any) -> Any:
 
 
 def _text(value: str | None) -> str | None:
-    """Names of files can hold bytes that are no text."""
+    """Replace bytes of file names that are no text."""
     return value if value is None else value.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -114,6 +114,19 @@ def find_run(client: mlflow.MlflowClient, address: str) -> Run:
         raise ValueError(f"unknown run {run_id!r} in {place}") from error
 
 
+def search_runs(client: mlflow.MlflowClient, experiment_id: str, query: str) -> Iterator[Run]:
+    """Yield all runs of an experiment that match a query, page by page, the newest first."""
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            [experiment_id], query, order_by=["attributes.start_time DESC"], page_token=token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
 def download(client: mlflow.MlflowClient, run: Run, name: str, folder: Path) -> Path:
     """Bring an artifact of a run to a local folder.
 

@@ -1,4 +1,4 @@
-"""Runs that say RUNNING although their process is gone: found, and marked FAILED."""
+"""Orphaned runs: RUNNING in MLflow although their process no longer exists."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ from typing import NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from imbalance_study.tracking import description, process, store
+from imbalance_study.tracking.fetch import search_runs
 
-# Seconds without a sign of life after which a process on another machine counts as gone.
+# Seconds without a heartbeat after which a process on another machine counts as gone.
 SILENCE = 300.0
-_NOTE = "mlflow.note.content"
 
 
 class OrphanedRun(NamedTuple):
-    """A run without a process."""
+    """A run marked RUNNING whose process no longer exists."""
 
     run_id: str
     name: str
     experiment: str
-    why: str
+    reason: str
 
 
 def reap(
     tracking_uri: str = "auto", *, silence: float = SILENCE, dry_run: bool = False
 ) -> Iterator[OrphanedRun]:
-    """Find ghosts, and mark them FAILED with a note and the time of their last sign of life.
+    """Mark orphaned runs FAILED, with a note and the time of their last heartbeat.
 
-    On the machine where a run began its process is looked for. Elsewhere, or after a restart of
-    the machine, a run counts as gone that gave no sign of life for `silence` seconds. Runs that are
-    not ours carry no such tags and are left alone.
+    On the machine where a run began, its process is looked up. On other machines, or after a
+    restart, a run counts as orphaned after `silence` seconds without a heartbeat. Runs of other
+    programs carry no such tags and are left alone.
 
     Args:
         tracking_uri: The store; see `store.connect`.
         silence: In seconds.
-        dry_run: Find them alone.
+        dry_run: Find the runs only.
 
     Yields:
-        The ghosts.
+        The orphaned runs.
 
     Raises:
         ValueError: The store cannot be reached.
@@ -55,49 +56,43 @@ def reap(
 def reap_experiment(
     client: MlflowClient, experiment: Experiment, *, silence: float, dry_run: bool = False
 ) -> Iterator[OrphanedRun]:
-    """As `reap`, in one experiment; with an infinite `silence` where the process can be told."""
-    token: str | None = ""
-    while token is not None:
-        found = client.search_runs(
-            [experiment.experiment_id],
-            "attributes.status = 'RUNNING'",
-            max_results=1000,
-            page_token=token or None,
-        )
-        for run in found:
-            why = reason_orphaned(run, silence)
-            if why:
-                if not dry_run:
-                    mark_failed(client, run, why)
-                yield OrphanedRun(run.info.run_id, run.info.run_name, experiment.name, why)
-        token = found.token or None
+    """Do as `reap` in one experiment; with an infinite `silence`, heartbeats do not count."""
+    running = search_runs(client, experiment.experiment_id, "attributes.status = 'RUNNING'")
+    for run in list(running):  # marking one while pages are read would shift the next page
+        reason = reason_orphaned(run, silence)
+        if reason:
+            if not dry_run:
+                mark_failed(client, run, reason)
+            yield OrphanedRun(run.info.run_id, run.info.run_name, experiment.name, reason)
 
 
 def reason_orphaned(run: Run, silence: float) -> str:
-    """Why the process of a run counts as gone; nothing where it does not."""
+    """Return why the process of a run counts as gone; empty if it does not."""
     tags = run.data.tags
     if process.PROCESS not in tags:
         return ""
-    dead = process.has_ended(tags)
+    ended = process.has_ended(tags)
     host, pid = tags.get(process.HOST, "?"), tags.get(process.PID, "?")
-    if dead is not None:
-        return f"process {pid} on {host} is gone" if dead else ""
-    seen = _last_seen(run)
-    said = datetime.fromtimestamp(seen).astimezone().isoformat(" ", "seconds")
-    text = f"process {pid} on {host} gave its last sign of life at {said}"
-    return text if time.time() - seen > silence else ""
+    if ended is not None:
+        return f"process {pid} on {host} is gone" if ended else ""
+    heartbeat = _last_heartbeat(run)
+    if time.time() - heartbeat <= silence:
+        return ""
+    moment = datetime.fromtimestamp(heartbeat).astimezone().isoformat(" ", "seconds")
+    return f"process {pid} on {host} sent its last heartbeat at {moment}"
 
 
-def _last_seen(run: Run) -> float:
-    """Seconds since 1970."""
+def _last_heartbeat(run: Run) -> float:
+    """Return the time of the last heartbeat, or of the start, in seconds since 1970."""
     try:
         return float(run.data.tags[process.HEARTBEAT])
     except (KeyError, ValueError):
         return float(run.info.start_time) / 1000
 
 
-def mark_failed(client: MlflowClient, run: Run, why: str) -> None:
-    """Mark a run FAILED, with the reason and the time of its last sign of life."""
-    note = "\n\n".join(filter(None, [run.data.tags.get(_NOTE, ""), description.failure_note(why)]))
-    client.set_tag(run.info.run_id, _NOTE, note)
-    client.set_terminated(run.info.run_id, "FAILED", int(_last_seen(run) * 1000))
+def mark_failed(client: MlflowClient, run: Run, reason: str) -> None:
+    """Mark a run FAILED at the time of its last heartbeat, with the reason in its description."""
+    old = run.data.tags.get(MLFLOW_RUN_NOTE, "")
+    note = "\n\n".join(filter(None, [old, description.failure_note(reason)]))
+    client.set_tag(run.info.run_id, MLFLOW_RUN_NOTE, note)
+    client.set_terminated(run.info.run_id, "FAILED", int(_last_heartbeat(run) * 1000))

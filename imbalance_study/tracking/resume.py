@@ -86,9 +86,9 @@ def _tell_the_rest(run_id: str, tracking_uri: str, cache_dir: str) -> str:
         return ""
     (outcome,) = sync.sync([run_id], tracking_uri=tracking_uri, cache_dir=cache_dir)
     if not outcome.uploaded:
-        raise ValueError(f"the training of run {run_id} is finished, but it {outcome.line}")
+        raise ValueError(f"the training of run {run_id} is finished, but it {outcome.message}")
     checkpointing.discard(folder / run_folder.CHECKPOINTS)
-    return f"the training of run {run_id} was finished: {outcome.line}"
+    return f"the training of run {run_id} was finished: {outcome.message}"
 
 
 def _left(run_id: str, tracking_uri: str, cache_dir: str) -> _Left:

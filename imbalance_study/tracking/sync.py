@@ -1,4 +1,4 @@
-"""Journals that MLflow was not told to the end: found, and uploaded."""
+"""Upload of journals whose runs MLflow does not have completely."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ from pathlib import Path
 from typing import NamedTuple
 
 import mlflow
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from imbalance_study.tracking import process, run_folder, store
 from imbalance_study.tracking.journal import Journal
 from imbalance_study.tracking.uploader import Uploader
 
-# Seconds that a store may fail before the upload is given up.
+# Seconds that a store may fail before an upload is given up.
 _PATIENCE = 20.0
 
 
 class Outcome(NamedTuple):
-    """What became of one journal."""
+    """Result of the upload of one journal."""
 
-    journal: str
-    line: str
+    journal: str  # its id
+    message: str
     uploaded: bool
 
 
 def sync(
     names: Sequence[str] = (), *, tracking_uri: str = "auto", cache_dir: str = "auto"
 ) -> Iterator[Outcome]:
-    """Upload journals; what is uploaded already is not uploaded again.
+    """Upload journals; records that were uploaded before are not uploaded again.
 
-    A run whose process is gone without a word is marked FAILED. Parents go before their children.
+    A run whose process ended without a status is marked FAILED. Parents go before their children.
 
     Args:
         names: Ids of runs, or folders of runs or journals; none: all on this machine.
-        tracking_uri: Where to; ``auto``: the store that the run was meant for where it began
-            online, else as for a training.
-        cache_dir: Where the journals lie.
+        tracking_uri: The store; ``auto``: the one that a run was meant for if it began online, else
+            that of a training.
+        cache_dir: Folder of the journals; see `run_folder.folder_of`.
 
     Yields:
-        An outcome for each journal, as it is done.
+        The outcome of each journal, when it is done.
 
     Raises:
         ValueError: There is no such journal, or the store cannot be reached.
@@ -83,22 +84,22 @@ def _upload(journal: Journal, tracking_uri: str) -> Outcome:
     uri = store.connect(intended_store(journal, tracking_uri))
     if not journal.ended and process.has_ended(journal.begun["tags"]) is not False:
         note = "**Failed**: its process ended without a word."
-        journal.tags({"mlflow.note.content": note})
+        journal.tags({MLFLOW_RUN_NOTE: note})
         journal.end("FAILED")
     count = len(journal.pending(1_000_000))
     uploader = Uploader(journal, uri)
     uploader.start()
     uploaded = uploader.finish(_PATIENCE)
-    where = f"run {journal.state['run_id']} in {store.without_password(uri)}"
+    place = f"run {journal.state['run_id']} in {store.without_password(uri)}"
     if not uploaded:
         problem = store.scrub(" ".join(str(uploader.problem).split()))[:300]
-        return Outcome(journal.id, f"cannot be uploaded to {where}: {problem}", False)
+        return Outcome(journal.id, f"cannot be uploaded to {place}: {problem}", False)
     refused = f"; MLflow refused {len(uploader.refused)} records" if uploader.refused else ""
-    return Outcome(journal.id, f"{count} records uploaded to {where}{refused}", True)
+    return Outcome(journal.id, f"{count} records uploaded to {place}{refused}", True)
 
 
 def intended_store(journal: Journal, tracking_uri: str) -> str:
-    """The store of a run; with the credentials that the environment has for it."""
+    """Return the store of a run, with the credentials that the environment has for it."""
     intended = str(journal.state["store"])
     if tracking_uri != "auto" or not intended:
         return tracking_uri

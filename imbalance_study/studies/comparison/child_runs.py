@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -12,6 +12,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from imbalance_study import __version__
 from imbalance_study.studies.comparison.plan import PlannedRun
+from imbalance_study.tracking.fetch import search_runs
 from imbalance_study.tracking.run import git_commit
 
 # Tags. A child run carries its identity; a parent the digest of all its children.
@@ -56,19 +57,6 @@ def finished_runs(
         if complete and tags.get("imbalance_study.version") == __version__ and IDENTITY in tags:
             found.setdefault((tags[IDENTITY], tags.get("data_fingerprint", "")), run)
     return found
-
-
-def search_runs(client: MlflowClient, experiment_id: str, query: str) -> Iterator[Run]:
-    """Yield all runs that match a query, the newest first."""
-    token: str | None = None
-    while True:
-        page = client.search_runs(
-            [experiment_id], query, order_by=["attributes.start_time DESC"], page_token=token
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def attach_runs(client: MlflowClient, runs: Iterable[tuple[PlannedRun, Run]], parent: Run) -> None:

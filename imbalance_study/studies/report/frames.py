@@ -21,6 +21,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from imbalance_study.config.schema import AXES
 from imbalance_study.studies.comparison import child_runs, configurations
 from imbalance_study.tracking import store
+from imbalance_study.tracking.fetch import search_runs
 
 REPORT = "report"  # the tag of a run that holds a report
 _TAGS = {"data_fingerprint": "fingerprint", "imbalance_study.version": "version"}
@@ -124,7 +125,7 @@ def runs_of(client: MlflowClient, experiment: Experiment) -> list[Run]:
     """List all runs of an experiment, the oldest first, without those that hold reports."""
     found = [
         run
-        for run in child_runs.search_runs(client, experiment.experiment_id, "")
+        for run in search_runs(client, experiment.experiment_id, "")
         if REPORT not in run.data.tags
     ]
     return found[::-1]

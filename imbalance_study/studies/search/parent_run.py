@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from imbalance_study.config.schema import Config
 from imbalance_study.tracking import (
     artifacts,
+    fetch,
     journal,
     orphans,
     outage,
@@ -28,7 +29,6 @@ from imbalance_study.tracking import (
 )
 
 NAME, TRIAL, STATE, WINNER = "study", "trial", "trial_state", "winner_of_trial"
-_PAGE = 1000
 PARAMS = (
     *("loss", "class_weights", "sampler", "defer", "label_smoothing", "mix", "augment"),
     *("optimizer", "lr", "weight_decay", "batch_size", "model"),
@@ -114,14 +114,7 @@ def children(parent: str, condition: str) -> list[Run]:
     client = outage.PatientClient()
     experiment = client.get_run(parent).info.experiment_id
     query = f"tags.mlflow.parentRunId = '{parent}' and {condition}"
-    found: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs([experiment], query, max_results=_PAGE, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return found
+    return list(fetch.search_runs(client, experiment, query))
 
 
 def mark(state: str, problem: str = "") -> None:

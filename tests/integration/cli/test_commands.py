@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from imbalance_study import cli
+from imbalance_study import __version__, cli
+from imbalance_study.cli import COMMANDS
 from imbalance_study.cli.recipes import command_line
 from imbalance_study.cli.train import command
 from imbalance_study.config.recipes import RECIPES
@@ -48,11 +49,6 @@ def test_a_typing_mistake_is_one_line_and_a_status(capsys, args, message):
     assert output.err.count("\n") == 1
 
 
-def test_debug_shows_the_traceback(capsys):
-    _, output = _run(capsys, "train", "--lr", "foo", "--debug")
-    assert "Traceback" in output.err
-
-
 def test_recipes_are_listed_with_what_they_set_and_their_source(capsys):
     cli.main(["recipes"])
     page = capsys.readouterr().out
@@ -80,9 +76,37 @@ def test_help_answers_within_half_a_second(args):
     assert min(times) < 0.5
 
 
-def test_help_imports_neither_torch_nor_mlflow():
+def test_the_help_page_of_every_command_imports_neither_torch_nor_mlflow():
     code = (
-        "import sys; from imbalance_study import cli; cli.main(['train', '--help']);"
-        "assert not {'torch', 'mlflow', 'numpy'} & set(sys.modules)"
+        "import sys; from imbalance_study import cli\n"
+        "for name in cli.COMMANDS:\n"
+        "    cli.main([name, '--help'])\n"
+        "    assert not {'torch', 'mlflow', 'numpy'} & set(sys.modules), name"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("--debug") == len(COMMANDS)
+    assert done.stdout.count("Show the traceback of an error.") == len(COMMANDS)
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    cli.main(["--version"])
+    assert capsys.readouterr().out.strip() == f"imbalance-study, version {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["--debug"], True),
+        (["--debug", "true"], True),
+        (["--debug=true"], True),
+        (["--debug", "false"], False),
+        (["--debug=false"], False),
+        ([], False),
+    ],
+)
+def test_every_command_shows_the_traceback_with_debug_alone(capsys, words, shown):
+    for name in ("train", "promote", "recipes"):
+        _, output = _run(capsys, name, "--unknown", *words)
+        assert ("Traceback" in output.err) is shown
+        assert "Error: unknown option 'unknown'" in output.err

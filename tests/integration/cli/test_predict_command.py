@@ -105,10 +105,10 @@ def test_a_checkpoint_file_predicts_without_a_store(tiny_run, photographs, tmp_p
     ("args", "message"),
     [
         ((), "images must name an image or a folder"),
-        (("--images", "."), "model must name what predicts: models:/NAME@champion"),
+        (("--images", "."), "model must name a trained model: models:/NAME@champion"),
         (("--images", "x", "--model", "m.pt"), "there is no image or folder x"),
         (("--images", "empty", "--model", "m.pt"), "there are no images in empty"),
-        (("--images", "a.png", "--model", "m.pt"), "model 'm.pt': there is none"),
+        (("--images", "a.png", "--model", "m.pt"), "model 'm.pt' does not exist"),
         (("--images", "a.png", "--model", "./empty"), "model './empty': is a folder"),
         (("--images", "a.png", "--model", "runs:/1", *NO_STORE), "there is no store"),
         (("--images", "a.png", "--model", "m", "--out", "p.xlsx"), "out must end in .parquet or"),
@@ -150,7 +150,7 @@ def test_a_checkpoint_that_is_none_is_refused_in_one_line_and_nothing_in_it_runs
         shutil.rmtree(tmp_path / "run")
     status, output = _run(capsys, "predict", "--model", path, "--images", photographs)
     assert status == 1
-    assert "m.pt is not a checkpoint" in output.err or "m.pt holds weights alone" in output.err
+    assert "m.pt is not a checkpoint" in output.err or "m.pt holds weights only" in output.err
     assert output.err.count("\n") == 1
     assert sorted(os.listdir(tmp_path)) == ["m.pt", "photographs"]
 

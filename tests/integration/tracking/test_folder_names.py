@@ -87,8 +87,8 @@ def test_a_run_recorded_offline_is_uploaded_to_the_store_of_the_folder(folder, m
     journal.end("FINISHED")
     journal.close()
     (outcome,) = sync.sync(["offline-1"], cache_dir=str(cache))
-    assert outcome.uploaded, outcome.line
-    assert f"{folder.name.replace('%', '%25').replace('?', '%3F')}/mlflow.db" in outcome.line
+    assert outcome.uploaded, outcome.message
+    assert f"{folder.name.replace('%', '%25').replace('?', '%3F')}/mlflow.db" in outcome.message
     with sqlite3.connect(folder / "mlflow.db") as database:
         assert database.execute("SELECT name, status FROM runs").fetchall() == [("one", "FINISHED")]
 
@@ -114,7 +114,7 @@ def test_every_command_works_in_a_folder_with_an_odd_name(tmp_path, monkeypatch,
             ("predict", "--model", f"runs:/{run_id}", "--images", "black.png"),
             f"Written to {folder}",
         ),
-        (("reap",), "No run says RUNNING"),
+        (("reap",), "No RUNNING run has lost its process"),
         (("sync",), "Nothing to upload"),
     ):
         cli.main([*words])

@@ -7,9 +7,11 @@ import pytest
 
 from imbalance_study.data.image_folder import (
     class_folders,
+    find_images,
     readable,
     scan_folder,
     scan_zip,
+    walk_images,
 )
 
 MakeFolder = Callable[..., Path]
@@ -164,3 +166,19 @@ def test_a_zip_file_is_listed_like_a_folder(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(ValueError, match="no complete zip file"):
         scan_zip(path)
+
+
+def test_images_of_files_and_folders_are_listed_in_depth_and_each_once(tmp_path: Path) -> None:
+    for name in ("b/2.JPG", "b/deep/1.png", "a.webp", "b/notes.txt", "b/.hidden.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    found = find_images([str(tmp_path / "b"), str(tmp_path), str(tmp_path / "a.webp")])
+    assert [path.name for path in found] == ["2.JPG", "1.png", "a.webp"]
+
+
+def test_a_path_without_an_image_is_named_with_the_known_endings(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"there are no images in {tmp_path}; known endings: .jpg"):
+        find_images([str(tmp_path)])
+    with pytest.raises(ValueError, match=r"there is no image or folder .*/missing"):
+        next(walk_images([str(tmp_path / "missing")]))

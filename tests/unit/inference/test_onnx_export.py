@@ -90,9 +90,9 @@ def test_the_command_tells_accuracy_on_the_test_images_of_the_run(tiny_run, tmp_
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ((), "model must name what is exported"),
+        ((), "model must name the model to export"),
         (("--model", "m.pt", "--out", "m.pt"), "out must end in .onnx, got 'm.pt'"),
-        (("--model", "m.pt"), "model 'm.pt': there is none"),
+        (("--model", "m.pt"), "model 'm.pt' does not exist"),
         (("--model", "m.pt", "--format", "int4"), "format must be one of onnx, int8, got 'int4'"),
     ],
 )

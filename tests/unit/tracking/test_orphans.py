@@ -33,11 +33,11 @@ def test_a_killed_run_is_found_listed_and_marked_with_the_reason(store):
     child.send_signal(signal.SIGKILL)
     child.wait(30)
     client = MlflowClient(store)
-    (ghost,) = orphans.reap(store, dry_run=True)
-    assert client.get_run(ghost.run_id).info.status == "RUNNING"
+    (orphan,) = orphans.reap(store, dry_run=True)
+    assert client.get_run(orphan.run_id).info.status == "RUNNING"
     (again,) = orphans.reap(store)
-    assert again == ghost
-    run = client.get_run(ghost.run_id)
+    assert again == orphan
+    run = client.get_run(orphan.run_id)
     assert run.info.status == "FAILED"
     assert f"process {child.pid} on" in run.data.tags["mlflow.note.content"]
     assert abs(run.info.end_time / 1000 - time.time()) < 120
@@ -51,9 +51,9 @@ def test_a_process_elsewhere_counts_as_gone_after_its_last_sign_of_life(store):
     for name, ago in (("old", 1000), ("young", 30)):
         beat = {process.HEARTBEAT: f"{time.time() - ago:.0f}"}
         ids[name] = client.create_run("0", tags=tags | beat).info.run_id
-    ghosts = list(orphans.reap(store))
-    assert [ghost.run_id for ghost in ghosts] == [ids["old"]]
-    assert "on far gave its last sign of life" in ghosts[0].why
+    orphaned = list(orphans.reap(store))
+    assert [orphan.run_id for orphan in orphaned] == [ids["old"]]
+    assert "on far sent its last heartbeat" in orphaned[0].reason
     assert client.get_run(ids["young"]).info.status == "RUNNING"
 
 

@@ -296,7 +296,7 @@ def test_a_server_gone_for_good_costs_no_run_and_sync_uploads_it_later(
     assert "hush" not in out + rest
     mlflow_server.start()
     (outcome,) = sync.sync([folder.name])
-    assert outcome.uploaded, outcome.line
+    assert outcome.uploaded, outcome.message
     (run,) = runs(mlflow_server.address).values()
     assert run.info.status == "FINISHED"
     assert "hush" not in str(run.to_dictionary())

@@ -101,7 +101,7 @@ def test_a_run_made_offline_and_uploaded_later_equals_one_made_online(tmp_path, 
         fill()
     assert not MlflowClient(f"sqlite:///{offline / 'mlflow.db'}").search_runs(["1"])
     (outcome,) = sync.sync(tracking_uri=f"sqlite:///{offline / 'mlflow.db'}")
-    assert outcome.uploaded, outcome.line
+    assert outcome.uploaded, outcome.message
     first, second = (content(f"sqlite:///{folder / 'mlflow.db'}") for folder in (online, offline))
     assert first == second
     assert first["status"] == "FINISHED"
@@ -143,7 +143,7 @@ def test_an_upload_that_breaks_off_anywhere_goes_on_where_it_was(tmp_path, confi
         state |= {"position": position, "run_id": record.info.run_id, "experiment_id": "1"}
         (folder / "journal" / "state.json").write_text(json.dumps(state))
         (outcome,) = sync.sync([run.info.run_id], tracking_uri=store)
-        assert outcome.uploaded, outcome.line
+        assert outcome.uploaded, outcome.message
         assert content(store) == once
 
 
