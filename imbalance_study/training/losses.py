@@ -1,9 +1,9 @@
 """Losses and class weights: two separate axes of remedies.
 
 A loss is ``loss(logits (N, C), targets (N,), class_counts (C,)) -> (N,)``: one value per example,
-and no notion of reduction, epoch or device. Class weights stand outside of it (see
-`imbalance_study.training.reduction`). All is computed in float32 at least, whatever the
-precision of the logits, and nothing here waits for the device.
+without reduction, epoch or device. Class weights are applied outside of it (see
+`imbalance_study.training.reduction`). Losses compute in float32 at least, for logits of any
+precision, and never wait for the device.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LDAM_SCALE = 30.0
 def cross_entropy(
     logits: Tensor, targets: Tensor, class_counts: Tensor, *, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Softmax cross-entropy.
+    """Compute the softmax cross-entropy.
 
     ``-sum_c q_c log p_c`` with ``q = (1 - e) onehot(y) + e/C`` for a label smoothing of e
     (Szegedy et al. 2016, arXiv:1512.00567, sec. 7).
@@ -36,7 +36,7 @@ def cross_entropy(
 
 
 def focal(logits: Tensor, targets: Tensor, class_counts: Tensor, *, gamma: float = 2.0) -> Tensor:
-    """Focal loss on the softmax: what is already easy counts less.
+    """Compute the focal loss on the softmax: easy examples contribute less.
 
     ``-(1 - p_t)^gamma log p_t``, p_t the softmax probability of the true class (Lin et al. 2017,
     arXiv:1708.02002, eq. 4; the paper itself has sigmoids, see `sigmoid_focal`). The power is taken
@@ -55,7 +55,7 @@ def focal(logits: Tensor, targets: Tensor, class_counts: Tensor, *, gamma: float
 
 
 def sigmoid(logits: Tensor, targets: Tensor, class_counts: Tensor) -> Tensor:
-    """Binary cross-entropy of one sigmoid for each class, summed over the classes.
+    """Compute the binary cross-entropy of one sigmoid for each class, summed over the classes.
 
     ``-sum_c log sigmoid(z'_c)`` with z' the logit of the true class and the negative of the others
     (Cui et al. 2019, arXiv:1901.05555, sec. 4.2). The bias of the head starts at
@@ -67,7 +67,7 @@ def sigmoid(logits: Tensor, targets: Tensor, class_counts: Tensor) -> Tensor:
 def sigmoid_focal(
     logits: Tensor, targets: Tensor, class_counts: Tensor, *, gamma: float = 2.0
 ) -> Tensor:
-    """Focal loss on one sigmoid for each class, summed over the classes.
+    """Compute the focal loss on one sigmoid for each class, summed over the classes.
 
     ``-sum_c (1 - p_c)^gamma log p_c`` with ``p_c = sigmoid(z'_c)``, z' as for `sigmoid`
     (Lin et al. 2017, arXiv:1708.02002, eq. 4, without alpha; Cui et al. 2019, sec. 4.3).
@@ -88,7 +88,7 @@ def ldam(
     max_m: float = 0.5,
     s: float = LDAM_SCALE,
 ) -> Tensor:
-    """Label-distribution-aware margins: the rarer the class, the larger its margin.
+    """Compute label-distribution-aware margins: the rarer the class, the larger its margin.
 
     Cross-entropy of ``s * (cos - margin_y onehot(y))`` (Cao et al. 2019, arXiv:1906.07413, sec.
     3.2). The logits are the cosines of a normalised head (head=cosine), in [-1, 1].
@@ -111,7 +111,7 @@ def ldam(
 
 
 def ldam_margins(class_counts: Tensor, max_m: float) -> Tensor:
-    """Margin of each class: ``max_m * (n_c / n_min)^(-1/4)``, (C,).
+    """Return the margin of each class: ``max_m * (n_c / n_min)^(-1/4)``, (C,).
 
     Raises:
         ValueError: `max_m` is negative or not finite.
@@ -121,7 +121,7 @@ def ldam_margins(class_counts: Tensor, max_m: float) -> Tensor:
 
 
 def balanced_softmax(logits: Tensor, targets: Tensor, class_counts: Tensor) -> Tensor:
-    """Cross-entropy of ``z_c + log n_c``: the softmax weighs each class by its count.
+    """Compute the cross-entropy of ``z_c + log n_c``: the softmax weighs classes by count.
 
     Ren et al. 2020, arXiv:2007.10740, eq. 3 and 4. At test the plain logits are used.
     """
@@ -133,7 +133,7 @@ def balanced_softmax(logits: Tensor, targets: Tensor, class_counts: Tensor) -> T
 def logit_adjusted(
     logits: Tensor, targets: Tensor, class_counts: Tensor, *, tau: float = 1.0
 ) -> Tensor:
-    """Cross-entropy of ``z_c + tau log prior_c``, the prior from the training counts.
+    """Compute the cross-entropy of ``z_c + tau log prior_c``, with the training prior.
 
     Menon et al. 2021, arXiv:2007.07314, eq. 10. The adjustment is made here or at test
     (evaluation.posthoc), never in both; tau 1 is balanced softmax, tau 0 cross-entropy.
@@ -155,7 +155,7 @@ def vs(
     gamma: float = 0.15,
     tau: float = 1.25,
 ) -> Tensor:
-    """Vector scaling: logits shifted by tau log prior, and scaled down for rare classes.
+    """Compute vector scaling: logits shifted by tau log prior, and scaled down for rare classes.
 
     Cross-entropy of ``(n_c / n_max)^gamma z_c + tau log prior_c`` (Kini et al. 2021,
     arXiv:2103.01550, their class weights being the axis class_weights here). gamma 0 is
@@ -183,7 +183,7 @@ def label_aware_smoothing(
     smooth_tail: float = 0.0,
     shape: Literal["concave", "linear", "convex"] = "concave",
 ) -> Tensor:
-    """Cross-entropy with more label smoothing for frequent classes, made for a second stage.
+    """Compute cross-entropy with more label smoothing for frequent classes.
 
     ``-(1 - e_y) log p_y - e_y/(C - 1) sum_{c != y} log p_c`` with e_y from `class_smoothing`
     (MiSLAS: Zhong et al. 2021, arXiv:2104.00466, sec. 3.2). The authors' code
@@ -204,7 +204,7 @@ def label_aware_smoothing(
 def class_smoothing(
     class_counts: Tensor, smooth_head: float, smooth_tail: float, shape: str = "concave"
 ) -> Tensor:
-    """Label smoothing of each class, (C,), rising with its count.
+    """Return the label smoothing of each class, (C,), rising with its count.
 
     With ``r = (n_c - n_min) / (n_max - n_min)``, from e_tail at r = 0 to e_head at r = 1: concave
     ``e_tail + (e_head - e_tail) sin(pi r / 2)``, linear ``e_tail + (e_head - e_tail) r``, convex
@@ -227,11 +227,11 @@ def class_smoothing(
 
 
 def softmax_logits(logits: Tensor, loss_name: str, *, s: float = LDAM_SCALE) -> Tensor:
-    """What the softmax turns into a model's probabilities, (N, C), under the loss it learnt by.
+    """Return the logits (N, C) whose softmax is the probabilities, under the loss of the training.
 
-    The logits themselves; ``s * cosines`` after ldam; ``log sigmoid(z)`` after a sigmoid loss, so
-    that probabilities are the sigmoids divided by their sum. Temperature scaling and post-hoc
-    adjustment act on these. An unknown name (a user's own loss) counts as a softmax loss.
+    They are the logits themselves; ``s * cosines`` after ldam; ``log sigmoid(z)`` after a sigmoid
+    loss, so that probabilities are the sigmoids divided by their sum. Temperature scaling and
+    post-hoc adjustment act on them. An unknown name (a user's own loss) counts as a softmax loss.
     """
     logits = _at_least_float32(logits)
     if loss_name in SIGMOID_LOSSES:
@@ -240,30 +240,30 @@ def softmax_logits(logits: Tensor, loss_name: str, *, s: float = LDAM_SCALE) -> 
 
 
 def probabilities(logits: Tensor, loss_name: str, *, s: float = LDAM_SCALE) -> Tensor:
-    """Class probabilities (N, C), rows summing to 1, under the loss that the model learnt by.
+    """Return class probabilities (N, C), rows summing to 1, under the loss of the training.
 
-    Softmax of `softmax_logits`. No loss that corrects for the class counts enters here: after
-    balanced_softmax and its kin the plain logits hold for balanced classes.
+    The softmax of `softmax_logits`. Losses that correct for the class counts need no case here:
+    after balanced_softmax and its kin the plain logits hold for balanced classes.
     """
     return softmax_logits(logits, loss_name, s=s).softmax(1)
 
 
 def no_weights(class_counts: Tensor) -> Tensor:
-    """Every class weighs the same."""
+    """Weigh every class the same."""
     return torch.ones_like(_at_least_float32(class_counts))
 
 
 def balanced_weights(class_counts: Tensor) -> Tensor:
-    """``1 / n_c``: every class has the same weight in all."""
+    """Weigh by ``1 / n_c``: every class has the same weight in all."""
     return _sum_to_classes(1 / _at_least_float32(class_counts))
 
 
 def effective_weights(class_counts: Tensor, *, beta: float = 0.9999) -> Tensor:
-    """``(1 - beta) / (1 - beta^n_c)``: one over the effective number of samples.
+    """Weigh by ``(1 - beta) / (1 - beta^n_c)``, one over the effective number of samples.
 
     Cui et al. 2019, arXiv:1901.05555, sec. 3.2 and 4. beta 0 weighs all classes alike, beta to 1
-    is `balanced_weights`. What matters is log(1 - beta): at ratio 100 on CIFAR-10 the weights
-    differ by 2.5 times at beta 0.99, 20 at 0.999, 79 at 0.9999.
+    is `balanced_weights`. The weights depend on log(1 - beta): at ratio 100 on CIFAR-10 they differ
+    by 2.5 times at beta 0.99, 20 at 0.999, 79 at 0.9999.
 
     Raises:
         ValueError: `beta` is outside [0, 1).
@@ -275,7 +275,7 @@ def effective_weights(class_counts: Tensor, *, beta: float = 0.9999) -> Tensor:
 
 
 def inverse_sqrt_weights(class_counts: Tensor) -> Tensor:
-    """``1 / sqrt(n_c)``: half-way, on a log scale, between no weights and balanced ones."""
+    """Weigh by ``1 / sqrt(n_c)``: half-way, on a log scale, to balanced weights."""
     return _sum_to_classes(_at_least_float32(class_counts) ** -0.5)
 
 

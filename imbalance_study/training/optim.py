@@ -1,4 +1,4 @@
-"""Optimizers, what they decay, and sharpness-aware minimisation as an option of each."""
+"""Optimizers, groups with and without weight decay, and sharpness-aware minimisation."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def parameter_groups(
     no_decay: Collection[nn.Parameter] = (),
     decay_bias_and_norm: bool = True,
 ) -> list[dict[str, Any]]:
-    """The trainable parameters of a model in at most two groups, decayed and not.
+    """Split the trainable parameters of a model into at most two groups, decayed and not.
 
     Everything decays by default, as in the long-tail papers (Cao et al. 2019 and those after).
 
     Args:
         model: Parameters that need no gradient are left out.
         weight_decay: For the decayed group.
-        no_decay: Parameters to spare: the bias of a head under a sigmoid loss.
-        decay_bias_and_norm: False spares whatever has at most one dimension: biases, norm layers,
-            scales.
+        no_decay: Parameters without decay: the bias of a head under a sigmoid loss.
+        decay_bias_and_norm: False spares all parameters with at most one dimension: biases, norm
+            layers, scales.
 
     Raises:
-        ValueError: Nothing in the model can be trained.
+        ValueError: All parameters are frozen.
     """
     spared = {id(parameter) for parameter in no_decay}
     decayed: list[nn.Parameter] = []
@@ -61,7 +61,7 @@ def slower(
 
     Args:
         groups: As `parameter_groups` makes them.
-        parameters: Those with the other rate.
+        parameters: Parameters with the other rate.
         share: Their rate over that of the others.
     """
     slow = {id(parameter) for parameter in parameters}
@@ -82,7 +82,7 @@ def sgd(
     nesterov: bool = True,
     sam: float = 0.0,
 ) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum.
+    """Build SGD with Nesterov momentum.
 
     Args:
         params: Parameters, or groups of them.
@@ -120,18 +120,13 @@ def adam(
     eps: float = 1e-8,
     sam: float = 0.0,
 ) -> torch.optim.Optimizer:
-    """Adam, its weight decay part of the gradient (Kingma and Ba 2015, arXiv:1412.6980).
+    """Build Adam, its weight decay part of the gradient (Kingma and Ba 2015, arXiv:1412.6980).
 
     Raises:
         ValueError: A beta is outside [0, 1), `eps` is not positive, or `sam` is negative.
     """
-    _check_adam(beta1, beta2, eps)
-    groups = _listed(params)
-    betas = (beta1, beta2)
-    optimizer = torch.optim.Adam(
-        groups, lr=lr, weight_decay=weight_decay, betas=betas, eps=eps, fused=_fused(groups)
-    )
-    return _finished(optimizer, sam)
+    options = {"lr": lr, "weight_decay": weight_decay, "eps": eps}
+    return _adam(torch.optim.Adam, params, (beta1, beta2), options, sam)
 
 
 def adamw(
@@ -144,19 +139,29 @@ def adamw(
     eps: float = 1e-8,
     sam: float = 0.0,
 ) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101).
+    """Build Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101).
 
     The weights shrink by ``lr * weight_decay`` at each update, as in torch.
 
     Raises:
         ValueError: A beta is outside [0, 1), `eps` is not positive, or `sam` is negative.
     """
-    _check_adam(beta1, beta2, eps)
+    options = {"lr": lr, "weight_decay": weight_decay, "eps": eps}
+    return _adam(torch.optim.AdamW, params, (beta1, beta2), options, sam)
+
+
+def _adam(
+    kind: type[torch.optim.Adam],
+    params: Params,
+    betas: tuple[float, float],
+    options: dict[str, Any],
+    sam: float,
+) -> torch.optim.Optimizer:
+    for name, beta in zip(("beta1", "beta2"), betas, strict=True):
+        _check_fraction(name, beta)
+    _check_positive("eps", options["eps"])
     groups = _listed(params)
-    betas = (beta1, beta2)
-    optimizer = torch.optim.AdamW(
-        groups, lr=lr, weight_decay=weight_decay, betas=betas, eps=eps, fused=_fused(groups)
-    )
+    optimizer = kind(groups, betas=betas, fused=_fused(groups), **options)
     return _finished(optimizer, sam)
 
 
@@ -170,7 +175,7 @@ def rmsprop(
     eps: float = 1e-8,
     sam: float = 0.0,
 ) -> torch.optim.Optimizer:
-    """RMSprop: each weight's step over the running root mean square of its gradient.
+    """Build RMSprop: steps over the running root mean square of each weight's gradient.
 
     Raises:
         ValueError: `alpha` or `momentum` is outside [0, 1), `eps` is not positive, or `sam` is
@@ -226,12 +231,6 @@ def _check_positive(name: str, value: float) -> None:
         raise ValueError(f"{name} must be larger than 0 and finite, got {value:g}")
 
 
-def _check_adam(beta1: float, beta2: float, eps: float) -> None:
-    _check_fraction("beta1", beta1)
-    _check_fraction("beta2", beta2)
-    _check_positive("eps", eps)
-
-
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Give every parameter group the learning rate, times its own ``lr_scale`` where it has one."""
     for group in optimizer.param_groups:
@@ -239,16 +238,16 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def uses_sam(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether the optimizer was made with ``sam`` above 0."""
+    """Return whether the optimizer was built with ``sam`` above 0."""
     return any(group["sam"] > 0 for group in optimizer.param_groups)
 
 
 @torch.no_grad()
 def sam_perturb(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """First half of a SAM update: climb from w to ``w + rho g / |g|``.
+    """Climb from w to ``w + rho g / |g|``, the first half of a SAM update.
 
-    Sharpness-aware minimisation (Foret et al. 2021, arXiv:2010.01412, eq. 2 with p = 2); |g| is
-    the norm of the gradient of all parameters together. The caller computes the gradient at the
+    Sharpness-aware minimisation (SAM, Foret et al. 2021, arXiv:2010.01412, eq. 2 with p = 2); |g|
+    is the norm of the gradient of all parameters together. The caller computes the gradient at the
     new place, with batch-norm statistics paused (`batch_norm_paused`), calls `sam_restore`, and
     steps. A gradient of zero moves nothing; the scale of a scaled loss cancels.
 
@@ -271,7 +270,7 @@ def sam_perturb(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 @torch.no_grad()
 def sam_restore(optimizer: torch.optim.Optimizer, saved: list[Tensor]) -> None:
-    """Second half of a SAM update: put the weights back, bit by bit; gradients stay as they are."""
+    """Put the weights back bit by bit, the second half of a SAM update; keep the gradients."""
     torch._foreach_copy_(_weights(optimizer), saved)
 
 

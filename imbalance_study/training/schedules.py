@@ -1,7 +1,7 @@
 """Learning-rate schedules and early stopping.
 
 Both are pure functions: they recompute their state from the history of the validation metric, so
-that a resumed run decides as the uninterrupted one.
+that a resumed run decides as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ Schedule = Callable[[float, int, Sequence[float]], float]
 
 
 def constant(epoch: float, epochs: int, history: Sequence[float], *, warmup: float = 0.0) -> float:
-    """The same learning rate throughout, after `warmup` epochs of linear rise.
+    """Keep the learning rate throughout, after `warmup` epochs of linear rise.
 
     All schedules return a factor on the base learning rate. The first `warmup` epochs multiply it
     by ``epoch / warmup`` (Goyal et al. 2017, arXiv:1706.02677, sec. 2.2); a warm-up longer than
     the training never gets to the full rate.
 
     Args:
-        epoch: Epochs done, with fractions. Ask for the middle of an update,
+        epoch: Epochs done, with fractions. Use the middle of an update,
             ``(update + 0.5) / updates_per_epoch``, so that neither the first nor the last is 0.
         epochs: Epochs in all.
         history: Monitored validation metric of each epoch done; higher is better.
@@ -41,7 +41,7 @@ def cosine(
     warmup: float = 0.0,
     floor: float = 0.0,
 ) -> float:
-    """Half a cosine from 1 down to `floor`, over the epochs after the warm-up.
+    """Follow half a cosine from 1 down to `floor`, over the epochs after the warm-up.
 
     ``floor + (1 - floor) (1 + cos(pi t)) / 2``, t from 0 to 1 (Loshchilov and Hutter 2017,
     arXiv:1608.03983, without restarts).
@@ -63,7 +63,7 @@ def cosine_restarts(
     cycles: int = 3,
     multiplier: float = 2.0,
 ) -> float:
-    """Several half cosines one after the other, each `multiplier` times as long as the one before.
+    """Follow several half cosines, each `multiplier` times as long as the one before.
 
     SGDR (Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5). The first length follows from the
     number of cycles, so that the last cycle ends with the training: 3 cycles and multiplier 2
@@ -94,7 +94,7 @@ def step(
     milestones: str = "0.8/0.9",
     gamma: float = 0.01,
 ) -> float:
-    """Times `gamma` at each milestone, a fraction of the training.
+    """Multiply by `gamma` at each milestone, a fraction of the training.
 
     The defaults are those of the long-tail papers (Cao et al. 2019 and their code): times 0.01 from
     epoch 160 of 200 on, times 0.0001 from 180 on.
@@ -119,7 +119,7 @@ def plateau(
     patience: int = 5,
     min_delta: float = 0.0,
 ) -> float:
-    """Times `factor` when the metric has not risen by more than `min_delta` for a while.
+    """Multiply by `factor` when the metric has not risen by more than `min_delta` for a while.
 
     As torch's ReduceLROnPlateau(mode="max", threshold_mode="abs"): the rate falls with epoch
     number `patience` + 1 without a new best, and the count starts anew.
@@ -142,12 +142,12 @@ def plateau(
 def learning_rate(
     schedule: Schedule, base_lr: float, epoch: float, epochs: int, history: Sequence[float]
 ) -> float:
-    """The learning rate at a point of the training: `base_lr` times the schedule's factor."""
+    """Return the learning rate at a point of the training: `base_lr` times the factor."""
     return base_lr * schedule(epoch, epochs, history)
 
 
 def should_stop(history: Sequence[float], *, patience: int = 10, min_delta: float = 0.0) -> bool:
-    """Whether the last `patience` epochs brought no new best.
+    """Return whether the last `patience` epochs brought no new best.
 
     A new best exceeds the old one by more than `min_delta`; NaN never does.
 

@@ -1,9 +1,8 @@
-"""A second stage of training: a head that favours no class, on the features of the first stage.
+"""Second stage of a training: a head that favours no class, on the features of the first stage.
 
 A stage is a function ``stage(model, *, epochs, options) -> Stage``: it freezes the model's
-backbone,
-puts the head into the state that the training starts from, and says how to train. All of them draw
-the classes equally often (`samplers.class_balanced`) and have a loss on the softmax.
+backbone, prepares the head, and returns how to train it. All stages draw the classes equally often
+(`samplers.class_balanced`) and have a loss on the softmax.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ from imbalance_study.training import losses, optim
 
 
 class Stage(NamedTuple):
-    """How the head is trained."""
+    """Training of the head in the second stage."""
 
-    loss: Callable[..., Tensor]  # as in LOSSES, on softmax logits
+    loss: Callable[..., Tensor]  # see `losses`, on softmax logits
     optimizer: torch.optim.Optimizer
     epochs: int
     lr: float  # peak of half a cosine
-    train_mode: Callable[[Classifier], object]  # what is put into training mode
+    train_mode: Callable[[Classifier], object]  # sets the modules' modes before an epoch
 
 
 class ScaledClassifier(nn.Module):
     """A trained classifier with one learnable factor on the logit of each class, starting at 1.
 
     Learnable weight scaling (LWS, Kang et al. 2020, arXiv:1910.09217, sec. 4): ``f_c * g_c(x)``
-    with the classifier g frozen, in eval mode also during training. The factor stands, as in the
-    authors' code, before the whole logit; the paper's equation has it before the weights, without
+    with the classifier g frozen, in eval mode also during training. The factor multiplies, as in
+    the authors' code, the whole logit; in the paper's equation it multiplies the weights, without
     the bias. With ``frozen=False`` classifier and factors learn together, as MiSLAS does
     (Zhong et al. 2021, arXiv:2104.00466).
     """
@@ -49,7 +48,7 @@ class ScaledClassifier(nn.Module):
         self.train(self.training)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Scaled logits (N, C) of features (N, F)."""
+        """Return scaled logits (N, C) of features (N, F)."""
         logits: Tensor = self.classifier(features)
         return logits * self.scale
 
@@ -64,7 +63,7 @@ class ScaledClassifier(nn.Module):
 def crt(
     model: Classifier, *, epochs: int = 10, lr: float = 0.1, weight_decay: float = 5e-4
 ) -> Stage:
-    """Classifier re-training: a new linear head on the frozen features.
+    """Re-train the classifier: a new linear head on the frozen features (cRT).
 
     Kang et al. 2020 (arXiv:1910.09217), sec. 4, with cross-entropy, SGD with momentum 0.9 and half
     a cosine over 10 epochs, as in the authors' code; their learning rate is 0.2 for batches of
@@ -88,7 +87,7 @@ def crt(
 def lws(
     model: Classifier, *, epochs: int = 10, lr: float = 0.1, weight_decay: float = 5e-4
 ) -> Stage:
-    """Learnable weight scaling: one factor for each class on the logits of the frozen head.
+    """Learn one factor for each class on the logits of the frozen head (LWS).
 
     Kang et al. 2020 (arXiv:1910.09217), sec. 4; see `ScaledClassifier`. Trained as `crt`; the
     weight decay acts on the factors, as in the authors' code.
@@ -114,7 +113,7 @@ def las(
     shape: Literal["concave", "linear", "convex"] = "concave",
     shift_bn: bool = False,
 ) -> Stage:
-    """Label-aware smoothing: the head goes on learning, with a factor for each class.
+    """Continue the training of the head with label-aware smoothing and a factor for each class.
 
     The second stage of MiSLAS (Zhong et al. 2021, arXiv:2104.00466), whose first one has mixup.
     The defaults are the authors' for CIFAR-10 at ratio 100; for CIFAR-100 they take
