@@ -40,7 +40,7 @@ class Deletion(NamedTuple):
 
 
 def occlusion_window(image_size: int) -> tuple[int, int]:
-    """Side and stride of the occluding window: 30 and 20 on 224 px, scaled, at least 1."""
+    """Return side and stride of the occluding window: 30 and 20 on 224 px, scaled, at least 1."""
     scale = image_size / AT_SIZE
     return max(1, round(WINDOW * scale)), max(1, round(STRIDE * scale))
 

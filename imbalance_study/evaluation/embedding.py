@@ -13,7 +13,6 @@ from imbalance_study.evaluation.metrics import Floats, Ints
 
 COMPONENTS = 50  # input of t-SNE and UMAP
 METHODS = ("pca", "tsne", "umap")
-WARM_UP = "warm-up-umap"  # name of the thread
 
 
 class Projection(NamedTuple):
@@ -103,7 +102,7 @@ def warm_up_umap() -> threading.Thread:
         The running thread; join it before the first use. It does not keep the process alive.
     """
     noise = np.random.default_rng(0).normal(size=(64, COMPONENTS))
-    thread = threading.Thread(target=umap, args=(noise, 0), name=WARM_UP, daemon=True)
+    thread = threading.Thread(target=umap, args=(noise, 0), name="warm-up-umap", daemon=True)
     thread.start()
     return thread
 

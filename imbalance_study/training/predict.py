@@ -1,4 +1,4 @@
-"""One pass over a part of the data: logits and features, and the metrics an epoch is watched by."""
+"""Prediction of a part of the data: logits and features, and the metrics of an epoch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class Predictions(NamedTuple):
-    """One pass over a part of the data."""
+    """Logits, features and targets of a part of the data."""
 
     logits: npt.NDArray[np.float32]  # (N, C)
     features: npt.NDArray[np.float32]  # (N, num_features), or (N, 0) when not asked for
@@ -32,19 +32,19 @@ class Predictions(NamedTuple):
 
 
 def summary(
-    found: Predictions,
+    predictions: Predictions,
     probabilities: Callable[[Tensor], Tensor],
     train_counts: npt.NDArray[np.int64],
 ) -> tuple[dict[str, float], npt.NDArray[np.float64]]:
-    """All metrics, and the recall (C,) of each class.
+    """Compute all metrics, and the recall (C,) of each class.
 
-    The loss is the mean negative log-likelihood of the probabilities, whatever the model was
-    trained with, so that it compares over losses.
+    The loss is the mean negative log-likelihood of the probabilities for every training loss, so
+    that it is comparable.
     """
-    probs = probabilities(torch.from_numpy(found.logits)).numpy()
-    loss = negative_log_likelihood(found.targets, probs)
-    metrics = classification_metrics(found.targets, probs, train_counts, loss)
-    confusion = confusion_matrix(found.targets, probs.argmax(1), probs.shape[1])
+    probs = probabilities(torch.from_numpy(predictions.logits)).numpy()
+    loss = negative_log_likelihood(predictions.targets, probs)
+    metrics = classification_metrics(predictions.targets, probs, train_counts, loss)
+    confusion = confusion_matrix(predictions.targets, probs.argmax(1), probs.shape[1])
     return metrics, np.asarray(class_scores(confusion).recall)
 
 
@@ -59,7 +59,7 @@ def predict(
     batch_size: int = 500,
     group: Group = ALONE,
 ) -> Predictions:
-    """One pass in order: logits, and the penultimate features when asked for.
+    """Predict all images in order: logits, and the penultimate features when asked for.
 
     The processes of a `group` share the pass, and each gets all of it.
     """
@@ -71,10 +71,10 @@ def predict(
     logits, penultimate = [], []
     for batch in batches.epoch(indices, batch_size):
         with autocast(batches.device, precision):
-            found = model.forward_features(normalise(batch.images))
-            logits.append(model.forward_head(found).float())
+            features_of_batch = model.forward_features(normalise(batch.images))
+            logits.append(model.forward_head(features_of_batch).float())
         if features:
-            penultimate.append(found.float())
+            penultimate.append(features_of_batch.float())
     model.train(was_training)
     return Predictions(
         group.gather(torch.cat(logits), count).cpu().numpy(),
@@ -86,6 +86,6 @@ def predict(
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """The autocast context of a precision; fp32 is none."""
+    """Return the autocast context of a precision; none for fp32."""
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
