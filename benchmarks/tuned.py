@@ -23,9 +23,9 @@ import tables
 
 from imbalance_study.config import resolve
 from imbalance_study.studies.search import job, records, space
-from imbalance_study.studies.search.optuna_study import Search, open_storage
-from imbalance_study.studies.search.run import run
-from imbalance_study.studies.search.settings import Settings
+from imbalance_study.studies.search.optuna_study import OptunaStudy, open_storage
+from imbalance_study.studies.search.run import run_search
+from imbalance_study.studies.search.settings import StudySettings
 
 WINNER = "winner of the study"
 UNTUNED = 6  # remedies that the winner is compared with
@@ -57,7 +57,7 @@ def main(words: list[str]) -> int:
     fixed = {name: str(value) for name, value in (FIXED | store.given(options)).items()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     folder = options.out.parent.absolute()
-    settings = Settings(
+    settings = StudySettings(
         study=f"tuned-{options.out.stem}",
         trials=options.trials,
         search=options.search,
@@ -90,7 +90,7 @@ def main(words: list[str]) -> int:
 
 
 def searched(
-    settings: Settings, fixed: dict[str, str], *, search: bool
+    settings: StudySettings, fixed: dict[str, str], *, search: bool
 ) -> tuple[records.Trial, space.Space]:
     """The winner of the study, after what is missing of it, and its space.
 
@@ -98,9 +98,9 @@ def searched(
         ValueError: No trial is complete.
     """
     if search:
-        run(settings, fixed)
-    ready = job.ready(settings, fixed)
-    study = Search(open_storage(ready.place, settings.patience), ready.plan)
+        run_search(settings, fixed)
+    ready = job.prepare_job(settings, fixed)
+    study = OptunaStudy(open_storage(ready.storage, settings.patience), ready.plan)
     order = records.ranked(study.records(), ready.plan.goals)
     if not order:
         raise ValueError("the study has no complete trial; run it first")

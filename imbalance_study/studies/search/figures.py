@@ -1,4 +1,4 @@
-"""The figures of a study, from its trials."""
+"""Draw the figures of a study from its trials."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_study.evaluation.figures import search as search_figures
+from imbalance_study.evaluation.figures import search as plots
 from imbalance_study.evaluation.figures import search_dimensions
 from imbalance_study.studies.search import records, space
 from imbalance_study.studies.search.settings import Objective
@@ -18,22 +18,22 @@ _PARALLEL = 8
 _BASES = {"power of two": 2, "one minus power": 10}  # of dimensions that are exponents
 
 
-def of_study(
+def draw_figures(
     trials: Sequence[records.Trial],
     goals: Sequence[Objective],
     searched: space.Space,
     importances: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Name to Figure; what needs several complete trials is left out where there are none."""
-    done = sorted(records.complete(trials), key=lambda trial: trial.number)
-    if not done:
+    """Draw all figures for which there are enough complete trials; returns name to Figure."""
+    complete = sorted(records.completed(trials), key=lambda trial: trial.number)
+    if not complete:
         return {}
     goal = goals[0]
-    values = np.array([trial.values[0] for trial in done])
-    importances = labelled(importances, searched)
-    dimensions = _dimensions(done, searched, importances)
+    values = np.array([trial.values[0] for trial in complete])
+    importances = label_importances(importances, searched)
+    dimensions = _dimensions(complete, searched, importances)
     found = {
-        "study_history": _history(trials, done, values, goals),
+        "study_history": _history(trials, complete, values, goals),
         "study_intermediate": _intermediate(trials, goals),
     }
     if dimensions:
@@ -42,24 +42,27 @@ def of_study(
             dimensions[:_PARALLEL], values, goal.name, goal.maximize
         )
     if importances:
-        found["study_importances"] = search_figures.importances(importances, goal.name)
+        found["study_importances"] = plots.importances(importances, goal.name)
     pair = _pair(dimensions, importances)
     if pair:
         found["study_contour"] = search_dimensions.contour(*pair, values, goal.name)
     if len(goals) > 1:
-        front = {trial.number for trial in records.front(done, goals)}
-        found["study_pareto"] = search_figures.pareto(
+        front = {trial.number for trial in records.pareto_front(complete, goals)}
+        found["study_pareto"] = plots.pareto(
             values,
-            np.array([trial.values[1] for trial in done]),
-            np.array([trial.number in front for trial in done]),
-            [f"{trial.options.get('model', '')} (trial {trial.number})".strip() for trial in done],
+            np.array([trial.values[1] for trial in complete]),
+            np.array([trial.number in front for trial in complete]),
+            [
+                f"{trial.options.get('model', '')} (trial {trial.number})".strip()
+                for trial in complete
+            ],
             (goal.name, goals[1].name),
         )
     return found
 
 
-def labelled(importances: Mapping[str, float], searched: space.Space) -> dict[str, float]:
-    """The shares under the names that a reader knows, in place of the search's own."""
+def label_importances(importances: Mapping[str, float], searched: space.Space) -> dict[str, float]:
+    """Replace the dimensions' names of the search by those of the options."""
     names = {axis.name: _label(axis) for axis in searched.axes}
     return {names.get(name, name): share for name, share in importances.items()}
 
@@ -73,20 +76,20 @@ def _label(axis: space.Axis) -> str:
     return option if axis.form == "power of two" else axis.name
 
 
-def _plain(axis: space.Axis, value: Any) -> Any:
-    """A value as the option has it: 32, where the search has the exponent 5."""
+def _option_value(axis: space.Axis, value: Any) -> Any:
+    """Convert a value of the search to that of the option: the exponent 5 to 32."""
     if value is None or axis.form not in _BASES:
         return value
     return float(_BASES[axis.form] ** value)
 
 
 def _dimensions(
-    done: Sequence[records.Trial], searched: space.Space, importances: Mapping[str, float]
+    complete: Sequence[records.Trial], searched: space.Space, importances: Mapping[str, float]
 ) -> list[search_dimensions.Dimension]:
     """Those in which the complete trials differ: by importance, then by how many trials have it."""
     found = []
     for axis in searched.axes:
-        values = [_plain(axis, trial.dimensions.get(axis.name)) for trial in done]
+        values = [_option_value(axis, trial.dimensions.get(axis.name)) for trial in complete]
         if len({value for value in values if value is not None}) > 1:
             found.append(
                 search_dimensions.Dimension(_label(axis), values, axis.log or axis.form in _BASES)
@@ -108,20 +111,20 @@ def _pair(
 
 def _history(
     trials: Sequence[records.Trial],
-    done: Sequence[records.Trial],
+    complete: Sequence[records.Trial],
     values: np.ndarray[Any, Any],
     goals: Sequence[Objective],
 ) -> Any:
     goal = goals[0]
     accumulate = np.maximum.accumulate if goal.maximize else np.minimum.accumulate
-    return search_figures.history(
-        np.array([trial.number for trial in done]),
+    return plots.history(
+        np.array([trial.number for trial in complete]),
         values,
         accumulate(values),
         np.array([trial.number for trial in trials if trial.state == "pruned"], dtype=int),
         goal.name,
-        records.ranked(done, goals)[0].error,
-        [trial.number for trial in done if trial.baseline],
+        records.ranked(complete, goals)[0].error,
+        [trial.number for trial in complete if trial.baseline],
     )
 
 
@@ -133,4 +136,4 @@ def _intermediate(trials: Sequence[records.Trial], goals: Sequence[Objective]) -
         points = sorted((e, v) for e, v in trial.reports.items() if math.isfinite(v))
         epochs, values = np.array([e for e, _ in points], int), np.array([v for _, v in points])
         curves.append((epochs, values))
-    return search_figures.intermediate(curves, [trial.state for trial in shown], goals[0].name)
+    return plots.intermediate(curves, [trial.state for trial in shown], goals[0].name)

@@ -1,4 +1,4 @@
-"""What MLflow is told of a study: its run, the runs of its trials, and what came out."""
+"""The run of a study in MLflow, the runs of its trials, and the report."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ from imbalance_study.tracking import (
     store,
     ui_view,
 )
-from imbalance_study.tracking import (
-    description as tracking_description,
-)
+from imbalance_study.tracking.description import escape_markdown, how_to_open
+from imbalance_study.tracking.description import server as server_address
 
 NAME, TRIAL, STATE, WINNER = "study", "trial", "trial_state", "winner_of_trial"
 PARAMS = (
@@ -36,33 +35,33 @@ PARAMS = (
 
 
 @contextlib.contextmanager
-def session(config: Config, name: str, params: Mapping[str, Any], before: str) -> Iterator[str]:
-    """The run of a study: a new one, that of ``mlflow run``, or the one that it had before.
+def study_run(config: Config, name: str, params: Mapping[str, Any], before: str) -> Iterator[str]:
+    """Start the run of a study: a new one, that of ``mlflow run``, or the study's earlier one.
 
-    A second ``mlflow run`` of the same study has a run of its own; that one ends at once, and says
-    which run goes on.
+    The run of a second ``mlflow run`` on the same study ends at once, with a note on the run that
+    continues.
 
     Args:
-        config: Of its trials.
-        name: Of the study.
-        params: Logged, as far as they are not there yet.
-        before: Id of the run that the study had; "" for a new study.
+        config: Configuration of its trials.
+        name: Name of the study.
+        params: Params to log, as far as the run lacks them.
+        before: Id of the study's earlier run; "" for a new study.
 
     Yields:
         The id of the run.
     """
     store.refuse_offline(config.tracking, "a study")
-    if before and not exists(before):
+    if before and not run_exists(before):
         before = ""
-    point_to(before)
+    redirect_project_run(before)
     own = dataclasses.replace(config, run_name=f"study {name}", system_metrics=False)
     with run.session(own, {NAME: name}, run_id=before) as active:
         active.journal.params(params)
         yield active.info.run_id
 
 
-def exists(run_id: str) -> bool:
-    """Whether the store has a run, and has not deleted it."""
+def run_exists(run_id: str) -> bool:
+    """Whether the store has a run that is not deleted."""
     try:
         found = outage.PatientClient().get_run(run_id)
         return str(found.info.lifecycle_stage) == "active"
@@ -70,71 +69,70 @@ def exists(run_id: str) -> bool:
         return False
 
 
-def point_to(parent: str) -> None:
-    """End the run that ``mlflow run`` made for this process, in favour of the study's own."""
+def redirect_project_run(parent: str) -> None:
+    """End the run that ``mlflow run`` made for this process, with a note on the study's run."""
     own = os.environ.get("MLFLOW_RUN_ID", "")
     if not parent or not own or own == parent:
         return
     del os.environ["MLFLOW_RUN_ID"]
     client = outage.PatientClient()
     client.set_tag(own, "mlflow.parentRunId", parent)
-    client.set_tag(own, "mlflow.note.content", f"Went on with the study of run `{parent}`.")
+    client.set_tag(own, "mlflow.note.content", f"The study continues in run `{parent}`.")
     client.set_terminated(own, "FINISHED")
 
 
-def bury(parent: str, failed: Collection[int]) -> None:
-    """Runs of trials and winners whose process is gone do not stay RUNNING.
+def fail_orphaned_runs(parent: str, failed: Collection[int]) -> None:
+    """Mark child runs FAILED whose process no longer exists.
 
     Args:
         parent: The study's run.
-        failed: Trials that the study's storage knows to have failed: a process on another machine,
-            of which nothing is known here, has lost such a trial. A winner is trained by the
-            process that leads, which is this one.
+        failed: Trials that failed according to the study's storage, which also covers processes of
+            other machines. A winner is always trained by the leading process, which is this one.
     """
-    for child in children(parent, "attributes.status = 'RUNNING'"):
+    for child in search_children(parent, "attributes.status = 'RUNNING'"):
         tags = child.data.tags
-        why = orphans.reason_orphaned(child, math.inf)
+        reason = orphans.reason_orphaned(child, math.inf)
         lost = WINNER in tags or int(tags.get(TRIAL, -1)) in failed
-        if not why and lost and process.has_ended(tags) is None:
-            why = f"process {tags.get(process.PID)} on {tags.get(process.HOST)} is gone"
-        if why:
+        if not reason and lost and process.has_ended(tags) is None:
+            reason = f"process {tags.get(process.PID)} on {tags.get(process.HOST)} is gone"
+        if reason:
             client = outage.PatientClient()
             client.set_tag(child.info.run_id, STATE, "failed")
-            orphans.mark_failed(client, child, why)
+            orphans.mark_failed(client, child, reason)
 
 
-def winners(parent: str, trial: int) -> dict[int, Run]:
-    """The finished runs of a winner, by their seed."""
-    found = children(parent, f"attributes.status = 'FINISHED' and tags.{WINNER} = '{trial}'")
+def finished_winner_runs(parent: str, trial: int) -> dict[int, Run]:
+    """Find the finished runs of a winner; returns seed to run."""
+    found = search_children(parent, f"attributes.status = 'FINISHED' and tags.{WINNER} = '{trial}'")
     return {int(child.data.params["seed"]): child for child in found}
 
 
-def children(parent: str, condition: str) -> list[Run]:
-    """The child runs for which a condition holds, in MLflow's search syntax."""
+def search_children(parent: str, condition: str) -> list[Run]:
+    """Find the child runs that match a condition in MLflow's search syntax."""
     client = outage.PatientClient()
     experiment = client.get_run(parent).info.experiment_id
     query = f"tags.mlflow.parentRunId = '{parent}' and {condition}"
     return list(fetch.search_runs(client, experiment, query))
 
 
-def mark(state: str, problem: str = "") -> None:
-    """Say in the run of a trial, which goes on, what became of it, and why."""
-    book = journal.current()
-    book.tags({STATE: state})
+def set_trial_state(state: str, problem: str = "") -> None:
+    """Record the state of a trial, and the reason, in its run, which is still active."""
+    record = journal.current()
+    record.tags({STATE: state})
     if problem:
-        book.tags({run.NOTE: tracking_description.escape_markdown(store.scrub(problem))})
+        record.tags({run.NOTE: escape_markdown(store.scrub(problem))})
 
 
-def best_so_far(parent: str, metric: str, value: float, trial: int) -> None:
-    """A point of the curve that the study's run shows while it goes on."""
-    name, here = f"best/{metric.replace('/', '_')}", journal.active()
-    if here is not None:
-        here.metrics({name: value}, trial)
+def log_best_value(parent: str, metric: str, value: float, trial: int) -> None:
+    """Log a point of the curve of best values to the study's run."""
+    name, own = f"best/{metric.replace('/', '_')}", journal.active()
+    if own is not None:
+        own.metrics({name: value}, trial)
     else:  # another process leads
         outage.PatientClient().log_metric(parent, name, value, journal.now(), trial)
 
 
-def report(
+def record_report(
     name: str,
     metrics: Mapping[str, float],
     tables: Mapping[str, Mapping[str, list[Any]]],
@@ -144,22 +142,22 @@ def report(
     objective: str,
     ascending: bool = False,
 ) -> None:
-    """Write what came out into the active run, and prepare the view of its trials.
+    """Record the results in the active run, and prepare the view of its trials.
 
     The view has the options in which the trials differ, and the winner's result on the test set.
     """
-    book = journal.current()
-    book.strict = True
-    book.metrics(metrics, 0)
+    record = journal.current()
+    record.strict = True
+    record.metrics(metrics, 0)
     for title, columns in tables.items():
-        book.table(columns, f"{title}.json")
+        record.table(columns, f"{title}.json")
     artifacts.log_figures(figures)
-    book.tags({run.NOTE: description})
+    record.tags({run.NOTE: description})
     ui_view.write_view(
         outage.PatientClient(),
-        book.state["experiment_id"],
+        record.state["experiment_id"],
         key=view_key(name),
-        params=_differing(children(book.id, "attributes.status = 'FINISHED'")),
+        params=_differing(search_children(record.id, "attributes.status = 'FINISHED'")),
         metrics=(
             f"selected_{objective}",
             objective,  # pruned trials have no selected epoch
@@ -168,29 +166,31 @@ def report(
         ),
         tags=(STATE,),
         ascending=ascending,
-        search=f"tags.mlflow.parentRunId = '{book.id}'",
+        search=f"tags.mlflow.parentRunId = '{record.id}'",
     )
 
 
 def _differing(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Of PARAMS those that are not the same in all runs; all where none differs."""
-    found = tuple(name for name in PARAMS if len({run.data.params.get(name) for run in runs}) > 1)
-    return found or PARAMS
+    """Select the PARAMS that differ between runs; all where none differs."""
+    differing = tuple(
+        name for name in PARAMS if len({run.data.params.get(name) for run in runs}) > 1
+    )
+    return differing or PARAMS
 
 
 def view_key(name: str) -> str:
-    """The name of the view of a study, in its link."""
+    """Name the view of a study, as its link has it."""
     kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
     return f"study-{kept}"
 
 
 def links(name: str, uri: str) -> list[str]:
-    """Where to look, as lines for the terminal."""
+    """Write the links to a study for the terminal."""
     uri = store.without_password(uri)
-    server = tracking_description.server(uri)
+    server = server_address(uri)
     ids = journal.current().state["experiment_id"], journal.current().id
     return [
-        *tracking_description.how_to_open(uri),
+        *how_to_open(uri),
         f"The study:   {ui_view.run_url(server, *ids)}",
         f"Its trials:  {ui_view.view_url(server, ids[0], view_key(name))}",
     ]

@@ -1,9 +1,8 @@
-"""The processes of a study: who they are, whether they live, and starting more of them."""
+"""The processes of a study: their identity, their heartbeat, starting and stopping more of them."""
 
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import sys
 import threading
@@ -12,45 +11,40 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-import psutil
+from imbalance_study.tracking import process
 
 
-def me() -> dict[str, Any]:
-    """This process: a number is given again, so that the time of birth belongs to it."""
-    return {
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "born": psutil.Process().create_time(),
-    }
+def process_identity() -> dict[str, Any]:
+    """Host, number and start of this process, as a run records them; numbers are reused."""
+    return dict(process.tags())
 
 
-def is_me(process: Mapping[str, Any]) -> bool:
-    """Whether a process, as `me` describes it, is this one."""
-    return all(process.get(name) == value for name, value in me().items())
+def process_id() -> int:
+    """Number of this process."""
+    return os.getpid()
 
 
-def lives_here(process: Mapping[str, Any]) -> bool | None:
-    """Whether a process lives; None where it is on another machine, which nobody here can tell."""
-    if process.get("host") != platform.node():
-        return None
-    try:
-        found = psutil.Process(int(process["pid"]))
-        same = abs(float(found.create_time()) - float(process["born"])) < 1
-        return same and bool(found.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+def is_this_process(identity: Mapping[str, Any]) -> bool:
+    """Whether an identity is that of this process."""
+    return all(identity.get(name) == value for name, value in process_identity().items())
 
 
-def lives(process: Mapping[str, Any], heard: float, patience: float) -> bool:
-    """Whether a process lives, by its number here, else by its last sign of life.
+def is_alive_here(identity: Mapping[str, Any]) -> bool | None:
+    """Whether a process lives on this machine; None for a process of another machine."""
+    gone = process.has_ended(identity)
+    return None if gone is None else not gone
+
+
+def is_alive(identity: Mapping[str, Any], last_heartbeat: float, patience: float) -> bool:
+    """Whether a process lives: looked up on this machine, else judged by its heartbeat.
 
     Args:
-        process: As `me` describes it.
-        heard: When it last gave a sign of life, in seconds since the epoch.
-        patience: Seconds without one after which it counts as dead.
+        identity: Of `process_identity`.
+        last_heartbeat: Seconds since the epoch.
+        patience: Seconds without a heartbeat after which a process counts as dead.
     """
-    here = lives_here(process)
-    return time.time() - heard < patience if here is None else here
+    here = is_alive_here(identity)
+    return time.time() - last_heartbeat < patience if here is None else here
 
 
 class Heartbeat:
@@ -82,33 +76,33 @@ class Heartbeat:
         while not self._stop.wait(self._seconds):
             try:
                 self._beat()
-            except Exception:  # that of any storage; it is silent for so long, which others see
+            except Exception:  # of any storage; other processes notice the silence
                 continue
 
 
-def start_more(count: int, words: Sequence[str]) -> list[subprocess.Popen[bytes]]:
+def start_workers(count: int, arguments: Sequence[str]) -> list[subprocess.Popen[bytes]]:
     """Start the same study in `count` more processes, as a person could in more terminals.
 
     Args:
-        count: Processes.
-        words: The command line behind ``study``.
+        count: Number of processes.
+        arguments: The command line behind ``study``.
     """
-    # A run of `mlflow run` belongs to the first process alone.
+    # The run of `mlflow run` belongs to the first process alone.
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_RUN_ID"}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // (count + 1))))
-    command = [sys.executable, "-m", "imbalance_study", "study", *words]
+    command = [sys.executable, "-m", "imbalance_study", "study", *arguments]
     return [subprocess.Popen(command, env=environment) for _ in range(count)]
 
 
-def stop(processes: Sequence[subprocess.Popen[bytes]], seconds: float = 20.0) -> None:
-    """Ask processes to end, wait for them, and end those that do not."""
-    for process in processes:
-        process.terminate()
+def stop_workers(workers: Sequence[subprocess.Popen[bytes]], seconds: float = 20.0) -> None:
+    """Terminate processes, wait for them, and kill those that do not end in time."""
+    for worker in workers:
+        worker.terminate()
     until = time.monotonic() + seconds
-    for process in processes:
+    for worker in workers:
         try:
-            process.wait(max(0.1, until - time.monotonic()))
+            worker.wait(max(0.1, until - time.monotonic()))
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            worker.kill()
+            worker.wait()

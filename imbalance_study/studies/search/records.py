@@ -1,4 +1,4 @@
-"""What is known of the trials of a study, without Optuna: their order, words and tables."""
+"""Rank the trials of a study, and describe them in tables and words, without Optuna."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ class Trial(NamedTuple):
     values: tuple[float, ...]  # of the objectives, where it is complete
     dimensions: dict[str, Any]  # its point in the space
     reports: dict[int, float]  # epoch to the first objective
-    options: dict[str, str]  # what it was trained with
+    options: dict[str, str]  # that the search decided
     error: float  # standard error of the first objective; NaN where unknown
     seconds: float
-    baseline: str  # its name, where it is one
-    gap: float  # seconds since the last epoch of the process's trial before; NaN for its first
+    baseline: str  # name of the baseline; empty for other trials
+    gap: float  # seconds since the last epoch of the previous trial; NaN for the first one
 
 
-def complete(trials: Sequence[Trial]) -> list[Trial]:
-    """Those that came to their end."""
+def completed(trials: Sequence[Trial]) -> list[Trial]:
+    """Select the complete trials."""
     return [trial for trial in trials if trial.state == "complete"]
 
 
 def ranked(trials: Sequence[Trial], goals: Sequence[Objective]) -> list[Trial]:
-    """The complete trials, the best of the first objective first; the earlier of equals."""
+    """Sort the complete trials by the first objective, the best first; of equals the earlier."""
     sign = -1 if goals[0].maximize else 1
-    return sorted(complete(trials), key=lambda t: (sign * t.values[0], *t.values[1:], t.number))
+    return sorted(completed(trials), key=lambda t: (sign * t.values[0], *t.values[1:], t.number))
 
 
-def front(trials: Sequence[Trial], goals: Sequence[Objective]) -> list[Trial]:
-    """The complete trials that no other one beats in every objective."""
+def pareto_front(trials: Sequence[Trial], goals: Sequence[Objective]) -> list[Trial]:
+    """Select the complete trials that no other trial dominates."""
 
     def costs(trial: Trial) -> list[float]:
         return [-v if goal.maximize else v for v, goal in zip(trial.values, goals, strict=True)]
 
-    points = [(trial, costs(trial)) for trial in complete(trials)]
+    points = [(trial, costs(trial)) for trial in completed(trials)]
     return [
         trial
         for trial, mine in points
@@ -56,8 +56,8 @@ def front(trials: Sequence[Trial], goals: Sequence[Objective]) -> list[Trial]:
     ]
 
 
-def tie(trials: Sequence[Trial], goals: Sequence[Objective]) -> str:
-    """A sentence where the best two trials lie within the standard error, else nothing."""
+def tie_sentence(trials: Sequence[Trial], goals: Sequence[Objective]) -> str:
+    """Describe a tie: the best two trials lie within the standard error; else return nothing."""
     order = ranked(trials, goals)
     if len(order) < 2 or not order[0].error > 0:
         return ""
@@ -68,13 +68,13 @@ def tie(trials: Sequence[Trial], goals: Sequence[Objective]) -> str:
     close = sum(abs(t.values[0] - first.values[0]) <= first.error for t in order)
     return (
         f"The best two trials ({first.number} and {second.number}) are {apart:.4f} apart, within "
-        f"one standard error ({first.error:.4f}): validation does not tell which is better; "
+        f"one standard error ({first.error:.4f}): validation does not show which is better; "
         f"{close} trials of {len(order)} are that close to the best."
     )
 
 
-def table(trials: Sequence[Trial], goals: Sequence[Objective]) -> Columns:
-    """All trials, the best first, then those without a value in their order."""
+def trials_table(trials: Sequence[Trial], goals: Sequence[Objective]) -> Columns:
+    """Make the table of all trials: the best first, at the end trials without a value."""
     order = ranked(trials, goals)
     rest = [trial for trial in trials if trial.state not in ("complete", "waiting")]
     rows = [*order, *rest]
@@ -94,8 +94,8 @@ def table(trials: Sequence[Trial], goals: Sequence[Objective]) -> Columns:
     return columns
 
 
-def command(fixed: Mapping[str, str], best: Trial) -> str:
-    """The command that trains the winner."""
+def training_command(fixed: Mapping[str, str], best: Trial) -> str:
+    """Write the command that trains the winner."""
     words = ["imbalance-study", "train"]
     for name, value in (dict(fixed) | best.options).items():
         if name in _PLACES:
@@ -108,19 +108,19 @@ def description(
     name: str,
     trials: Sequence[Trial],
     goals: Sequence[Objective],
-    line: str,
+    command: str,
     tests: Sequence[Mapping[str, float]],
     search: str,
 ) -> str:
-    """The study in words, in Markdown.
+    """Describe a study in Markdown.
 
     Args:
-        name: Of the study.
-        trials: All of them.
+        name: Name of the study.
+        trials: All trials.
         goals: The objectives.
-        line: The command that trains the winner.
-        tests: Test metrics of the winner's runs, a seed each.
-        search: What was searched.
+        command: The command that trains the winner.
+        tests: Test metrics of the winner's runs, one per seed.
+        search: The searched groups of options.
     """
     order = ranked(trials, goals)
     counted = {state: sum(t.state == state for t in trials) for state in ("complete", "pruned")}
@@ -131,48 +131,52 @@ def description(
         "",
     ]
     if not order:
-        return "\n".join([*lines, "No trial came to its end."])
+        return "\n".join([*lines, "No trial is complete."])
     best = order[0]
     sure = f" ± {best.error:.4f} (standard error)" if best.error == best.error else ""
     lines += [f"Best: trial {best.number}, {goals[0].name} {best.values[0]:.4f}{sure}.", ""]
     lines += [_against_baseline(order, goals), ""]
-    close = tie(trials, goals)
-    if close:
-        lines += [close, ""]
+    tie = tie_sentence(trials, goals)
+    if tie:
+        lines += [tie, ""]
     if len(goals) > 1:
-        lines += [_front_in_words(trials, goals), ""]
+        lines += [_front_sentence(trials, goals), ""]
     lines += [
-        "The value of the best of many trials on the validation images that chose it is too high; "
-        "the test set was not looked at by any trial.",
+        "The validation value of the best trial is too optimistic, because these images chose it; "
+        "no trial used the test set.",
         "",
     ]
     if tests:
-        lines += [_tested(tests), ""]
-    lines += ["Train the winner:", "", f"`{line}`"]
+        lines += [_test_sentence(tests), ""]
+    lines += ["Train the winner:", "", f"`{command}`"]
     return "\n".join(part for i, part in enumerate(lines) if part or lines[i - 1])
 
 
 def _against_baseline(order: Sequence[Trial], goals: Sequence[Objective]) -> str:
+    """Compare the best trial with the best baseline."""
     known = [trial for trial in order if trial.baseline]
     if not known:
-        return "No baseline came to its end."
+        return "No baseline is complete."
     best = known[0]
     if best.number == order[0].number:
-        return f"It is the baseline {best.baseline} itself: the search found nothing better."
+        return f"The best trial is the baseline {best.baseline}: the search found nothing better."
     apart = abs(order[0].values[0] - best.values[0])
-    return f"The best baseline, {best.baseline}, has {best.values[0]:.4f}, {apart:.4f} from it."
-
-
-def _front_in_words(trials: Sequence[Trial], goals: Sequence[Objective]) -> str:
-    found = sorted(front(trials, goals), key=lambda trial: trial.values[1])
-    points = "; ".join(f"trial {t.number}: {t.values[0]:.4f} at {t.values[1]:.4g}" for t in found)
     return (
-        f"Of {goals[0].name} and {goals[1].name} no trial beats these in both: {points}. The "
-        f"winner is the best of {goals[0].name}."
+        f"The best baseline, {best.baseline}, has {best.values[0]:.4f}, a difference of "
+        f"{apart:.4f}."
     )
 
 
-def _tested(tests: Sequence[Mapping[str, float]]) -> str:
+def _front_sentence(trials: Sequence[Trial], goals: Sequence[Objective]) -> str:
+    found = sorted(pareto_front(trials, goals), key=lambda trial: trial.values[1])
+    points = "; ".join(f"trial {t.number}: {t.values[0]:.4f} at {t.values[1]:.4g}" for t in found)
+    return (
+        f"No trial beats these in both {goals[0].name} and {goals[1].name}: {points}. The winner "
+        f"is the best in {goals[0].name}."
+    )
+
+
+def _test_sentence(tests: Sequence[Mapping[str, float]]) -> str:
     parts = []
     for metric in ("balanced_accuracy", "accuracy", "macro_f1"):
         values = [found[f"test/{metric}"] for found in tests]

@@ -1,8 +1,8 @@
-"""A study from its settings to its result: trials, the winner over seeds, and what came out.
+"""Run a hyperparameter search: trials, then the best settings over several seeds, then the report.
 
-The first process leads: it holds the study's run in MLflow, and in the end trains the winner and
-writes the report. Others that are started on the same study run trials; one of them leads on when
-the leader is dead. Started again, the same command goes on.
+The first process leads: it holds the study's run in MLflow, trains the winner and writes the
+report. Other processes that are started on the same study run trials; one of them takes over when
+the leading process is dead. Started again, the same command continues the study.
 """
 
 from __future__ import annotations
@@ -21,91 +21,85 @@ from imbalance_study.studies.search import (
     trials,
     winner,
 )
-from imbalance_study.studies.search.job import Job, check_same, ready
-from imbalance_study.studies.search.optuna_study import Search
-from imbalance_study.studies.search.settings import Settings
+from imbalance_study.studies.search.job import Job, check_same, prepare_job
+from imbalance_study.studies.search.optuna_study import OptunaStudy
+from imbalance_study.studies.search.settings import StudySettings
 from imbalance_study.tracking import fetch, outage, session, store
 
-_POLL = 1.0  # seconds between two looks at what other processes do
-_HURRY = 5.0  # seconds for records that the store did not take, after a signal or an error
+_POLL = 1.0  # seconds between two looks at the trials of other processes
+_SHORT_PATIENCE = 5.0  # seconds for the last uploads, after a signal or an error
 
 
-def run(settings: Settings, given: Mapping[str, str]) -> None:
-    """Conduct a study, or help one that is under way.
+def run_search(settings: StudySettings, given: Mapping[str, str]) -> None:
+    """Run a study, or join a running one.
 
     Args:
-        settings: Of the study.
-        given: Options of its runs, as typed; `model` may name several apart by ``|``.
+        settings: Settings of the study.
+        given: Options of its runs, as typed; `model` may name several, separated by ``|``.
 
     Raises:
-        ValueError: Something in the settings or the options is wrong, the storage cannot be
-        reached,
-            or the study exists with another search space, objective or data.
+        ValueError: A mistake in the settings or the options, the storage cannot be reached, or the
+            study exists with another search space, objective or data.
     """
     weights, address = given.get("weights", "none"), given.get("tracking_uri", "auto")
     images = LocalFiles(data_cache=DataCache())
     with fetch.local_weights([weights], address, images) as local:
-        job = ready(settings, given, local)
-        storage = optuna_study.open_storage(job.place, settings.patience)
-        found = Search(storage, job.plan)
-        _introduce(found, job)
-        if not _lead(found, settings.patience):
-            _help(found, job)
-        if _leads(found):
-            _conduct(found, job)
+        job = prepare_job(settings, given, local)
+        storage = optuna_study.open_storage(job.storage, settings.patience)
+        study = OptunaStudy(storage, job.plan)
+        _register(study, job)
+        if not _try_to_lead(study, settings.patience):
+            _assist(study, job)
+        if _is_leader(study):
+            _lead(study, job)
 
 
-def _introduce(found: Search, job: Job) -> None:
-    """Tell a new study what it is; refuse an old one that is another."""
-    if found.new:
-        found.remember("signature", job.signature)
+def _register(study: OptunaStudy, job: Job) -> None:
+    """Store the signature of a new study; refuse an old study with another one."""
+    if study.is_new:
+        study.set_attribute("signature", job.signature)
         return
     until = time.monotonic() + 10
-    while found.get("signature") is None and time.monotonic() < until:
+    while study.attribute("signature") is None and time.monotonic() < until:
         time.sleep(0.1)
-    check_same(found.get("signature") or {}, job)
+    check_same(study.attribute("signature") or {}, job)
 
 
-def _lead(found: Search, patience: float) -> bool:
-    """Whether this process leads the study from now on."""
-    leader = found.get("leader")
-    if leader is not None and processes.lives(leader, leader["heard"], patience):
+def _try_to_lead(study: OptunaStudy, patience: float) -> bool:
+    """Take the lead where no living process has it; True where this process leads from now on."""
+    leader = study.attribute("leader")
+    if leader is not None and processes.is_alive(leader, leader["heard"], patience):
         return False
-    _say_leading(found)
+    _announce_leader(study)
     if leader is not None:
-        time.sleep(0.5)  # two that were started together: the last to say so leads
-    return _leads(found)
+        time.sleep(0.5)  # of two processes that start together, the last to announce itself leads
+    return _is_leader(study)
 
 
-def _say_leading(found: Search) -> None:
-    found.remember("leader", processes.me() | {"heard": time.time()})
+def _announce_leader(study: OptunaStudy) -> None:
+    study.set_attribute("leader", processes.process_identity() | {"heard": time.time()})
 
 
-def _leads(found: Search) -> bool:
-    return processes.is_me(found.get("leader") or {})
+def _is_leader(study: OptunaStudy) -> bool:
+    return processes.is_this_process(study.attribute("leader") or {})
 
 
-def _help(found: Search, job: Job) -> None:
-    """Run trials for the process that leads; lead on where it is dead."""
-    until = time.monotonic() + job.settings.patience
-    while not found.get("parent"):
-        if time.monotonic() > until:
-            raise ValueError(f"study {job.plan.name} is led by a process that has not begun")
-        time.sleep(0.2)
-    parent = found.get("parent")
-    if not parent_run.exists(parent):
+def _assist(study: OptunaStudy, job: Job) -> None:
+    """Run trials for the leading process; take over where it is dead."""
+    parent = _wait_for_parent(study, job)
+    if not parent_run.run_exists(parent):
         raise ValueError(
             f"study {job.plan.name} records its runs in another MLflow store than "
-            f"{store.without_password(job.uri)}; set tracking_uri to that one"
+            f"{store.without_password(job.tracking_uri)}; set tracking_uri to that store"
         )
-    parent_run.point_to(parent)
-    patience = _HURRY
+    parent_run.redirect_project_run(parent)
+    patience = _SHORT_PATIENCE
     try:
         while True:
-            done = trials.work(found, job, parent)
-            if done and found.get("reported") == job.plan.trials:
+            complete = trials.run_trials(study, job, parent)
+            if complete and study.attribute("reported") == job.plan.trials:
                 break
-            if _lead(found, job.settings.patience) or done:
+            if _try_to_lead(study, job.settings.patience) or complete:
                 break
             time.sleep(_POLL)
         patience = outage.PATIENCE
@@ -113,42 +107,58 @@ def _help(found: Search, job: Job) -> None:
         session.finish_uploads(patience)
 
 
-def _conduct(found: Search, job: Job) -> None:
-    """Lead: the trials, then the winner over seeds, then the report."""
-    settings, plan = job.settings, job.plan
-    params: dict[str, Any] = {
-        "study": plan.name,
-        "search": settings.search,
-        "objective": settings.objective,
-    }
-    params |= {"trials": plan.trials, "pruner": plan.pruner, "model": _model(job)}
-    params |= {"dataset": job.base.config.dataset, "epochs": plan.epochs}
+def _wait_for_parent(study: OptunaStudy, job: Job) -> str:
+    """Wait until the leading process has started the study's run; return its id."""
+    until = time.monotonic() + job.settings.patience
+    while not study.attribute("parent"):
+        if time.monotonic() > until:
+            raise ValueError(
+                f"the process that leads study {job.plan.name} has not started its run"
+            )
+        time.sleep(0.2)
+    return str(study.attribute("parent"))
+
+
+def _lead(study: OptunaStudy, job: Job) -> None:
+    """Run the trials, then the winner over seeds, then the report."""
+    plan, patience = job.plan, job.settings.patience
+    before = study.attribute("parent", "")
     with (
-        parent_run.session(job.base.config, plan.name, params, found.get("parent", "")) as parent,
-        processes.Heartbeat(lambda: _say_leading(found), settings.patience / 6),
+        parent_run.study_run(job.base.config, plan.name, _params(job), before) as parent,
+        processes.Heartbeat(lambda: _announce_leader(study), patience / 6),
     ):
-        found.remember("parent", parent)
-        if found.new:
+        study.set_attribute("parent", parent)
+        if study.is_new:
             baselines = list(space.baselines(plan.space).items())
             for name, values in baselines[: max(1, plan.trials // 2)]:
-                found.enqueue(values, baseline=name)
-        found.reap()
-        parent_run.bury(parent, found.failed())
-        others = processes.start_more(settings.workers - 1, job.words)
+                study.enqueue(values, baseline=name)
+        study.fail_stale_trials()
+        parent_run.fail_orphaned_runs(parent, study.failed_trials())
+        workers = processes.start_workers(job.settings.workers - 1, job.worker_arguments)
         try:
-            while not trials.work(found, job, parent):
+            while not trials.run_trials(study, job, parent):
                 time.sleep(_POLL)
-            for other in others:
-                other.wait(outage.PATIENCE + 60)
+            for worker in workers:
+                worker.wait(outage.PATIENCE + 60)
         finally:
-            processes.stop(others)
+            processes.stop_workers(workers)
         session.finish_uploads()
-        parent_run.bury(parent, found.failed())
-        winner.finish(found, job, parent)
-        found.remember("reported", job.plan.trials)
+        parent_run.fail_orphaned_runs(parent, study.failed_trials())
+        winner.finish_study(study, job, parent)
+        study.set_attribute("reported", job.plan.trials)
 
 
-def _model(job: Job) -> str:
-    """The model, or those that are searched."""
-    searched = [axis.choices for axis in job.plan.space.axes if axis.name == "model"]
-    return "|".join(searched[0]) if searched else job.base.config.model
+def _params(job: Job) -> dict[str, Any]:
+    """Make the params of the study's run."""
+    plan = job.plan
+    searched = [axis.choices for axis in plan.space.axes if axis.name == "model"]
+    return {
+        "study": plan.name,
+        "search": job.settings.search,
+        "objective": job.settings.objective,
+        "trials": plan.trials,
+        "pruner": plan.pruner,
+        "model": "|".join(searched[0]) if searched else job.base.config.model,
+        "dataset": job.base.config.dataset,
+        "epochs": plan.epochs,
+    }

@@ -1,4 +1,4 @@
-"""What a study is told beside the options of its runs, and what it is judgements by."""
+"""Settings and objectives of a study."""
 
 from __future__ import annotations
 
@@ -13,34 +13,36 @@ SEARCH = "loss|sampler|optimizer"
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """What is searched, how long, and by what it is judgements.
+class StudySettings:
+    """Search space, length and objective of a study.
 
     Raises:
         ValueError: A value is outside its range or choices.
     """
 
     study: str = option(
-        "auto", "Study", "Name; the same name goes on. auto: made of search, data set and model."
+        "auto",
+        "Study",
+        "Name; the same name continues a study. auto: made of search, data set and model.",
     )
     trials: int = option(
-        50, "Study", "Trials that come to an end (complete or pruned), of all workers.", minimum=1
+        50, "Study", "Trials that end (complete or pruned), over all workers.", minimum=1
     )
     search: str = option(
-        SEARCH, "Study", f"What is searched, apart by |: {', '.join(space.GROUPS)}."
+        SEARCH, "Study", f"Groups of options to search, separated by |: {', '.join(space.GROUPS)}."
     )
     objective: str = option(
         "val/balanced_accuracy",
         "Study",
-        "A validation metric, or two objectives apart by |, the second latency_ms or macs.",
+        "A validation metric, or two objectives separated by |, the second latency_ms or macs.",
     )
     pruner: Literal["auto", "hyperband", "successive_halving", "median", "none"] = option(
         "auto",
         "Study",
-        "Which trials stop early, by epoch; auto: hyperband, with two objectives none.",
+        "Rule that stops trials early, by epoch; auto: hyperband, none with two objectives.",
     )
     winner_seeds: int = option(
-        3, "Study", "Runs of the winner with the test set, a seed each; 0: none.", minimum=0
+        3, "Study", "Runs of the winner on the test set, one per seed; 0: none.", minimum=0
     )
     workers: int = option(1, "Study", "Processes that run trials, on this machine.", minimum=1)
     storage: str = option(
@@ -52,10 +54,10 @@ class Settings:
     patience: float = option(
         60.0,
         "Study",
-        "Seconds without a sign of life after which a worker elsewhere counts as dead.",
+        "Seconds without a heartbeat after which a worker on another machine counts as dead.",
         above=0,
     )
-    study_seed: int = option(0, "Study", "Seed of the search itself.", minimum=0)
+    study_seed: int = option(0, "Study", "Seed of the search.", minimum=0)
 
     def __post_init__(self) -> None:
         fields.check(self)
@@ -63,27 +65,27 @@ class Settings:
         goals = objectives(self.objective)
         if len(goals) > 1 and self.pruner not in ("auto", "none"):
             raise ValueError(
-                f"pruner={self.pruner} needs one objective: which of two trials is worse is not "
-                "told by two; use pruner=none"
+                f"pruner={self.pruner} needs one objective, got {self.objective}; with two "
+                "objectives use pruner=none"
             )
 
     @property
     def pruning(self) -> str:
-        """The pruner, decided."""
+        """The pruner, with auto decided."""
         if self.pruner != "auto":
             return self.pruner
         return "hyperband" if len(objectives(self.objective)) == 1 else "none"
 
 
 class Objective(NamedTuple):
-    """What trials are judgements by."""
+    """A quantity that ranks trials."""
 
     name: str
     maximize: bool
 
     @property
     def measured(self) -> bool:
-        """Whether it is a metric of validation, not a cost."""
+        """Whether it is a validation metric, not a cost."""
         return self.name not in COSTS
 
 
@@ -98,10 +100,10 @@ METRICS = (
 
 
 def objectives(text: str) -> tuple[Objective, ...]:
-    """One validation metric, or a metric and a cost.
+    """Parse one validation metric, or a metric and a cost.
 
     Raises:
-        ValueError: Anything else.
+        ValueError: The text is anything else.
     """
     names = [part.strip() for part in text.split("|")]
     found = []

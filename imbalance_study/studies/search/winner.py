@@ -1,4 +1,4 @@
-"""The end of a study: its best settings over several seeds, with the test set, and the report."""
+"""Finish a study: train its best settings over several seeds, and write the report."""
 
 from __future__ import annotations
 
@@ -8,73 +8,72 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imbalance_study.config.resolve import resolve
-from imbalance_study.studies.search import figures as search_figures
-from imbalance_study.studies.search import parent_run, records
+from imbalance_study.studies.search import figures, parent_run, records
 from imbalance_study.studies.search.job import Job
-from imbalance_study.studies.search.optuna_study import Search
+from imbalance_study.studies.search.optuna_study import OptunaStudy
 from imbalance_study.tracking import run as tracked
 from imbalance_study.tracking import session
 
 
-def finish(found: Search, job: Job, parent: str) -> None:
-    """Train the winner over seeds, write the report into the study's run, and print its end."""
+def finish_study(study: OptunaStudy, job: Job, parent: str) -> None:
+    """Train the winner over seeds, record the report in the study's run, and print it."""
     plan = job.plan
-    trials = found.records()
+    trials = study.records()
     order = records.ranked(trials, plan.goals)
-    line = records.command(plan.space.fixed, order[0]) if order else ""
-    tests = over_seeds(job, parent, order[0]) if order else []
-    text = records.description(plan.name, trials, plan.goals, line, tests, job.settings.search)
-    importances = found.importances()
-    tables = {"trials": records.table(trials, plan.goals)}
+    command = records.training_command(plan.space.fixed, order[0]) if order else ""
+    tests = train_winner(job, parent, order[0]) if order else []
+    text = records.description(plan.name, trials, plan.goals, command, tests, job.settings.search)
+    importances = study.importances()
+    tables = {"trials": records.trials_table(trials, plan.goals)}
     if importances:
-        shares = search_figures.labelled(importances, plan.space)
+        shares = figures.label_importances(importances, plan.space)
         tables["importances"] = {
             "dimension": list(shares),
             "share_of_variance": list(shares.values()),
         }
-    figures = search_figures.of_study(trials, plan.goals, plan.space, importances)
+    drawn = figures.draw_figures(trials, plan.goals, plan.space, importances)
     metrics = _metrics(trials, job, tests)
     goal = plan.goals[0]
-    parent_run.report(
-        *(plan.name, metrics, tables, figures, text),
+    parent_run.record_report(
+        *(plan.name, metrics, tables, drawn, text),
         objective=goal.name,
         ascending=not goal.maximize,
     )
     print("\n" + text.replace("**", "").replace("`", "") + "\n")
-    print("\n".join(parent_run.links(plan.name, job.uri)), flush=True)
+    print("\n".join(parent_run.links(plan.name, job.tracking_uri)), flush=True)
 
 
-def over_seeds(job: Job, parent: str, best: records.Trial) -> list[Mapping[str, float]]:
-    """The metrics of the winner's runs, a seed each; those that are finished are not run again."""
+def train_winner(job: Job, parent: str, best: records.Trial) -> list[Mapping[str, float]]:
+    """Train the best settings for each seed that is missing; return the metrics of all seeds."""
     seeds = [job.base.config.seed + number for number in range(job.settings.winner_seeds)]
-    done = parent_run.winners(parent, best.number)
+    finished = parent_run.finished_winner_runs(parent, best.number)
     given = job.plan.space.fixed | best.options
     for seed in seeds:
-        if seed in done:
+        if seed in finished:
             continue
-        name = {"seed": str(seed), "run_name": f"winner, trial {best.number}, seed {seed}"}
+        own = {"seed": str(seed), "run_name": f"winner, trial {best.number}, seed {seed}"}
         print(f"winner (trial {best.number}), seed {seed}", flush=True)
         tracked.train(
-            resolve(given | name),
+            resolve(given | own),
             tags={parent_run.NAME: job.plan.name, parent_run.WINNER: str(best.number)},
             parent=parent,
             show_progress=False,
             local=job.local,
         )
     session.finish_uploads()
-    done = parent_run.winners(parent, best.number)
-    if not set(seeds) <= set(done):
+    finished = parent_run.finished_winner_runs(parent, best.number)
+    if not set(seeds) <= set(finished):
         raise ValueError(
             "MLflow does not have all runs of the winner; upload them with imbalance-study sync, "
-            "then the same command goes on"
+            "then the same command continues"
         )
-    return [done[seed].data.metrics for seed in seeds]
+    return [finished[seed].data.metrics for seed in seeds]
 
 
 def _metrics(
     trials: Sequence[records.Trial], job: Job, tests: Sequence[Mapping[str, float]]
 ) -> dict[str, float]:
-    """What the study's own run shows in the table of runs."""
+    """Make the metrics of the study's run."""
     found: dict[str, float] = {
         f"trials/{state}": float(sum(trial.state == state for trial in trials))
         for state in ("complete", "pruned", "failed")

@@ -21,7 +21,7 @@ from imbalance_study.config.resolve import resolve
 from imbalance_study.config.schema import Config
 from imbalance_study.studies.comparison.configurations import ComparisonSettings
 from imbalance_study.studies.report.settings import ReportSettings
-from imbalance_study.studies.search.settings import Settings
+from imbalance_study.studies.search.settings import StudySettings
 
 ROOT = Path(__file__).parents[3]
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
@@ -49,7 +49,7 @@ SETTINGS = {
 ENTRIES = {
     "main": ("train", train.command, (Config,)),
     "compare": ("compare", compare.command, (ComparisonSettings, Config)),
-    "study": ("study", study.command, (Config, Settings)),
+    "study": ("study", study.command, (Config, StudySettings)),
     "report": ("report", report.command, (ReportSettings,)),
 }
 
@@ -120,7 +120,7 @@ def test_what_is_typed_behind_the_entry_point_study_reaches_the_command():
     typed = {"search": "loss|sampler", "model": "resnet20|resnet32", "workers": "2", "lr": "1e-2"}
     reached = _through_mlproject(typed, "study")
     assert {name: reached[name] for name in typed} == typed
-    assert reached["trials"] == str(Settings.trials)
+    assert reached["trials"] == str(StudySettings.trials)
 
 
 def test_several_processes_get_what_one_gets():

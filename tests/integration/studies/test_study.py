@@ -19,9 +19,10 @@ from imbalance_study.config.resolve import resolve
 from imbalance_study.experiment.setup.components import bind
 from imbalance_study.experiment.setup.data import load_data
 from imbalance_study.studies.search import job, parent_run, processes
-from imbalance_study.studies.search import run as searching
-from imbalance_study.studies.search.optuna_study import Search, open_storage
-from imbalance_study.studies.search.settings import Settings
+from imbalance_study.studies.search.optuna_study import OptunaStudy, open_storage
+from imbalance_study.studies.search.run import run_search
+from imbalance_study.studies.search.settings import StudySettings
+from imbalance_study.tracking import process
 from imbalance_study.tracking import run as tracked
 
 ROOT = Path(__file__).parents[3]
@@ -70,7 +71,7 @@ def finished(tmp_path_factory, make_store):
     make_store(folder)
     given = GIVEN | {"tracking_uri": _uri(folder)}
     for trials in (3, 4):
-        searching.run(Settings(study="s", trials=trials, search="loss", winner_seeds=1), given)
+        run_search(StudySettings(study="s", trials=trials, search="loss", winner_seeds=1), given)
     return folder
 
 
@@ -138,7 +139,9 @@ def test_a_study_of_the_same_name_that_is_another_is_refused(finished, tmp_path)
         ({}, {"epochs": "2"}, r"options \(epochs: there 1, here 2\)"),
     ):
         with pytest.raises(ValueError, match=f"study s exists in .* with another {what}"):
-            searching.run(Settings(**{"study": "s", "search": "loss"} | settings), given | changed)
+            run_search(
+                StudySettings(**{"study": "s", "search": "loss"} | settings), given | changed
+            )
     assert all(run.info.status == "FINISHED" for part in _runs(finished) for run in part)
 
 
@@ -151,7 +154,7 @@ def test_bad_input_is_refused_before_anything_is_recorded(tmp_path):
         ({}, {"lerning_rate": "1"}, "unknown option"),
     ):
         with pytest.raises(ValueError, match=reason):
-            searching.run(Settings(study="s", search="loss", **settings), given | changed)
+            run_search(StudySettings(study="s", search="loss", **settings), given | changed)
     assert _runs(tmp_path) == ([], [])
 
 
@@ -174,24 +177,26 @@ def test_no_trial_evaluates_more_images_than_validation_has(tmp_path, monkeypatc
 
 def test_what_is_balanced_is_chosen_on_where_the_data_allow(tmp_path):
     given = TINY | {"tracking_uri": _uri(tmp_path)}
-    ready = job.ready(Settings(search="loss"), given)
+    ready = job.prepare_job(StudySettings(search="loss"), given)
     assert ready.base.config.validation == "balanced:per_class=50"
     assert ready.plan.name == "loss-digits-resnet20"
-    assert ready.place == str(tmp_path / "studies.journal")
-    typed = job.ready(Settings(search="loss"), given | {"validation": "stratified:fraction=0.2"})
+    assert ready.storage == str(tmp_path / "studies.journal")
+    typed = job.prepare_job(
+        StudySettings(search="loss"), given | {"validation": "stratified:fraction=0.2"}
+    )
     assert typed.base.config.validation == "stratified:fraction=0.2"
 
 
 def test_two_objectives_give_a_front(tmp_path):
     given = GIVEN | {"tracking_uri": _uri(tmp_path), "model": "resnet20|custom_cnn"}
-    searching.run(
-        Settings(study="two", trials=3, search="loss", winner_seeds=0,
+    run_search(
+        StudySettings(study="two", trials=3, search="loss", winner_seeds=0,
                  objective="val/balanced_accuracy|macs"), given)  # fmt: skip
     (parent,), children = _runs(tmp_path)
     client = MlflowClient(_uri(tmp_path))
     names = {entry.path for entry in client.list_artifacts(parent.info.run_id, "figures")}
     assert "figures/study_pareto.png" in names
-    assert "no trial beats these in both" in parent.data.tags["mlflow.note.content"]
+    assert "No trial beats these in both" in parent.data.tags["mlflow.note.content"]
     assert not any("test/accuracy" in run.data.metrics for run in children)
 
 
@@ -297,21 +302,23 @@ def test_of_two_workers_on_postgresql_one_goes_on_when_the_leader_is_killed(tmp_
 @pytest.mark.postgres
 def test_a_silent_worker_on_another_machine_is_noticed_by_postgresql(tmp_path, postgres):
     given = GIVEN | {"tracking_uri": _uri(tmp_path)}
-    settings = Settings(
+    settings = StudySettings(
         study="silent", trials=2, search="loss", winner_seeds=0, storage=postgres, patience=2
     )
-    ready = job.ready(settings, given)
-    elsewhere = Search(open_storage(postgres, 2), ready.plan)
-    elsewhere.remember("signature", ready.signature)
-    claim = elsewhere.claim()
+    ready = job.prepare_job(settings, given)
+    elsewhere = OptunaStudy(open_storage(postgres, 2), ready.plan)
+    elsewhere.set_attribute("signature", ready.signature)
+    claim = elsewhere.claim_trial()
     values = elsewhere.propose(claim).values
-    claim.note(process=processes.me() | {"host": "elsewhere"})
-    claim.beat()
-    searching.run(settings, given)
+    claim.set_attributes(
+        process=processes.process_identity() | {process.PROCESS: "another-machine 1 2"}
+    )
+    claim.send_heartbeat()
+    run_search(settings, given)
     records = elsewhere.records()
     assert records[0].state == "failed"
     assert [one.dimensions for one in records if one.state != "failed"].count(values) == 1
-    assert elsewhere.ended() == 2
+    assert elsewhere.count_ended() == 2
 
 
 @pytest.mark.slow

@@ -1,42 +1,65 @@
+import ast
 import subprocess
 import sys
 import time
 
-import psutil
-
 from imbalance_study.studies.search import processes
+from imbalance_study.tracking import process
+
+SAY_WHO = "from imbalance_study.studies.search.processes import process_identity as i; print(i())"
+
+
+def elsewhere():
+    """The identity of a process on another machine."""
+    return processes.process_identity() | {process.PROCESS: "another-machine 1 2"}
 
 
 def test_this_process_lives_and_is_this_one():
-    me = processes.me()
-    assert processes.is_me(me)
-    assert processes.lives_here(me)
-    assert not processes.is_me(me | {"pid": me["pid"] + 1})
+    identity = processes.process_identity()
+    assert processes.is_this_process(identity)
+    assert processes.is_alive_here(identity)
+    assert not processes.is_this_process(identity | {process.PID: "1"})
 
 
-def test_a_number_that_was_given_again_is_not_the_same_process():
-    assert processes.lives_here(processes.me() | {"born": 1.0}) is False
+def test_a_reused_number_is_not_the_same_process():
+    identity = processes.process_identity()
+    machine, number, _ = identity[process.PROCESS].split()
+    reused = identity | {process.PROCESS: f"{machine} {number} 1"}
+    assert processes.is_alive_here(reused) is False
 
 
-def test_a_killed_process_that_nobody_waited_for_is_dead():
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    found = processes.me() | {"pid": child.pid, "born": psutil.Process(child.pid).create_time()}
-    assert processes.lives_here(found)
+def test_a_killed_process_is_dead_even_before_its_parent_has_waited_for_it():
+    child = subprocess.Popen(
+        [sys.executable, "-c", f"{SAY_WHO}; import time; time.sleep(60)"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PYTHONUNBUFFERED": "1"},
+    )
+    identity = ast.literal_eval(child.stdout.readline())
+    assert processes.is_alive_here(identity)
     child.kill()
-    _wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
-    assert processes.lives_here(found) is False
+    until = time.monotonic() + 10
+    while processes.is_alive_here(identity) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert processes.is_alive_here(identity) is False
     child.wait()
-    assert processes.lives_here(found) is False
+    child.stdout.close()
+    assert processes.is_alive_here(identity) is False
 
 
-def test_elsewhere_only_signs_of_life_tell():
-    there = processes.me() | {"host": "elsewhere"}
-    assert processes.lives_here(there) is None
-    assert processes.lives(there, time.time() - 1, 5)
-    assert not processes.lives(there, time.time() - 6, 5)
+def test_a_process_on_another_machine_is_judged_by_its_heartbeat():
+    assert processes.is_alive_here(elsewhere()) is None
+    assert processes.is_alive(elsewhere(), time.time() - 1, 5)
+    assert not processes.is_alive(elsewhere(), time.time() - 6, 5)
 
 
-def test_a_beat_that_fails_does_not_end_the_heart():
+def test_an_identity_of_an_older_version_is_judged_by_the_heartbeat():
+    old = {"host": "here", "pid": 1, "born": 0.0}
+    assert processes.is_alive(old, time.time(), 5)
+    assert not processes.is_alive(old, time.time() - 6, 5)
+
+
+def test_a_heartbeat_continues_after_a_failure():
     count = []
 
     def beat():
@@ -45,25 +68,16 @@ def test_a_beat_that_fails_does_not_end_the_heart():
             raise OSError
 
     with processes.Heartbeat(beat, 0.02):
-        _wait_until(lambda: len(count) > 3)
+        time.sleep(0.3)
+    assert len(count) > 3
 
 
-def test_processes_that_are_told_to_stop_are_gone():
-    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-    wait = "import time; print('ready', flush=True); time.sleep(60)"
+def test_stopped_processes_are_gone_even_if_they_ignore_the_signal():
+    stubborn = "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
     children = [
-        subprocess.Popen([sys.executable, "-c", code + wait], stdout=subprocess.PIPE)
-        for code in ("", stubborn)
+        subprocess.Popen([sys.executable, "-c", code])
+        for code in ("import time; time.sleep(60)", stubborn)
     ]
-    for child in children:
-        assert child.stdout.readline() == b"ready\n"
-        child.stdout.close()
-    processes.stop(children, seconds=0.5)
+    time.sleep(0.3)
+    processes.stop_workers(children, seconds=0.5)
     assert all(child.poll() is not None for child in children)
-
-
-def _wait_until(holds):
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from imbalance_study.studies.search import records
-from imbalance_study.studies.search.settings import Objective, Settings, objectives
+from imbalance_study.studies.search.settings import Objective, StudySettings, objectives
 
 UP = (Objective("val/balanced_accuracy", True),)
 BOTH = (*UP, Objective("latency_ms", False))
@@ -32,23 +32,23 @@ def test_a_trial_that_was_pruned_never_wins():
 
 def test_the_best_two_within_the_standard_error_are_called_a_tie():
     close = [trial(0, [0.70], 0.02), trial(1, [0.71], 0.02), trial(2, [0.5], 0.02)]
-    text = records.tie(close, UP)
+    text = records.tie_sentence(close, UP)
     assert "trials (1 and 0)" in text
     assert "0.0100 apart" in text
     assert "2 trials of 3" in text
-    assert records.tie([trial(0, [0.70], 0.02), trial(1, [0.73], 0.02)], UP) == ""
-    assert records.tie([trial(0, [0.70]), trial(1, [0.70])], UP) == ""  # no error is known
-    assert records.tie(close[:1], UP) == ""
+    assert records.tie_sentence([trial(0, [0.70], 0.02), trial(1, [0.73], 0.02)], UP) == ""
+    assert records.tie_sentence([trial(0, [0.70]), trial(1, [0.70])], UP) == ""  # no error is known
+    assert records.tie_sentence(close[:1], UP) == ""
 
 
 def test_the_front_is_what_no_trial_beats_in_both():
     points = [(0.9, 5.0), (0.8, 2.0), (0.7, 3.0), (0.6, 1.0), (0.9, 5.0)]
-    found = records.front([trial(i, point) for i, point in enumerate(points)], BOTH)
+    found = records.pareto_front([trial(i, point) for i, point in enumerate(points)], BOTH)
     assert [one.number for one in found] == [0, 1, 3, 4]
 
 
 def test_the_command_trains_what_won():
-    line = records.command({"dataset": "digits", "loss": "focal"}, trial(3, [0.5]))
+    line = records.training_command({"dataset": "digits", "loss": "focal"}, trial(3, [0.5]))
     assert line == "imbalance-study train --dataset digits --loss focal:gamma=3"
 
 
@@ -59,19 +59,24 @@ def test_the_description_says_what_was_found_and_what_not():
              for v in (0.6, 0.7)]  # fmt: skip
     text = records.description("mine", trials, UP, "imbalance-study train", tests, "loss")
     for part in (
-        *("2 trials complete", "1 failed", "trial 1", "cross_entropy, has 0.7000, 0.0100"),
-        *("does not tell which is better", "0.6500 ± 0.0707", "mean of 2 seeds"),
+        *(
+            "2 trials complete",
+            "1 failed",
+            "trial 1",
+            "cross_entropy, has 0.7000, a difference of 0.0100",
+        ),
+        *("does not show which is better", "0.6500 ± 0.0707", "mean of 2 seeds"),
     ):
         assert part in text, part
     only = records.description("mine", trials[:1], UP, "", [], "loss")
     assert "the search found nothing better" in only
     assert "On the test set" not in only
-    assert "No trial came to its end" in records.description("mine", [], UP, "", [], "loss")
+    assert "No trial is complete" in records.description("mine", [], UP, "", [], "loss")
 
 
 def test_the_table_has_a_column_for_each_option_of_any_trial():
     odd = trial(1, [0.7])._replace(options={"sampler": "power:q=0.5"})
-    table = records.table([trial(0, [0.5]), odd, trial(2, [], state="pruned")], UP)
+    table = records.trials_table([trial(0, [0.5]), odd, trial(2, [], state="pruned")], UP)
     assert table["trial"] == [1, 0, 2]
     assert table["val/balanced_accuracy"] == [0.7, 0.5, None]
     assert table["sampler"] == ["power:q=0.5", "", ""]
@@ -93,9 +98,9 @@ def test_objectives_are_a_validation_metric_and_a_cost():
 
 def test_settings_refuse_what_makes_no_study():
     with pytest.raises(ValueError, match="trials must be at least 1, got 0"):
-        Settings(trials=0)
+        StudySettings(trials=0)
     with pytest.raises(ValueError, match="unknown search group 'x'"):
-        Settings(search="x")
+        StudySettings(search="x")
     with pytest.raises(ValueError, match="pruner=median needs one objective"):
-        Settings(objective="val/accuracy|macs", pruner="median")
-    assert Settings(objective="val/accuracy|macs").pruning == "none"
+        StudySettings(objective="val/accuracy|macs", pruner="median")
+    assert StudySettings(objective="val/accuracy|macs").pruning == "none"
