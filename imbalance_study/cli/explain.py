@@ -10,17 +10,14 @@ import click
 
 from imbalance_study.cli import definition, loading
 from imbalance_study.cli.options import ConfigOption
-from imbalance_study.config import fields
+from imbalance_study.config import choices, fields
 from imbalance_study.config.fields import option
 
 if TYPE_CHECKING:
     from imbalance_study.inference.load import LoadedModel
 
 _METHODS = {
-    "gradcam": "regions that speak for the predicted class, and for another",
-    "occlusion": "probability while a part of the image is hidden",
-    "feature_maps": "activations of the explained layers",
-    "deletion": "does hiding the most salient part hurt more than hiding another?",
+    name: choices.ANALYSES[name] for name in ("gradcam", "occlusion", "feature_maps", "deletion")
 }
 
 

@@ -109,5 +109,5 @@ def _help(field: dataclasses.Field[Any]) -> str:
     if named is None:
         return text
     width = max(map(len, named))
-    lines = "\n".join(f"  {name:{width}} {about}" for name, about in named.items())
+    lines = "\n".join(f"  {name:{width}} {choice.line}" for name, choice in named.items())
     return f"{text}\n\n\b\n{lines}"

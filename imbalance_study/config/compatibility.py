@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imbalance_study.config import spec
+from imbalance_study.config import choices, spec
+from imbalance_study.config.choice import with_trait
 
 if TYPE_CHECKING:
     from imbalance_study.config.schema import Config
 
-CORRECTING_LOSSES = frozenset({"balanced_softmax", "logit_adjusted", "vs"})
-COSINE_LOSSES = frozenset({"ldam"})
-SIGMOID_LOSSES = frozenset({"sigmoid", "sigmoid_focal"})
-SMOOTHABLE_LOSSES = frozenset({"cross_entropy"})
-AUTOENCODERS = frozenset({"unet", "mobilenet_v2_autoencoder"})
+_CORRECTING = with_trait(choices.LOSSES, "correcting")
+_COSINE = with_trait(choices.LOSSES, "cosine")
+_SIGMOID = with_trait(choices.LOSSES, "sigmoid")
+_SMOOTHABLE = with_trait(choices.LOSSES, "smoothable")
+_DECODERS = with_trait(choices.MODELS, "decoder")
 
 
 def corrections(config: Config) -> list[str]:
@@ -27,7 +28,7 @@ def corrections(config: Config) -> list[str]:
     Margins, focusing, mixing and smoothing count as none, and so does the second stage.
     """
     found = []
-    if spec.parse(config.loss).name in CORRECTING_LOSSES:
+    if spec.parse(config.loss).name in _CORRECTING:
         found.append(f"loss={config.loss}")
     if spec.parse(config.class_weights).name != "none":
         found.append(f"class_weights={config.class_weights}")
@@ -62,8 +63,11 @@ def _problems(config: Config) -> Iterator[str]:
 
 def _idle(config: Config) -> Iterator[str]:
     loss = spec.parse(config.loss).name
-    if config.label_smoothing > 0 and loss not in SMOOTHABLE_LOSSES and ":" not in loss:
-        yield f"label_smoothing has no effect with loss={config.loss}; it goes with cross_entropy"
+    if config.label_smoothing > 0 and loss not in _SMOOTHABLE and ":" not in loss:
+        yield (
+            f"label_smoothing has no effect with loss={config.loss}; "
+            f"it goes with {' or '.join(_SMOOTHABLE)}"
+        )
     weights, sampler = spec.parse(config.class_weights).name, spec.parse(config.sampler).name
     if config.defer > 0 and weights == "none" and sampler == "shuffle":
         yield "defer has no effect without class_weights or a sampler to defer"
@@ -82,23 +86,30 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from _weights(config)
     yield from _autoencoder(config)
     stage = spec.parse(config.stage2).name
-    if stage in ("lws", "las") and loss in SIGMOID_LOSSES | COSINE_LOSSES:
-        made = "cosines" if loss in COSINE_LOSSES else "one sigmoid for each class"
+    if stage in ("lws", "las") and loss in _SIGMOID + _COSINE:
+        made = "cosines" if loss in _COSINE else "one sigmoid for each class"
         yield (
             f"stage2={config.stage2} puts the first stage's logits into a softmax, and "
             f"loss={config.loss} makes {made}; use stage2=crt, which begins a new head"
         )
     if config.supcon > 0 and spec.parse(config.mix).name != "none":
         yield f"supcon needs images of one class each, which mix={config.mix} does not leave"
-    if spec.parse(config.schedule).name == "plateau" and config.select_by == "last":
-        yield "schedule=plateau follows the metric of select_by, and select_by=last has none"
-    if spec.parse(config.validation).name == "none":
-        if spec.parse(config.early_stopping).name != "none":
-            yield "early_stopping needs validation images, and validation=none"
-        if spec.parse(config.schedule).name == "plateau":
-            yield "schedule=plateau needs validation images, and validation=none"
-        if spec.parse(config.sampler).name == "error_driven":
-            yield "sampler=error_driven needs validation images, and validation=none"
+    yield from _validation(config)
+
+
+def _validation(config: Config) -> Iterator[str]:
+    schedule, sampler = spec.parse(config.schedule).name, spec.parse(config.sampler).name
+    follows = schedule in with_trait(choices.SCHEDULES, "uses_validation")
+    if follows and config.select_by == "last":
+        yield f"schedule={schedule} follows the metric of select_by, and select_by=last has none"
+    if spec.parse(config.validation).name != "none":
+        return
+    if spec.parse(config.early_stopping).name != "none":
+        yield "early_stopping needs validation images, and validation=none"
+    if follows:
+        yield f"schedule={schedule} needs validation images, and validation=none"
+    if sampler in with_trait(choices.SAMPLERS, "uses_validation"):
+        yield f"sampler={sampler} needs validation images, and validation=none"
 
 
 def _compiling(config: Config) -> Iterator[str]:
@@ -113,11 +124,11 @@ def _compiling(config: Config) -> Iterator[str]:
 def _heads(config: Config, loss: str) -> Iterator[str]:
     head = spec.parse(config.head)
     scaled = float(head.options.get("scale", "1")) != 1
-    if loss in COSINE_LOSSES and head.name not in ("auto", "cosine"):
+    if loss in _COSINE and head.name not in ("auto", "cosine"):
         yield f"loss={config.loss} needs head=cosine: its margins are between cosines"
-    if head.name == "cosine" and loss in COSINE_LOSSES and scaled:
+    if head.name == "cosine" and loss in _COSINE and scaled:
         yield f"loss={config.loss} scales the cosines itself; use head=cosine without scale"
-    if head.name == "cosine" and loss not in COSINE_LOSSES and not scaled:
+    if head.name == "cosine" and loss not in _COSINE and not scaled:
         yield (
             f"head=cosine gives cosines, which loss={config.loss} does not scale; use loss=ldam, "
             "or head=cosine:scale=16"
@@ -140,10 +151,10 @@ def _autoencoder(config: Config) -> Iterator[str]:
     if way == "off":
         return
     model = spec.parse(config.model).name
-    if model not in AUTOENCODERS:
+    if model not in _DECODERS:
         yield (
             f"autoencoder={config.autoencoder} needs a model with a decoder "
-            f"({' or '.join(sorted(AUTOENCODERS))}), got model={config.model}"
+            f"({' or '.join(sorted(_DECODERS))}), got model={config.model}"
         )
     if config.freeze != "none":
         yield f"freeze={config.freeze} does not go with autoencoder={config.autoencoder}"
@@ -154,9 +165,10 @@ def _autoencoder(config: Config) -> Iterator[str]:
             f"autoencoder=separate is a training in two stages itself, and stage2={config.stage2} "
             "would be a third; use autoencoder=joint"
         )
-    if way == "separate" and spec.parse(config.schedule).name == "plateau":
+    schedule = spec.parse(config.schedule).name
+    if way == "separate" and schedule in with_trait(choices.SCHEDULES, "uses_validation"):
         yield (
-            "schedule=plateau follows a metric of the classifier, which does not train in the "
+            f"schedule={schedule} follows a metric of the classifier, which does not train in the "
             "first stage of autoencoder=separate; choose another schedule"
         )
 
@@ -167,9 +179,9 @@ def _looks(config: Config) -> Iterator[str]:
         yield f"analyses=none goes with nothing else, got {config.analyses}"
     if ":" in config.analyses:
         yield f"an analysis has no options, got analyses={config.analyses}"
-    explain = {"standard", "all", "gradcam", "feature_maps", "deletion"}
-    if config.figure_every == 0 and not explain & set(parts):
-        if config.gradcam_layers != type(config).gradcam_layers:
-            yield f"gradcam_layers has no effect with analyses={config.analyses}"
-        if config.colormap != type(config).colormap and "occlusion" not in parts:
-            yield f"colormap has no effect with analyses={config.analyses}"
+    if config.figure_every > 0:
+        return
+    for option, trait in (("gradcam_layers", "layers"), ("colormap", "coloured")):
+        used = any(trait in choices.ANALYSES[part].traits for part in parts)
+        if not used and getattr(config, option) != getattr(type(config), option):
+            yield f"{option} has no effect with analyses={config.analyses}"

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from imbalance_study.config import spec
+from imbalance_study.config.choice import Registry
 
 # More names than this do not fit into a message.
 _MANY = 25
@@ -24,7 +25,7 @@ def option(
     group: str,
     help: str,
     *,
-    choices: Mapping[str, str] | None = None,
+    choices: Registry | None = None,
     chain: bool = False,
     open_choice: bool = False,
     minimum: float | None = None,
@@ -39,7 +40,7 @@ def option(
         default: A scalar; never None.
         group: Heading on the help page.
         help: One or two sentences: meaning and unit.
-        choices: Names (with a line of help each) of a spec string.
+        choices: Names that a spec string can start with.
         chain: Several specs joined by ``+``.
         open_choice: Other names than the listed ones are valid too (any torchvision model).
         minimum: Smallest value that is allowed; `maximum` likewise.
@@ -128,9 +129,7 @@ def _check_bounds(name: str, value: float, bounds: Mapping[str, float | None]) -
 
 
 def _check_names(field: dataclasses.Field[Any], value: str) -> None:
-    choices = field.metadata["choices"]
     specs = spec.parse_chain(value) if field.metadata["chain"] else [spec.parse(value)]
     for one in specs:
-        if ":" in one.name or field.metadata["open_choice"] or one.name in choices:
-            continue
-        raise ValueError(f"unknown {field.name} {one.name!r}; known: {', '.join(choices)}")
+        if not field.metadata["open_choice"] or ":" in one.name:
+            spec.check_name(field.metadata["choices"], one.name, field.name)

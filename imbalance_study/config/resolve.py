@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from imbalance_study.config import fields, spec
+from imbalance_study.config import choices, fields, spec
+from imbalance_study.config.choice import with_trait
 from imbalance_study.config.recipes import RECIPES
 from imbalance_study.config.schema import Config
 
@@ -32,9 +33,6 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
     "imagefolder": _PHOTOGRAPHS,
     "csv": _PHOTOGRAPHS,
 }
-
-# Sets that come with a test set of their own.
-OWN_TEST_SET = ("cifar10", "cifar100", "flowers102")
 
 # What goes with an optimizer where nobody set it.
 USUAL: dict[str, dict[str, Any]] = {
@@ -88,7 +86,7 @@ def resolve(given: Mapping[str, Any]) -> Resolved:
             continue
         values[name], origins[name] = usual[name], "optimizer"
     _merge_ratio(values, origins)
-    if dataset in OWN_TEST_SET and "test_fraction" in values:
+    if dataset in with_trait(choices.DATASETS, "own_test_set") and "test_fraction" in values:
         raise ValueError(f"test_fraction has no effect with dataset={dataset}: it has a test set")
     return Resolved(Config(**values), origins)
 

@@ -10,6 +10,7 @@ import dataclasses
 from typing import Literal
 
 from imbalance_study.config import choices, compatibility, fields
+from imbalance_study.config.choice import Choice
 from imbalance_study.config.fields import option
 from imbalance_study.config.recipes import RECIPES
 
@@ -55,7 +56,7 @@ class Config:
         "Imbalance",
         "Class counts of the training set; auto: exponential:ratio=100 for CIFAR, "
         "ratio 10 for digits, none otherwise.",
-        choices={"auto": "the data set's default"} | choices.IMBALANCES,
+        choices={"auto": Choice("takes the data set's default")} | choices.IMBALANCES,
     )
     imbalance_ratio: float | Auto = option(
         "auto", "Imbalance", "Short for the ratio of `imbalance`: n_max / n_min.", minimum=1
@@ -145,7 +146,7 @@ class Config:
         "auto",
         "Remedy",
         "Augmentations joined by +, or none; auto: crop+flip, for digits crop.",
-        choices={"auto": "the data set's default"} | choices.AUGMENTATIONS,
+        choices={"auto": Choice("takes the data set's default")} | choices.AUGMENTATIONS,
         chain=True,
     )
     tail_augment: str = option(
@@ -301,7 +302,8 @@ class Config:
         "none",
         "Tracking",
         "A named set of options; see imbalance-study recipes.",
-        choices={"none": "no recipe"} | {name: recipe.about for name, recipe in RECIPES.items()},
+        choices={"none": Choice("no recipe")}
+        | {name: Choice(recipe.about) for name, recipe in RECIPES.items()},
         changes_result=False,
     )
 

@@ -1,8 +1,9 @@
 """Spec strings: ``focal:gamma=2`` becomes the function with its keyword bound.
 
 A choice that has options of its own is written ``name:key=value,key=value``. The name is looked up
-in a registry (a literal dict of functions), or imported when it is ``package.module:function``.
-Options are the keyword-only parameters of the function; their annotations give the types.
+in a registry of `choices`, or imported: ``package.module:function`` and ``file:function`` name a
+function of the user's own, in the current folder or on Python's path. Options are the keyword-only
+parameters of the function; their annotations give the types.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import functools
 import importlib
 import inspect
 import math
+import os
+import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-Registry = Mapping[str, Callable[..., Any]]
+from imbalance_study.config.choice import Registry
 
 
 class Spec(NamedTuple):
@@ -32,15 +35,18 @@ class Spec(NamedTuple):
 
 
 def parse(text: str) -> Spec:
-    """Take ``name:key=value,key=value`` or ``package.module:function:key=value`` apart.
+    """Split ``name:key=value,key=value``, ``module:function`` or ``module:function:key=value``.
+
+    The part behind the first colon is the name of a function where it is a word without ``=``, or
+    where the module has a dot.
 
     Raises:
         ValueError: The name is empty, an option has no ``=``, or an option comes twice.
     """
     name, _, rest = text.strip().partition(":")
-    if "." in name:
-        function, _, rest = rest.partition(":")
-        name = f"{name}:{function}"
+    function, _, options_of_it = rest.partition(":")
+    if "." in name or (name.isidentifier() and function.strip().isidentifier()):
+        name, rest = f"{name}:{function.strip()}", options_of_it
     if not name or name.endswith(":"):
         raise ValueError(f"a spec is 'name' or 'name:key=value,key=value', got {text!r}")
     options: dict[str, str] = {}
@@ -55,38 +61,72 @@ def parse(text: str) -> Spec:
 
 
 def parse_chain(text: str) -> list[Spec]:
-    """Take a chain such as ``crop+flip+cutout:size=8`` apart; ``none`` is the empty chain."""
+    """Split a chain such as ``crop+flip+cutout:size=8``; ``none`` is the empty chain."""
     if text.strip() == "none":
         return []
     return [parse(part) for part in text.split("+")]
 
 
+def check_name(registry: Registry, name: str, kind: str, known: Iterable[str] = ()) -> None:
+    """Refuse a name that neither is in the registry nor can be a function of the user's own.
+
+    Args:
+        registry: The choices of one option.
+        name: The name of a spec.
+        kind: What is chosen, for the message ("loss").
+        known: The names to list in the message, where they are not all of the registry.
+
+    Raises:
+        ValueError: An unknown name, or an option without a value (``focal:gamma``).
+    """
+    module, colon, function = name.partition(":")
+    if colon and module in registry:
+        raise ValueError(
+            f"a spec is 'name:key=value,key=value', got {function!r} in {name!r}; a file of your "
+            f"own may not have the name of the {kind} {module}"
+        )
+    if not colon and name not in registry:
+        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(known or registry)}")
+
+
 def find(registry: Registry, name: str, kind: str) -> Callable[..., Any]:
-    """The function called `name`, from the registry or imported as ``package.module:function``.
+    """Import the function of a name in the registry, or of ``module:function``.
 
     Raises:
         ValueError: The name is not known (the message lists the known ones) or not importable.
     """
-    if ":" in name:
-        module, _, attribute = name.partition(":")
-        try:
-            found = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, TypeError, ValueError) as error:  # "..x", ":f"
-            raise ValueError(f"{kind} {name!r} cannot be imported: {error}") from error
-        if not callable(found):
-            raise ValueError(f"{kind} {name!r} is not a function")
-        return typing.cast(Callable[..., Any], found)
-    if name not in registry:
-        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(registry)}")
-    return registry[name]
+    callable_ones = {known: choice for known, choice in registry.items() if choice.address}
+    check_name(callable_ones, name, kind)
+    return callable_ones[name].load() if name in callable_ones else _own(name, kind)
+
+
+def _own(address: str, kind: str) -> Callable[..., Any]:
+    """Import a function of the user's own; the current folder is looked at first."""
+    module, _, attribute = address.partition(":")
+    folder = os.getcwd()
+    if folder not in sys.path:  # as `python -m` does
+        sys.path.insert(0, folder)
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:  # "..x", ":f"
+        raise ValueError(f"{kind} {address!r} cannot be imported: {error}") from error
+    if not callable(found):
+        raise ValueError(f"{kind} {address!r} is not a function")
+    return typing.cast(Callable[..., Any], found)
+
+
+def functions(registry: Registry) -> dict[str, Callable[..., Any]]:
+    """Import the functions of a registry: name to function."""
+    return {name: choice.load() for name, choice in registry.items() if choice.address}
 
 
 def options_of(
     function: Callable[..., Any], reserved: frozenset[str] = frozenset()
 ) -> dict[str, Any]:
-    """Name and type of each keyword-only parameter, without the `reserved` ones.
+    """Return name and type of each keyword-only parameter, without the `reserved` ones.
 
-    Reserved parameters are those that the caller supplies itself (a sampler's ``progress``).
+    The caller supplies the reserved ones itself (``progress`` of a sampler); see
+    `choice.SUPPLIED`.
     """
     hints = typing.get_type_hints(function)
     return {
@@ -97,19 +137,19 @@ def options_of(
 
 
 def takes(function: Callable[..., Any], name: str) -> bool:
-    """Whether `function` has a parameter called `name`."""
+    """Return whether `function` has a parameter called `name`."""
     return name in inspect.signature(function).parameters
 
 
 def bind(
     registry: Registry, text: str | Spec, kind: str, reserved: frozenset[str] = frozenset()
 ) -> Callable[..., Any]:
-    """The function that a spec string names, with its options bound.
+    """Import the function that a spec string names, and bind its options.
 
     Args:
-        registry: Name to function.
+        registry: The choices of one option.
         text: The spec string, or a Spec.
-        kind: What is being chosen, for messages ("loss").
+        kind: What is chosen, for messages ("loss").
         reserved: Keyword-only parameters that are no options.
 
     Raises:
@@ -117,7 +157,17 @@ def bind(
             or a value of the wrong type.
     """
     spec = text if isinstance(text, Spec) else parse(text)
-    function = find(registry, spec.name, kind)
+    return with_options(find(registry, spec.name, kind), spec, kind, reserved)
+
+
+def with_options(
+    function: Callable[..., Any], spec: Spec, kind: str, reserved: frozenset[str] = frozenset()
+) -> Callable[..., Any]:
+    """Bind the options of a spec to a function, converted to their annotated types.
+
+    Raises:
+        ValueError: As `bind`.
+    """
     known = options_of(function, reserved)
     values = {}
     for key, value in spec.options.items():

@@ -15,11 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from imbalance_study.data import image_ops
-from imbalance_study.data.auto_augment import (
-    auto_augment,
-    rand_augment,
-    trivial_augment,
-)
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -155,15 +150,3 @@ def _choose(versions: Sequence[Tensor], which: Tensor, images: Tensor) -> Tensor
     stacked = torch.cat([version.permute(0, 2, 3, 1) for version in versions])
     rows = which * len(images) + torch.arange(len(images), device=images.device)
     return image_ops.keep_format(image_ops.take(stacked.permute(0, 3, 1, 2), rows), images)
-
-
-AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {
-    "flip": flip,
-    "crop": crop,
-    "cutout": cutout,
-    "rotate90": rotate90,
-    "rotation": rotation,
-    "rand_augment": rand_augment,
-    "trivial_augment": trivial_augment,
-    "auto_augment": auto_augment,
-}

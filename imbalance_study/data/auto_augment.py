@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -295,5 +294,3 @@ CIFAR10_POLICY = (
     (("equalize", 0.8, 0), ("invert", 0.1, 0)),
     (("translate_y", 0.7, 9), ("autocontrast", 0.9, 0)),
 )
-
-TAIL_AUGMENTS: dict[str, Callable[..., Tensor]] = {"trivial": tail_trivial}

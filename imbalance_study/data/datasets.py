@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_study.config import spec
+from imbalance_study.config import choices, spec
 from imbalance_study.data import csv_table, image_folder, torchvision_archives
 from imbalance_study.data.cache import Write, cached
 from imbalance_study.data.decode import resize
@@ -46,7 +45,7 @@ def load(
     Images are converted to RGB and made square, see `decode.decode`.
 
     Args:
-        dataset: A name of DATASETS.
+        dataset: A name in `choices.DATASETS`.
         data_dir: Folder that holds the files, or gets the download. It must exist, unless it is
             the default.
         image_size: Side of the images in pixels; 0 for `default_image_size`.
@@ -60,7 +59,7 @@ def load(
             unreadable images, or no data and no network; the message names the ways out.
         OSError: The cache or data folder cannot be written or is on a full disk.
     """
-    read = spec.find(DATASETS, dataset, "dataset")
+    read = spec.find(choices.DATASETS, dataset, "dataset")
     if on_bad_image not in ("error", "skip"):
         raise ValueError(f"on_bad_image must be one of error, skip, got {on_bad_image!r}")
     if image_size < 0:
@@ -265,14 +264,3 @@ def table(data_dir: Path, settings: ReadSettings) -> ImageSet:
     if not data_dir.exists():
         raise ValueError(f"data_dir '{data_dir}' does not exist; dataset=csv needs a csv file")
     return decoded("csv", csv_table.list_table(csv_table.find_table(data_dir)), settings)
-
-
-DATASETS: dict[str, Callable[[Path, ReadSettings], ImageSet]] = {
-    "digits": digits,
-    "cifar10": cifar10,
-    "cifar100": cifar100,
-    "flowers": flowers,
-    "flowers102": flowers102,
-    "imagefolder": imagefolder,
-    "csv": table,
-}

@@ -17,7 +17,8 @@ from typing import Literal
 
 import numpy as np
 
-from imbalance_study.config import spec
+from imbalance_study.config import choices, spec
+from imbalance_study.config.choice import Registry
 from imbalance_study.data.image_set import ImageSet, Split
 from imbalance_study.data.subsets import cut
 
@@ -184,8 +185,8 @@ def make_split(
 
     Args:
         image_set: Images with labels.
-        imbalance: A spec string of IMBALANCES, or a function of it with its options bound.
-        validation: A spec string of VALIDATIONS, or a function of it with its options bound.
+        imbalance: A spec string, or a function of `choices.IMBALANCES` with its options bound.
+        validation: A spec string, or a function of `choices.VALIDATIONS` with its options bound.
         class_order: Which class is frequent: the first by label, the largest, or one drawn by
             `data_seed`. Counts of "explicit" are in this order.
         test_fraction: Share of each class that is cut for testing where the set has no test images.
@@ -197,8 +198,8 @@ def make_split(
     """
     if data_seed < 0:
         raise ValueError(f"data_seed must be at least 0, got {data_seed}")
-    tail = _bound(IMBALANCES, imbalance, "imbalance")
-    sizes = _bound(VALIDATIONS, validation, "validation")
+    tail = _bound(choices.IMBALANCES, imbalance, "imbalance")
+    sizes = _bound(choices.VALIDATIONS, validation, "validation")
     pool, test = _cut_test(image_set, test_fraction, data_seed)
     pool, val, own = _cut_own_or_balanced(image_set, pool, sizes, data_seed)
     train = _long_tail(image_set, pool, tail, class_order, data_seed)
@@ -209,7 +210,7 @@ def make_split(
     return Split(train, val, test)
 
 
-def _bound(registry: spec.Registry, choice: Choice, kind: str) -> Callable[..., np.ndarray]:
+def _bound(registry: Registry, choice: Choice, kind: str) -> Callable[..., np.ndarray]:
     return spec.bind(registry, choice, kind) if isinstance(choice, str) else choice
 
 
@@ -287,17 +288,3 @@ def _ordered(available: np.ndarray, class_order: str, data_seed: int) -> np.ndar
     if class_order == "random":
         return _generator(data_seed, "class order").permutation(len(available))
     raise ValueError(f"class_order must be one of label, size, random, got {class_order!r}")
-
-
-IMBALANCES: dict[str, Callable[..., np.ndarray]] = {
-    "none": no_imbalance,
-    "exponential": exponential,
-    "step": step,
-    "explicit": explicit,
-}
-
-VALIDATIONS: dict[str, Callable[..., np.ndarray]] = {
-    "none": no_validation,
-    "stratified": stratified,
-    "balanced": balanced,
-}

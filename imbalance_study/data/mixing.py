@@ -10,7 +10,6 @@ this waits for the device.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -171,6 +170,3 @@ def _covered(length: int, share: Tensor, generator: torch.Generator) -> Tensor:
     """Mark a random stretch of the `share` (N,) of `length` places, an even number: (N, length)."""
     sizes = (length * share).long() // 2 * 2
     return image_ops.random_stretch(length, sizes, generator)
-
-
-MIXES: dict[str, Callable[..., Mixed]] = {"mixup": mixup, "cutmix": cutmix, "remix": remix}

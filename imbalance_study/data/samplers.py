@@ -11,7 +11,6 @@ nothing limits N (torch.multinomial stops at 2^24 categories).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -177,14 +176,3 @@ def _members(groups: _Groups, classes: Tensor, generator: torch.Generator) -> Te
     uniform = torch.rand(len(classes), dtype=torch.float64, generator=generator)
     position = groups.starts[classes] + (uniform * groups.counts[classes]).long()
     return groups.order[position]
-
-
-SAMPLERS: dict[str, Callable[..., Tensor]] = {
-    "shuffle": shuffle,
-    "class_balanced": class_balanced,
-    "power": power,
-    "progressive": progressive,
-    "random_over": random_over,
-    "random_under": random_under,
-    "error_driven": error_driven,
-}

@@ -7,7 +7,6 @@ called once, on the training part after the split.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +88,3 @@ def _check_memory(shape: tuple[int, ...], counts: NDArray[np.int64], max_gb: flo
             f"{shape[1]}x{shape[2]} pixels, it may take {allowed / 1e9:.1f} GB: "
             "take smaller images, or a sampler such as random_over"
         )
-
-
-RESAMPLERS: dict[str, Callable[..., tuple[Images, Labels]]] = {"smote": smote}

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from imbalance_study.config import choices as registry
+from imbalance_study.config.choice import with_trait
 from imbalance_study.data.loader import Batches
 from imbalance_study.evaluation import bootstrap, calibration, metrics, posthoc
 from imbalance_study.evaluation.figures import calibration as calibration_figures
@@ -21,7 +23,6 @@ from imbalance_study.evaluation.metrics import Floats, Ints
 from imbalance_study.experiment.analyses.context import AnalysisResult
 from imbalance_study.experiment.result import TrainedStage
 from imbalance_study.experiment.setup.inputs import RunInputs
-from imbalance_study.training import losses
 from imbalance_study.training.predict import Predictions, predict
 from imbalance_study.training.procedure import Procedure
 
@@ -108,7 +109,8 @@ def _over_tau(inputs: RunInputs, stage: TrainedStage) -> dict[str, _OverTau]:
         return posthoc.adjust_logits(logits, counts, tau)
 
     head = stage.model.get_classifier()
-    if not isinstance(head, nn.Linear) or choices.loss.name in losses.SIGMOID_LOSSES:
+    sigmoid = choices.loss.name in with_trait(registry.LOSSES, "sigmoid")
+    if not isinstance(head, nn.Linear) or sigmoid:
         return {"logit_adjustment": adjusted}
     weight = head.weight.detach().float().cpu().numpy()
 

@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from imbalance_study.config import spec
+from imbalance_study.config import choices, spec
 from imbalance_study.config.schema import Config
 from imbalance_study.experiment.setup import procedures
 from imbalance_study.experiment.setup.components import bind_loss, head_spec
 from imbalance_study.experiment.setup.facts import RunFacts
 from imbalance_study.models import checkpoint, pretrained, serving, transfer, zoo
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import second_stage
 
 
 class LoadedModel(NamedTuple):
@@ -74,7 +73,7 @@ def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> L
     )
     network.decoder = None
     if config.stage2 != "none":
-        spec.bind(second_stage.STAGES, config.stage2, "stage2")(network)  # puts its head in place
+        spec.bind(choices.STAGES, config.stage2, "stage2")(network)  # puts its head in place
     _load(network, content["model"], path)
     return LoadedModel(
         network.eval(),

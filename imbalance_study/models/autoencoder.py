@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any, cast
 
@@ -25,6 +26,22 @@ def encode_decode(model: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
     assert model.decoder is not None
     maps = cast(Any, model.backbone).encode(images)
     return maps[-1].mean(dim=(2, 3)), model.decoder(maps, images.shape[-2:])
+
+
+def joint(*, weight: float = 1.0) -> float:
+    """Return the weight of the decoder's squared error beside the loss of the classifier.
+
+    Raises:
+        ValueError: The weight is not positive.
+    """
+    if not 0 < weight < math.inf:
+        raise ValueError(f"weight of autoencoder joint must be larger than 0, got {weight:g}")
+    return weight
+
+
+def separate() -> float:
+    """Return the weight of the squared error where the autoencoder trains alone: 1."""
+    return 1.0
 
 
 def _two_convolutions(in_channels: int, out_channels: int) -> nn.Sequential:

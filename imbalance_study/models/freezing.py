@@ -134,10 +134,3 @@ def train_mode(model: Classifier, blocks: int) -> None:
                 continue
             if not any(weight.requires_grad for weight in module.parameters()):
                 module.eval()
-
-
-FREEZES: dict[str, Callable[..., int]] = {
-    "head_only": head_only,
-    "partial": partial,
-    "gradual": gradual,
-}

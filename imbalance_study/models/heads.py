@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imbalance_study.config import spec
+from imbalance_study.config import choices, spec
 
 
 class NormedLinear(nn.Module):
@@ -88,7 +88,7 @@ def make_head(text: str, num_features: int, num_classes: int) -> nn.Module:
     """
     if num_classes < 2:
         raise ValueError(f"num_classes must be at least 2, got {num_classes}")
-    head: nn.Module = spec.bind(HEADS, text, "head")(num_features, num_classes)
+    head: nn.Module = spec.bind(choices.HEADS, text, "head")(num_features, num_classes)
     return head
 
 
@@ -120,9 +120,3 @@ def last_bias(head: nn.Module) -> nn.Parameter:
     if not linears or linears[-1].bias is None:
         raise ValueError(f"sigmoid losses need a head with a bias: head=linear, got {head}")
     return linears[-1].bias
-
-
-HEADS = {"last": last, "linear": linear, "mlp": mlp, "cosine": cosine}
-
-# Heads that stand on the pooled maps, in place of the fully connected layers of the model.
-ON_THE_MAPS = frozenset({"linear", "mlp"})

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from imbalance_study.config import spec
-from imbalance_study.models import checkpoint, stems, transfer, zoo
+from imbalance_study.config import choices, spec
+from imbalance_study.config.choice import with_trait
+from imbalance_study.models import checkpoint, stems, transfer
 from imbalance_study.models.classifier import Classifier
 
 
@@ -48,7 +49,7 @@ def find(weights: str, model: str, weights_file: Path | None = None) -> Source |
     content = checkpoint.load(path)
     if "config" in content and "facts" in content:
         return _of_run(weights, path, content, name)
-    if name in zoo.SMALL_BY_NATURE or ":" in name:
+    if name in with_trait(choices.MODELS, "small_stem") or ":" in name:
         return Source(str(path), path)
     mean, std = transfer.imagenet_preprocessing()
     return Source(str(path), path, "", "imagenet", 224, mean, std)
@@ -109,7 +110,7 @@ def stem_of(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     name = spec.parse(config["model"]).name
     if "stem" in facts:
         return str(facts["stem"])
-    if name in zoo.SMALL_BY_NATURE or ":" in name:
+    if name in with_trait(choices.MODELS, "small_stem") or ":" in name:
         return "auto"
     return stems.resolve(name, config["stem"], facts["image_size"])
 

@@ -13,18 +13,14 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from torch import nn
 
-from imbalance_study.config import spec
-from imbalance_study.models import heads, stems
-from imbalance_study.models.autoencoder import mobilenet_v2_autoencoder, unet
+from imbalance_study.config import choices, spec
+from imbalance_study.config.choice import SUPPLIED, with_trait
+from imbalance_study.models import stems
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.models.custom_cnn import custom_cnn
 from imbalance_study.models.feature_maps import dry_forward, on_meta_or_cpu
-from imbalance_study.models.resnet_cifar import resnet20, resnet32, resnet44, resnet56
 
 Stem = Literal["auto", "small", "imagenet"]
 
-RESERVED = frozenset({"image_size", "stem"})
-SMALL_BY_NATURE = frozenset({"custom_cnn", "unet", "resnet20", "resnet32", "resnet44", "resnet56"})
 LARGEST_TRIED = 512
 
 
@@ -39,13 +35,14 @@ def create(
     """Build the model of a spec string, its weights drawn from torch's default generator.
 
     Args:
-        text: A name in MODELS, of a torchvision classifier, or ``package.module:function`` for a
-            function of the number of classes; options behind it, ``efficientnet_b0:dropout=0.3``.
+        text: A name in `choices.MODELS`, of a torchvision classifier, or ``module:function`` for
+            a function of the number of classes; options behind it,
+            ``efficientnet_b0:dropout=0.3``.
         num_classes: C, at least 2.
         image_size: Side of the square images in pixels.
         stem: "small" keeps the resolution of small images, "imagenet" is torchvision's own;
             "auto" see `stems.resolve`.
-        head: A spec string of HEADS; linear and mlp stand on the pooled maps, see
+        head: A spec string of `choices.HEADS`; linear and mlp stand on the pooled maps, see
             `Classifier.drop_hidden_layers`.
 
     Raises:
@@ -57,7 +54,7 @@ def create(
     if image_size < 1:
         raise ValueError(f"image_size must be at least 1, got {image_size}")
     named = spec.parse(text)
-    function = spec.bind({named.name: _find(named.name)}, named, "model", RESERVED)
+    function = spec.with_options(_find(named.name), named, "model", SUPPLIED["model"])
     resolved = _resolve_stem(named.name, function, stem, image_size)
     supplied = {"image_size": image_size, "stem": resolved}
     supplied = {key: value for key, value in supplied.items() if spec.takes(function, key)}
@@ -71,7 +68,7 @@ def create(
             f"got {made.num_classes}"
         )
     if head != "last":
-        if spec.parse(head).name in heads.ON_THE_MAPS:
+        if spec.parse(head).name in with_trait(choices.HEADS, "pooled"):
             made.drop_hidden_layers()
         made.reset_classifier(num_classes, head)
     _check_size(named.name, made, image_size)
@@ -116,18 +113,18 @@ def vgg16(num_classes: int, *, image_size: int, stem: str, dropout: float = 0.5)
 
 
 def _find(name: str) -> Callable[..., Any]:
-    if ":" in name or name in MODELS:
-        return spec.find(MODELS, name, "model")
+    if ":" in name or name in choices.MODELS:
+        return spec.find(choices.MODELS, name, "model")
     import torchvision
 
     others = torchvision.models.list_models(module=torchvision.models)
     if name in others:
         return _torchvision_function(name)
-    close = difflib.get_close_matches(name, {*MODELS, *others})
+    close = difflib.get_close_matches(name, {*choices.MODELS, *others})
     raise ValueError(
         f"unknown model {name!r}"
         + (f", did you mean {' or '.join(close)}?" if close else "")
-        + f"; known: {', '.join(MODELS)}, any other torchvision classifier by its name "
+        + f"; known: {', '.join(choices.MODELS)}, any other torchvision classifier by its name "
         "(densenet121, convnext_tiny, ...), or package.module:function"
     )
 
@@ -149,7 +146,8 @@ def _torchvision_function(name: str) -> Callable[..., nn.Module]:
     def build(num_classes: int, *, image_size: int, stem: str, **options: float) -> nn.Module:
         return _torchvision(name, num_classes, image_size, stem, **options)
 
-    keywords = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY) for k in (*known, *RESERVED)]
+    names = (*known, *sorted(SUPPLIED["model"]))
+    keywords = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY) for k in names]
     first = inspect.Parameter("num_classes", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     build.__signature__ = inspect.Signature([first, *keywords])  # type: ignore[attr-defined]
     build.__annotations__ = {"num_classes": int, "image_size": int, "stem": str, **known}
@@ -202,7 +200,7 @@ def _give_linear_head(squeezenet: nn.Module, num_classes: int) -> None:
 def _resolve_stem(name: str, function: Callable[..., Any], stem: str, image_size: int) -> str:
     if stem not in get_args(Stem):
         raise ValueError(f"stem must be one of {', '.join(get_args(Stem))}, got {stem!r}")
-    if name in SMALL_BY_NATURE:
+    if name in with_trait(choices.MODELS, "small_stem"):
         if stem == "imagenet":
             raise ValueError(f"{name} has no imagenet stem; use stem=auto or stem=small")
         return "small"
@@ -255,19 +253,3 @@ def _takes_size(model: Classifier, image_size: int) -> bool:
         return _feature_shape(model, image_size) == (2, model.num_features)
     except Exception:  # `_check_size` reports the first one
         return False
-
-
-MODELS: dict[str, Callable[..., nn.Module]] = {
-    "resnet18": resnet18,
-    "resnet32": resnet32,
-    "efficientnet_b0": efficientnet_b0,
-    "mobilenet_v2": mobilenet_v2,
-    "mobilenet_v3_large": mobilenet_v3_large,
-    "vgg16": vgg16,
-    "custom_cnn": custom_cnn,
-    "resnet20": resnet20,
-    "resnet44": resnet44,
-    "resnet56": resnet56,
-    "unet": unet,
-    "mobilenet_v2_autoencoder": mobilenet_v2_autoencoder,
-}

@@ -16,6 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from imbalance_study.config import choices
+from imbalance_study.config.choice import with_trait
+
 LDAM_SCALE = 30.0
 
 
@@ -234,9 +237,10 @@ def softmax_logits(logits: Tensor, loss_name: str, *, s: float = LDAM_SCALE) -> 
     post-hoc adjustment act on them. An unknown name (a user's own loss) counts as a softmax loss.
     """
     logits = _at_least_float32(logits)
-    if loss_name in SIGMOID_LOSSES:
+    if loss_name in with_trait(choices.LOSSES, "sigmoid"):
         return F.logsigmoid(logits)
-    return s * logits if loss_name in COSINE_LOSSES else logits
+    cosines = loss_name in with_trait(choices.LOSSES, "cosine")
+    return s * logits if cosines else logits
 
 
 def probabilities(logits: Tensor, loss_name: str, *, s: float = LDAM_SCALE) -> Tensor:
@@ -315,30 +319,3 @@ def _sum_to_classes(weights: Tensor) -> Tensor:
 def _check(holds: bool, rule: str, value: float) -> None:
     if not holds:
         raise ValueError(f"{rule}, got {value:g}")
-
-
-# One sigmoid for each class: the head's bias starts at -log(C - 1) and is not decayed.
-SIGMOID_LOSSES = frozenset({"sigmoid", "sigmoid_focal"})
-# The logits are cosines: head=cosine.
-COSINE_LOSSES = frozenset({"ldam"})
-# The loss itself corrects for the class counts.
-CORRECTING_LOSSES = frozenset({"balanced_softmax", "logit_adjusted", "vs"})
-
-LOSSES = {
-    "cross_entropy": cross_entropy,
-    "focal": focal,
-    "sigmoid": sigmoid,
-    "sigmoid_focal": sigmoid_focal,
-    "ldam": ldam,
-    "balanced_softmax": balanced_softmax,
-    "logit_adjusted": logit_adjusted,
-    "vs": vs,
-    "label_aware_smoothing": label_aware_smoothing,
-}
-
-CLASS_WEIGHTS = {
-    "none": no_weights,
-    "balanced": balanced_weights,
-    "effective": effective_weights,
-    "inverse_sqrt": inverse_sqrt_weights,
-}

@@ -205,12 +205,3 @@ def _check_waiting(patience: int, least: int, min_delta: float) -> None:
         raise ValueError(f"patience must be at least {least} epochs, got {patience}")
     if not 0 <= min_delta < math.inf:
         raise ValueError(f"min_delta must be at least 0, got {min_delta:g}")
-
-
-SCHEDULES = {
-    "constant": constant,
-    "cosine": cosine,
-    "cosine_restarts": cosine_restarts,
-    "step": step,
-    "plateau": plateau,
-}

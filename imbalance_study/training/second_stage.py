@@ -174,6 +174,3 @@ def _sgd(
     if not 0 <= weight_decay < math.inf:
         raise ValueError(f"weight_decay of stage2 must be at least 0, got {weight_decay:g}")
     return optim.sgd(groups, lr=lr, weight_decay=weight_decay, momentum=0.9, nesterov=False)
-
-
-STAGES: dict[str, Callable[..., Stage]] = {"crt": crt, "lws": lws, "las": las}

@@ -1,6 +1,6 @@
 """Reconstruction analysis: the error of a decoder, and a grid of its images.
 
-It is no entry of ANALYSES: it needs the decoder, which is taken off before the test set is
+It is no analysis of the registry: it needs the decoder, which is taken off before the test set is
 predicted, and it belongs to every run that trains one, whatever ``analyses`` says.
 """
 

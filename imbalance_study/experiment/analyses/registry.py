@@ -1,4 +1,4 @@
-"""ANALYSES: the analyses of a finished training, beyond its metrics.
+"""The analyses of a finished training, beyond its metrics.
 
 Each one takes an `EvaluationContext` and returns an `AnalysisResult`; a chain of their names, or
 of the groups standard and all, chooses among them. A failure becomes a note: a picture that cannot
@@ -9,27 +9,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
+from imbalance_study.config import choices, spec
+from imbalance_study.config.choice import with_trait
 from imbalance_study.evaluation import embedding
-from imbalance_study.experiment.analyses import (
-    attribution,
-    classification,
-    costs,
-    features,
-    saliency,
-)
+from imbalance_study.experiment.analyses import saliency
 from imbalance_study.experiment.analyses.context import AnalysisResult, EvaluationContext
 from imbalance_study.models.classifier import Classifier
 
-GROUPS = {
-    "standard": (
-        *("predictions", "intervals", "confusion", "errors", "curves", "calibration"),
-        *("pca", "tsne", "umap", "gradcam", "complexity"),
-    ),
-    "all": (),  # every name in ANALYSES
-    "none": (),
-}
+_NAMES = tuple(name for name, choice in choices.ANALYSES.items() if choice.address)
+_GROUPS = {"standard": with_trait(choices.ANALYSES, "standard"), "all": _NAMES, "none": ()}
 
 
 def names_in(text: str) -> frozenset[str]:
@@ -43,11 +32,8 @@ def names_in(text: str) -> frozenset[str]:
         raise ValueError(f"analyses=none goes with nothing else, got {text!r}")
     found: set[str] = set()
     for part in parts:
-        if part not in GROUPS and part not in ANALYSES:
-            known = ", ".join([*GROUPS, *ANALYSES])
-            raise ValueError(f"unknown analysis {part!r}; known: {known}")
-        members = tuple(ANALYSES) if part == "all" else GROUPS.get(part, (part,))
-        found.update(members)
+        spec.check_name(choices.ANALYSES, part, "analysis")
+        found.update(_GROUPS.get(part, (part,)))
     return frozenset(found)
 
 
@@ -58,7 +44,7 @@ def check(text: str, gradcam_layers: str, model: Classifier) -> frozenset[str]:
         ValueError: An unknown analysis or layer.
     """
     wanted = names_in(text)
-    if wanted & {"gradcam", "feature_maps", "deletion"}:
+    if wanted & {*with_trait(choices.ANALYSES, "layers")}:
         saliency.layers_of(model, gradcam_layers)
     return wanted
 
@@ -70,7 +56,8 @@ def warm_up(wanted: frozenset[str]) -> threading.Thread | None:
 
 def analyse(context: EvaluationContext) -> AnalysisResult:
     """Run the analyses that are wanted."""
-    functions = {function: name for name, function in ANALYSES.items() if name in context.wanted}
+    wanted = {name: one for name, one in choices.ANALYSES.items() if name in context.wanted}
+    functions = {choice.load(): name for name, choice in wanted.items()}
     found = AnalysisResult()
     for function, name in functions.items():
         begun = time.perf_counter()
@@ -82,21 +69,3 @@ def analyse(context: EvaluationContext) -> AnalysisResult:
     if functions:
         found.metrics["time/analyses_seconds"] = sum(found.seconds.values())
     return found
-
-
-ANALYSES: dict[str, Callable[[EvaluationContext], AnalysisResult]] = {
-    "predictions": classification.predictions,
-    "intervals": classification.confidence_intervals,
-    "confusion": classification.confusion,
-    "errors": classification.mistakes,
-    "curves": classification.curves,
-    "calibration": classification.reliability,
-    "complexity": costs.costs,
-    "pca": features.features,
-    "tsne": features.features,
-    "umap": features.features,
-    "gradcam": attribution.gradcam,
-    "feature_maps": attribution.feature_map_figures,
-    "occlusion": attribution.occlusions,
-    "deletion": attribution.deletions,
-}

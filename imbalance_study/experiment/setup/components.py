@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from imbalance_study.config import choices as registry
 from imbalance_study.config import compatibility, spec
+from imbalance_study.config.choice import SUPPLIED, Registry, with_trait
 from imbalance_study.config.schema import Config
 from imbalance_study.data import (
     augment,
-    auto_augment,
-    longtail,
-    mixing,
-    samplers,
-    smote,
 )
 from imbalance_study.models import freezing, heads
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import losses, optim, schedules, second_stage
+from imbalance_study.training import schedules, second_stage
 from imbalance_study.training.trainer import sampler_context
-
-# Keyword-only parameters that the caller supplies: they are no options.
-_LOOP = frozenset({"progress", "class_errors"})
-
-
-_OPTIMIZER = frozenset({"lr", "weight_decay"})
-
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -87,25 +76,27 @@ def bind(config: Config) -> Choices:
         ValueError: An unknown option or a value of the wrong type or range.
     """
 
-    def optional(registry: spec.Registry, text: str, kind: str) -> Any:
-        return None if text == "none" else _component(registry, text, kind)
+    def optional(known: Registry, text: str, kind: str) -> Any:
+        return None if text == "none" else _component(known, text, kind)
 
     loss = bind_loss(config)
     choices = Choices(
-        imbalance=_component(longtail.IMBALANCES, config.imbalance, "imbalance"),
-        validation=_component(longtail.VALIDATIONS, config.validation, "validation"),
+        imbalance=_component(registry.IMBALANCES, config.imbalance, "imbalance"),
+        validation=_component(registry.VALIDATIONS, config.validation, "validation"),
         loss=loss,
-        class_weights=_component(losses.CLASS_WEIGHTS, config.class_weights, "class_weights"),
-        sampler=_component(samplers.SAMPLERS, config.sampler, "sampler", _LOOP),
-        mix=optional(mixing.MIXES, config.mix, "mix"),
+        class_weights=_component(registry.CLASS_WEIGHTS, config.class_weights, "class_weights"),
+        sampler=_component(registry.SAMPLERS, config.sampler, "sampler", SUPPLIED["sampler"]),
+        mix=optional(registry.MIXES, config.mix, "mix"),
         augment=_augmentation(config.augment),
-        tail_augment=optional(auto_augment.TAIL_AUGMENTS, config.tail_augment, "tail_augment"),
-        resample=optional(smote.RESAMPLERS, config.resample, "resample"),
-        optimizer=_component(optim.OPTIMIZERS, config.optimizer, "optimizer", _OPTIMIZER),
-        schedule=_component(schedules.SCHEDULES, config.schedule, "schedule"),
+        tail_augment=optional(registry.TAIL_AUGMENTS, config.tail_augment, "tail_augment"),
+        resample=optional(registry.RESAMPLES, config.resample, "resample"),
+        optimizer=_component(
+            registry.OPTIMIZERS, config.optimizer, "optimizer", SUPPLIED["optimizer"]
+        ),
+        schedule=_component(registry.SCHEDULES, config.schedule, "schedule"),
         early_stopping=_early_stopping(config.early_stopping),
-        stage2=optional(second_stage.STAGES, config.stage2, "stage2"),
-        freeze=optional(freezing.FREEZES, config.freeze, "freeze"),
+        stage2=optional(registry.STAGES, config.stage2, "stage2"),
+        freeze=optional(registry.FREEZES, config.freeze, "freeze"),
         head=head_spec(config.head, loss.name),
         reconstruct=_weight_of_decoder(config.autoencoder),
         separate=spec.parse(config.autoencoder).name == "separate",
@@ -123,7 +114,7 @@ def bind_loss(config: Config) -> Component[Callable[..., Tensor]]:
     Raises:
         ValueError: An unknown loss or option, or label smoothing for a loss without it.
     """
-    loss = _component(losses.LOSSES, config.loss, "loss")
+    loss = _component(registry.LOSSES, config.loss, "loss")
     if config.label_smoothing > 0:
         if not spec.takes(loss.function, "label_smoothing"):
             raise ValueError(f"label_smoothing has no effect with loss={config.loss}")
@@ -136,19 +127,19 @@ def head_spec(head: str, loss_name: str) -> str:
     """Decide the spec string of the head by the loss where it is auto."""
     if head != "auto":
         return head
-    return "cosine" if loss_name in losses.COSINE_LOSSES else "last"
+    return "cosine" if loss_name in with_trait(registry.LOSSES, "cosine") else "last"
 
 
 def _component(
-    registry: spec.Registry, text: str, kind: str, reserved: frozenset[str] = frozenset()
+    known: Registry, text: str, kind: str, reserved: frozenset[str] = frozenset()
 ) -> Component[Callable[..., Any]]:
     parsed = spec.parse(text)
-    return Component(parsed.name, spec.bind(registry, parsed, kind, reserved))
+    return Component(parsed.name, spec.bind(known, parsed, kind, reserved))
 
 
 def _augmentation(text: str) -> Augmentation:
     specs = spec.parse_chain(text)
-    functions = [spec.bind(augment.AUGMENTATIONS, one, "augmentation") for one in specs]
+    functions = [spec.bind(registry.AUGMENTATIONS, one, "augmentation") for one in specs]
     return Augmentation(tuple(one.name for one in specs), augment.compose(functions))
 
 
@@ -182,21 +173,7 @@ def _try(choices: Choices) -> None:
 def _weight_of_decoder(text: str) -> float:
     if text == "off":
         return 0.0
-    return float(spec.bind(_AUTOENCODERS, text, "autoencoder")())
-
-
-def _joint(*, weight: float = 1.0) -> float:
-    """Return the weight of the decoder's error.
-
-    Raises:
-        ValueError: It is not positive.
-    """
-    if not 0 < weight < math.inf:
-        raise ValueError(f"weight of autoencoder joint must be larger than 0, got {weight:g}")
-    return weight
-
-
-_AUTOENCODERS: dict[str, Callable[..., float]] = {"joint": _joint, "separate": lambda: 1.0}
+    return float(spec.bind(registry.AUTOENCODERS, text, "autoencoder")())
 
 
 STOP_METRICS = ("val/balanced_accuracy", "val/accuracy", "val/macro_f1", "val/loss")
@@ -205,5 +182,7 @@ STOP_METRICS = ("val/balanced_accuracy", "val/accuracy", "val/macro_f1", "val/lo
 def _early_stopping(text: str) -> Component[Callable[..., bool]] | None:
     if text == "none":
         return None
-    registry = dict.fromkeys(STOP_METRICS, schedules.should_stop)
-    return _component(registry, text, "early_stopping metric")
+    named, kind = spec.parse(text), "early_stopping metric"
+    if named.name not in STOP_METRICS:
+        raise ValueError(f"unknown {kind} {named.name!r}; known: {', '.join(STOP_METRICS)}")
+    return Component(named.name, spec.with_options(schedules.should_stop, named, kind))

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from imbalance_study.config import choices as registry
+from imbalance_study.config.choice import with_trait
 from imbalance_study.experiment.setup.inputs import RunInputs
 from imbalance_study.models import freezing, heads, pretrained, transfer, zoo
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import losses
 from imbalance_study.training.cpu.convolutions import replace_convolutions
 
 
@@ -42,7 +43,7 @@ def build(inputs: RunInputs) -> Built:
         stem=_stem(inputs),
         head=choices.head,
     )
-    if choices.loss.name in losses.SIGMOID_LOSSES:
+    if choices.loss.name in with_trait(registry.LOSSES, "sigmoid"):
         heads.set_prior_bias(model.get_classifier(), data.num_classes)
     if not choices.reconstruct:
         model.decoder = None

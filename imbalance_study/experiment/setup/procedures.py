@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from imbalance_study.config import choices as registry
+from imbalance_study.config.choice import with_trait
 from imbalance_study.config.schema import Config
 from imbalance_study.data import samplers
 from imbalance_study.experiment.setup.components import Choices, Component
@@ -185,7 +187,7 @@ def _optimizer(inputs: RunInputs, model: Classifier, lr: float) -> torch.optim.O
     Before a weight trains, it has no gradient.
     """
     config, choices = inputs.config, inputs.choices
-    sigmoid = choices.loss.name in losses.SIGMOID_LOSSES
+    sigmoid = choices.loss.name in with_trait(registry.LOSSES, "sigmoid")
     held = [heads.last_bias(model.get_classifier())] if sigmoid else []
     if choices.freeze is not None:
         blocks = choices.freeze.function(1.0, len(freezing.blocks_of(model)))

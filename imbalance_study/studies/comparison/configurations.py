@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from imbalance_study.config import fields, spec
+from imbalance_study.config.choice import Choice
 from imbalance_study.config.fields import option
 from imbalance_study.config.identity import identity
 from imbalance_study.config.resolve import Resolved, resolve
@@ -28,7 +29,8 @@ class ComparisonSettings:
         "Comparison",
         "A ready set of configurations; it validates on balanced:per_class=50 where the data "
         "allow, unless validation is given.",
-        choices={"none": "no suite"} | {name: suite.about for name, suite in SUITES.items()},
+        choices={"none": Choice("no suite")}
+        | {name: Choice(suite.about) for name, suite in SUITES.items()},
     )
     vary: str = option(
         "none",

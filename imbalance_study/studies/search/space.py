@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from imbalance_study.config import fields, spec
-from imbalance_study.config.compatibility import CORRECTING_LOSSES
+from imbalance_study.config import choices, fields, spec
+from imbalance_study.config.choice import Registry, with_trait
 from imbalance_study.config.resolve import Resolved, resolve
 from imbalance_study.config.schema import Config
 
@@ -58,15 +58,20 @@ GROUPS = {
     "augment": "more augmentation, mixing and its strength",
 }
 
-_PLAIN = ("cross_entropy", "focal", "sigmoid_focal", "ldam")  # losses that correct nothing
+
+def _searched(registry: Registry) -> tuple[str, ...]:
+    return with_trait(registry, "searched")
+
+
+_CORRECTING = with_trait(choices.LOSSES, "correcting")
+_PLAIN = tuple(name for name in _searched(choices.LOSSES) if name not in _CORRECTING)
 _UNWEIGHTED = {"loss": _PLAIN, "class_weights": ("none",)}
-_WEIGHTS = ("effective", "balanced", "inverse_sqrt")
-_SAMPLERS = ("class_balanced", "power", "progressive", "random_over")
+_WEIGHTS = _searched(choices.CLASS_WEIGHTS)
+_SAMPLERS = _searched(choices.SAMPLERS)
+_MIXES = _searched(choices.MIXES)
 
 SPACE: tuple[Axis, ...] = (
-    Axis(
-        "loss", ("loss",), "loss", "cross_entropy", (*_PLAIN, *sorted(CORRECTING_LOSSES))
-    ),
+    Axis("loss", ("loss",), "loss", "cross_entropy", _searched(choices.LOSSES)),
     Axis("label_smoothing", ("loss",), "label_smoothing", 0.0, high=0.2,
          when=({"loss": ("cross_entropy",)},)),
     Axis("gamma", ("loss",), "loss:gamma", 2.0, low=0.5, high=4,
@@ -85,17 +90,17 @@ SPACE: tuple[Axis, ...] = (
     Axis("q", ("sampler",), "sampler:q", 0.5, low=0, high=0.9, when=({"sampler": ("power",)},)),
     Axis("defer", ("loss", "sampler"), "defer", 0.0, high=0.9,
          when=({"class_weights": _WEIGHTS}, {"sampler": _SAMPLERS})),
-    Axis("optimizer", ("optimizer",), "optimizer", "", ("sgd", "adamw")),
+    Axis("optimizer", ("optimizer",), "optimizer", "", _searched(choices.OPTIMIZERS)),
     Axis("lr_factor", ("optimizer",), "lr", 1.0, low=0.1, high=10, log=True, form="factor"),
     Axis("weight_decay_factor", ("optimizer",), "weight_decay", 1.0, low=0.1, high=10, log=True,
          form="factor"),
     Axis("log2_batch_size", ("optimizer",), "batch_size", "", low=4, high=8, whole=True,
          form="power of two"),
     Axis("more_augment", ("augment",), "augment", "none",
-         ("none", "cutout", "trivial_augment", "rand_augment")),
-    Axis("mix", ("augment",), "mix", "none", ("none", "mixup", "cutmix", "remix")),
+         ("none", *_searched(choices.AUGMENTATIONS))),
+    Axis("mix", ("augment",), "mix", "none", ("none", *_MIXES)),
     Axis("mix_alpha", ("augment",), "mix:alpha", 1.0, low=0.1, high=2, log=True,
-         when=({"mix": ("mixup", "cutmix", "remix")},)),
+         when=({"mix": _MIXES},)),
 )  # fmt: skip
 
 # What is tried first, at default settings, where the search holds it; a dimension that is not named

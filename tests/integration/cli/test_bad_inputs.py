@@ -15,24 +15,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from imbalance_study.config import resolve, spec
-from imbalance_study.data import augment, datasets, longtail, mixing, samplers
+from imbalance_study.config import choices, resolve, spec
+from imbalance_study.data import datasets, longtail
 from imbalance_study.data.image_set import ImageSet
 from imbalance_study.evaluation import metrics
 from imbalance_study.experiment.setup.components import bind
 from imbalance_study.experiment.setup.data import load_data
-from imbalance_study.training import losses, optim, schedules
 
 REGISTRIES = {
-    "loss": losses.LOSSES,
-    "class_weights": losses.CLASS_WEIGHTS,
-    "sampler": samplers.SAMPLERS,
-    "mix": mixing.MIXES,
-    "augmentation": augment.AUGMENTATIONS,
-    "optimizer": optim.OPTIMIZERS,
-    "schedule": schedules.SCHEDULES,
-    "imbalance": longtail.IMBALANCES,
-    "validation": longtail.VALIDATIONS,
+    "loss": choices.LOSSES,
+    "class_weights": choices.CLASS_WEIGHTS,
+    "sampler": choices.SAMPLERS,
+    "mix": choices.MIXES,
+    "augmentation": choices.AUGMENTATIONS,
+    "optimizer": choices.OPTIMIZERS,
+    "schedule": choices.SCHEDULES,
+    "imbalance": choices.IMBALANCES,
+    "validation": choices.VALIDATIONS,
 }
 NUMBERS = st.one_of(
     st.integers(-3, 10**6).map(str),
@@ -103,17 +102,17 @@ def test_a_spec_string_is_bound_or_answered(case):
 @pytest.mark.parametrize("name", [".x:f", "..:f", ":f", "no such module:f", "math:"])
 def test_a_function_that_cannot_be_imported_is_answered(name):
     with pytest.raises(ValueError, match="cannot be imported"):
-        spec.find(losses.LOSSES, name, "loss")
+        spec.find(choices.LOSSES, name, "loss")
 
 
 KNOBS = st.fixed_dictionaries(
     {},
     optional={
-        "loss": st.tuples(st.sampled_from(sorted(losses.LOSSES)), NUMBERS).map(
+        "loss": st.tuples(st.sampled_from(sorted(choices.LOSSES)), NUMBERS).map(
             lambda pair: f"{pair[0]}:gamma={pair[1]}"
         ),
-        "sampler": st.sampled_from([*samplers.SAMPLERS, "power:q=7", "power:q=-1"]),
-        "class_weights": st.sampled_from([*losses.CLASS_WEIGHTS, "effective:beta=1"]),
+        "sampler": st.sampled_from([*choices.SAMPLERS, "power:q=7", "power:q=-1"]),
+        "class_weights": st.sampled_from([*choices.CLASS_WEIGHTS, "effective:beta=1"]),
         "imbalance_ratio": NUMBERS,
         "batch_size": NUMBERS,
         "lr": NUMBERS,
@@ -123,7 +122,7 @@ KNOBS = st.fixed_dictionaries(
         "validation": st.sampled_from(
             ["none", "stratified:fraction=0.9", "stratified:fraction=2", "balanced:per_class=9999"]
         ),
-        "mix": st.sampled_from([*mixing.MIXES, "mixup:alpha=-1"]),
+        "mix": st.sampled_from([*choices.MIXES, "mixup:alpha=-1"]),
         "weights": st.sampled_from(["none", "/nowhere/x.pt", "imagenet"]),
         "freeze": st.sampled_from(["none", "head_only", "partial:blocks=99", "gradual:x=1"]),
     },
@@ -191,8 +190,8 @@ def test_any_distribution_of_labels_is_cut_into_parts_that_share_no_image(
         )
         return longtail.make_split(
             image_set,
-            imbalance=spec.bind(longtail.IMBALANCES, profile, "imbalance"),
-            validation=spec.bind(longtail.VALIDATIONS, validation, "validation"),
+            imbalance=spec.bind(choices.IMBALANCES, profile, "imbalance"),
+            validation=spec.bind(choices.VALIDATIONS, validation, "validation"),
             data_seed=seed,
         )
 

@@ -9,23 +9,21 @@ import torch
 
 from imbalance_study.cli.options import given
 from imbalance_study.cli.train import command
-from imbalance_study.config import resolve, spec
-from imbalance_study.data import augment, auto_augment, mixing, samplers, smote
+from imbalance_study.config import choices, resolve, spec
 from imbalance_study.experiment import run as experiment
 from imbalance_study.experiment.setup.components import bind
-from imbalance_study.training import losses, second_stage
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "remedies.md").read_text()
 AXES = {
-    "loss": losses.LOSSES,
-    "class_weights": losses.CLASS_WEIGHTS,
-    "sampler": samplers.SAMPLERS,
-    "mix": mixing.MIXES,
-    "resample": smote.RESAMPLERS,
-    "tail_augment": auto_augment.TAIL_AUGMENTS,
-    "augment": augment.AUGMENTATIONS,
-    "stage2": second_stage.STAGES,
+    "loss": choices.LOSSES,
+    "class_weights": choices.CLASS_WEIGHTS,
+    "sampler": choices.SAMPLERS,
+    "mix": choices.MIXES,
+    "resample": choices.RESAMPLES,
+    "tail_augment": choices.TAIL_AUGMENTS,
+    "augment": choices.AUGMENTATIONS,
+    "stage2": choices.STAGES,
 }
 
 

@@ -1,43 +1,56 @@
-"""The names that the help page shows are those of the registries."""
+import dataclasses
+import inspect
 
 import pytest
 
-from imbalance_study.config import choices
-from imbalance_study.data import (
-    augment,
-    auto_augment,
-    datasets,
-    longtail,
-    mixing,
-    samplers,
-    smote,
-)
-from imbalance_study.experiment.analyses import registry as analyses
-from imbalance_study.models import zoo
-from imbalance_study.training import losses, optim, schedules, second_stage
+from imbalance_study.config import choices, spec
+from imbalance_study.config.choice import SUPPLIED, Choice, with_trait
+from imbalance_study.config.schema import Config
 
-PAIRS = {
-    "DATASETS": datasets.DATASETS,
-    "IMBALANCES": longtail.IMBALANCES,
-    "VALIDATIONS": longtail.VALIDATIONS,
-    "MODELS": zoo.MODELS,
-    "LOSSES": losses.LOSSES,
-    "CLASS_WEIGHTS": losses.CLASS_WEIGHTS,
-    "SAMPLERS": samplers.SAMPLERS,
-    "AUGMENTATIONS": augment.AUGMENTATIONS,
-    "MIXES": mixing.MIXES,
-    "RESAMPLES": smote.RESAMPLERS,
-    "TAIL_AUGMENTS": auto_augment.TAIL_AUGMENTS,
-    "STAGES": second_stage.STAGES,
-    "OPTIMIZERS": optim.OPTIMIZERS,
-    "SCHEDULES": schedules.SCHEDULES,
-    "ANALYSES": analyses.ANALYSES | analyses.GROUPS,
-}
+REGISTRIES = {name: value for name, value in vars(choices).items() if name.isupper()}
+EVERY = [
+    pytest.param(registry, name, id=f"{registry} {name}")
+    for registry, entries in REGISTRIES.items()
+    for name in entries
+]
+RESERVED = {f"{option.upper()}S": names for option, names in SUPPLIED.items()}
 
 
-@pytest.mark.parametrize("name", PAIRS)
-def test_the_choices_on_the_help_page_are_those_of_the_registry(name):
-    listed = getattr(choices, name)
-    assert set(listed) - {"none"} == set(PAIRS[name]) - {"none"}
-    for choice, about in listed.items():
-        assert len(about) > 3, choice
+@pytest.mark.parametrize(("registry", "name"), EVERY)
+def test_every_choice_has_a_line_of_help_and_a_function_that_takes_its_options(registry, name):
+    choice = REGISTRIES[registry][name]
+    assert 3 < len(choice.about) < 100
+    assert "by choice" not in choice.about
+    if not choice.address:
+        assert name in ("none", "auto", "off", "standard", "all")
+        assert not choice.options
+        return
+    text = f"{name}:{choice.options}" if choice.options else name
+    bound = spec.bind(REGISTRIES[registry], text, registry, RESERVED.get(registry, frozenset()))
+    assert len(inspect.getdoc(getattr(bound, "func", bound)).splitlines()[0]) > 10
+
+
+def test_no_two_choices_of_an_option_call_the_same_function_but_the_features():
+    for registry, entries in REGISTRIES.items():
+        addresses = [one.address for one in entries.values() if one.address]
+        same = {address for address in addresses if addresses.count(address) > 1}
+        assert same in (set(), {"imbalance_study.experiment.analyses.features:features"}), registry
+
+
+def test_the_help_line_names_the_options():
+    assert Choice("falls").line == "falls"
+    assert Choice("falls", options="gamma=2").line == "falls; option gamma"
+    assert Choice("falls", options="a=1,b=2/3").line == "falls; options a, b"
+
+
+def test_losses_have_the_kinds_that_their_papers_give_them():
+    assert with_trait(choices.LOSSES, "correcting") == ("balanced_softmax", "logit_adjusted", "vs")
+    assert with_trait(choices.LOSSES, "cosine") == ("ldam",)
+    assert with_trait(choices.LOSSES, "sigmoid") == ("sigmoid", "sigmoid_focal")
+    assert with_trait(choices.LOSSES, "smoothable") == ("cross_entropy",)
+
+
+def test_every_registry_is_that_of_one_option():
+    shown = [field.metadata["choices"] or {} for field in dataclasses.fields(Config)]
+    for registry, entries in REGISTRIES.items():
+        assert sum(entries.items() <= one.items() for one in shown) == 1, registry

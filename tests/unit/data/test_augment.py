@@ -6,8 +6,11 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 
+from imbalance_study.config import choices, spec
 from imbalance_study.data import augment
-from imbalance_study.data.augment import AUGMENTATIONS, compose
+from imbalance_study.data.augment import compose
+
+AUGMENTATIONS = spec.functions(choices.AUGMENTATIONS)
 
 
 def generator(seed=0):

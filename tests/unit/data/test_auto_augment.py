@@ -8,8 +8,11 @@ from scipy import stats
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, RandAugment, TrivialAugmentWide
 from torchvision.transforms import functional as TF
 
+from imbalance_study.config import choices, spec
 from imbalance_study.data import auto_augment
-from imbalance_study.data.auto_augment import OPERATIONS, STANDARD, TAIL_AUGMENTS, WIDE
+from imbalance_study.data.auto_augment import OPERATIONS, STANDARD, WIDE
+
+TAIL_AUGMENTS = spec.functions(choices.TAIL_AUGMENTS)
 
 # Our names, and torchvision's, in CamelCase.
 THEIRS = {name: name.replace("_", " ").title().replace(" ", "") for name in OPERATIONS}

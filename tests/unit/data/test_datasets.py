@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from made_archives import LABELS, PIXELS, tiny_cifar, tiny_flowers102
 
+from imbalance_study.config import choices, spec
 from imbalance_study.data.datasets import (
-    DATASETS,
     default_image_size,
     load,
     read_cifar_archive,
@@ -17,6 +17,8 @@ from imbalance_study.data.datasets import (
 )
 from imbalance_study.data.fingerprint import channel_statistics
 from imbalance_study.data.image_set import ReadSettings
+
+DATASETS = spec.functions(choices.DATASETS)
 
 MakeFolder = Callable[..., Path]
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_image_sets import counts, image_set
 
+from imbalance_study.config import choices, spec
 from imbalance_study.data.longtail import (
-    IMBALANCES,
-    VALIDATIONS,
     balanced,
     explicit,
     exponential,
@@ -17,6 +16,10 @@ from imbalance_study.data.longtail import (
     step,
     stratified,
 )
+
+VALIDATIONS = spec.functions(choices.VALIDATIONS)
+
+IMBALANCES = spec.functions(choices.IMBALANCES)
 
 
 @pytest.mark.parametrize(

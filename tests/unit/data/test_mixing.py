@@ -6,8 +6,10 @@ import pytest
 import torch
 from scipy import stats
 
+from imbalance_study.config import choices, spec
 from imbalance_study.data import mixing
-from imbalance_study.data.mixing import MIXES
+
+MIXES = spec.functions(choices.MIXES)
 
 COUNTS = torch.tensor([300, 100, 99, 10])
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from scipy import stats
 
-from imbalance_study.config import spec
+from imbalance_study.config import choices, spec
 from imbalance_study.data import samplers
-from imbalance_study.data.samplers import SAMPLERS
+
+SAMPLERS = spec.functions(choices.SAMPLERS)
 
 TAIL = [int(5000 * 100 ** (-c / 9)) for c in range(10)]  # CIFAR-10 at imbalance ratio 100
 ERRORS = torch.tensor([0.05, 0.1, 0.1, 0.2, 0.3, 0.3, 0.4, 0.5, 0.6, 0.7])

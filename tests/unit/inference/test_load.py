@@ -5,14 +5,13 @@ import pytest
 import torch
 from tiny import TINY
 
-from imbalance_study.config import resolve
+from imbalance_study.config import choices, resolve
 from imbalance_study.experiment import run as experiment
 from imbalance_study.inference import load as trained
 from imbalance_study.models import checkpoint
 from imbalance_study.tracking import fetch
-from imbalance_study.training import losses
 
-CASES = {name: {"loss": name} for name in losses.LOSSES} | {
+CASES = {name: {"loss": name} for name in choices.LOSSES} | {
     "ldam with another scale": {"loss": "ldam:s=10"},
     "crt": {"stage2": "crt:epochs=1"},
     "crt after cosines": {"loss": "ldam", "stage2": "crt:epochs=1"},

@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from imbalance_study.models.heads import HEADS, NormedLinear, make_head, set_prior_bias
+from imbalance_study.config import choices, spec
+from imbalance_study.models.heads import NormedLinear, make_head, set_prior_bias
+
+HEADS = spec.functions(choices.HEADS)
 
 
 def hand_made_cosine_head() -> NormedLinear:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from imbalance_study.config import choices
 from imbalance_study.models import zoo
 from imbalance_study.models.profiling import (
     count_parameters,
@@ -15,7 +16,7 @@ from imbalance_study.models.profiling import (
     peak_memory_bytes,
 )
 
-NAMED = [name for name in zoo.MODELS if name not in ("resnet20", "resnet44", "resnet56")]
+NAMED = [name for name in choices.MODELS if name not in ("resnet20", "resnet44", "resnet56")]
 
 
 def tiny() -> nn.Module:

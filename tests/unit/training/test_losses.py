@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from imbalance_study.config import compatibility, spec
+from imbalance_study.config import choices, spec
 from imbalance_study.training import losses
-from imbalance_study.training.losses import CLASS_WEIGHTS, LOSSES
+
+CLASS_WEIGHTS = spec.functions(choices.CLASS_WEIGHTS)
+LOSSES = spec.functions(choices.LOSSES)
 
 REFERENCE = json.loads((Path(__file__).parent / "reference_losses.json").read_text())
 LOGITS = torch.tensor(REFERENCE["logits"], dtype=torch.float64)
@@ -65,9 +67,9 @@ BY_HAND = [
 @pytest.mark.parametrize("case", REFERENCE["cases"], ids=lambda c: f"{c['loss']} {c['reduction']}")
 def test_a_loss_gives_the_reference_value(case):
     logits = (LOGITS / 8).clip(-1, 1) if case["cosines"] else LOGITS
-    values = spec.bind(LOSSES, case["loss"], "loss")(logits, TARGETS, COUNTS)
-    weights = spec.bind(CLASS_WEIGHTS, case["class_weights"], "class_weights")(COUNTS)[TARGETS]
-    reduced = REDUCTIONS[case["reduction"]](values, weights)
+    values = spec.bind(choices.LOSSES, case["loss"], "loss")(logits, TARGETS, COUNTS)
+    weights = spec.bind(choices.CLASS_WEIGHTS, case["class_weights"], "class_weights")(COUNTS)
+    reduced = REDUCTIONS[case["reduction"]](values, weights[TARGETS])
     assert reduced.item() == pytest.approx(case["value"], abs=1e-5)
 
 
@@ -79,7 +81,7 @@ def test_the_margins_of_ldam_are_the_reference_values():
 
 @pytest.mark.parametrize(("text", "logits", "counts", "expected"), BY_HAND)
 def test_a_loss_gives_the_value_worked_out_by_hand(text, logits, counts, expected):
-    loss = spec.bind(LOSSES, text, "loss")
+    loss = spec.bind(choices.LOSSES, text, "loss")
     rows = torch.tensor([logits] * len(logits), dtype=torch.float64)
     values = loss(rows, torch.arange(len(logits)), torch.tensor(counts))
     assert values.tolist() == pytest.approx(expected, rel=1e-12)
@@ -108,14 +110,14 @@ def test_every_loss_has_a_value_worked_out_by_hand():
     ],
 )
 def test_two_losses_are_the_same_at_neutral_options(text, same_as):
-    values = spec.bind(LOSSES, text, "loss")(LOGITS, TARGETS, COUNTS)
-    expected = spec.bind(LOSSES, same_as, "loss")(LOGITS, TARGETS, COUNTS)
+    values = spec.bind(choices.LOSSES, text, "loss")(LOGITS, TARGETS, COUNTS)
+    expected = spec.bind(choices.LOSSES, same_as, "loss")(LOGITS, TARGETS, COUNTS)
     torch.testing.assert_close(values, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("text", ["balanced_softmax", "logit_adjusted:tau=3", "vs"])
 def test_a_correcting_loss_is_cross_entropy_when_classes_are_equal(text):
-    values = spec.bind(LOSSES, text, "loss")(LOGITS, TARGETS, torch.full((10,), 37.0))
+    values = spec.bind(choices.LOSSES, text, "loss")(LOGITS, TARGETS, torch.full((10,), 37.0))
     torch.testing.assert_close(values, F.cross_entropy(LOGITS, TARGETS, reduction="none"))
 
 
@@ -276,13 +278,6 @@ def test_a_option_of_a_loss_out_of_range_is_refused_with_rule_and_value(loss, me
     with pytest.raises(ValueError) as caught:
         loss(LOGITS, TARGETS, COUNTS)
     assert str(caught.value) == message
-
-
-def test_the_guards_know_the_same_kinds_of_losses():
-    assert compatibility.CORRECTING_LOSSES == losses.CORRECTING_LOSSES
-    assert compatibility.COSINE_LOSSES == losses.COSINE_LOSSES
-    kinds = losses.SIGMOID_LOSSES | losses.COSINE_LOSSES | losses.CORRECTING_LOSSES
-    assert set(LOSSES) > kinds
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from imbalance_study.config import spec
+from imbalance_study.config import choices, spec
 from imbalance_study.training import losses
-from imbalance_study.training.losses import CLASS_WEIGHTS
+
+CLASS_WEIGHTS = spec.functions(choices.CLASS_WEIGHTS)
 
 REFERENCE = json.loads((Path(__file__).parent / "reference_losses.json").read_text())
 COUNTS = torch.tensor(REFERENCE["class_counts"], dtype=torch.float64)
@@ -15,7 +16,7 @@ COUNTS = torch.tensor(REFERENCE["class_counts"], dtype=torch.float64)
 
 @pytest.mark.parametrize(("text", "expected"), REFERENCE["class_weights"].items())
 def test_class_weights_are_the_reference_values_scaled_to_a_sum_of_c(text, expected):
-    weights = spec.bind(CLASS_WEIGHTS, text, "class_weights")(COUNTS)
+    weights = spec.bind(choices.CLASS_WEIGHTS, text, "class_weights")(COUNTS)
     expected = torch.tensor(expected, dtype=torch.float64)
     torch.testing.assert_close(weights, expected * 10 / expected.sum(), rtol=0, atol=1e-5)
 

@@ -5,15 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from imbalance_study.config import spec
+from imbalance_study.config import choices, spec
 from imbalance_study.training import optim
-from imbalance_study.training.optim import OPTIMIZERS
+
+OPTIMIZERS = spec.functions(choices.OPTIMIZERS)
 
 RESERVED = frozenset({"lr", "weight_decay"})
 
 
 def _make(text, params, lr=0.1, weight_decay=0.01):
-    made = spec.bind(OPTIMIZERS, text, "optimizer", RESERVED)
+    made = spec.bind(choices.OPTIMIZERS, text, "optimizer", RESERVED)
     return made(params, lr=lr, weight_decay=weight_decay)
 
 

@@ -5,16 +5,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imbalance_study.config import spec
+from imbalance_study.config import choices, spec
 from imbalance_study.training import schedules
-from imbalance_study.training.schedules import SCHEDULES, learning_rate, should_stop
+from imbalance_study.training.schedules import learning_rate, should_stop
+
+SCHEDULES = spec.functions(choices.SCHEDULES)
 
 HISTORIES = st.lists(st.floats(0, 1) | st.sampled_from([0.25, 0.5, 0.5001, math.nan]), max_size=40)
 EVERY_SCHEDULE = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 
 
 def _bind(text):
-    return spec.bind(SCHEDULES, text, "schedule")
+    return spec.bind(choices.SCHEDULES, text, "schedule")
 
 
 @pytest.mark.parametrize(

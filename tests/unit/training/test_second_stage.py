@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from imbalance_study.config import choices, spec
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import losses, optim
-from imbalance_study.training.second_stage import STAGES, ScaledClassifier
+from imbalance_study.training.second_stage import ScaledClassifier
+
+STAGES = spec.functions(choices.STAGES)
 
 
 def _head():

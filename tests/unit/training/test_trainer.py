@@ -150,7 +150,7 @@ def test_a_sampler_that_draws_nothing_is_refused():
 def test_fixed_steps_give_every_sampler_the_same_updates_and_images(name):
     model = model_of()
     procedure = procedure_of(
-        model, sampler=samplers.SAMPLERS[name], steps_per_epoch=5, epochs=2, batch_size=10
+        model, sampler=getattr(samplers, name), steps_per_epoch=5, epochs=2, batch_size=10
     )
     fitted = fit_toy(model, procedure)
     assert (fitted.steps, fitted.images_seen) == (10, 100)

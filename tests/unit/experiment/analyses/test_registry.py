@@ -5,6 +5,8 @@ import pytest
 from PIL import Image
 from torch import nn
 
+from imbalance_study.config import choices, spec
+from imbalance_study.config.choice import Choice
 from imbalance_study.config.resolve import make
 from imbalance_study.evaluation import metrics
 from imbalance_study.experiment import evaluate
@@ -62,7 +64,7 @@ def two_classes(tmp_path_factory):
 
 
 def test_groups_and_names_can_be_joined():
-    everything = frozenset(analyses.ANALYSES)
+    everything = frozenset(spec.functions(choices.ANALYSES))
     assert analyses.names_in("all") == everything
     assert analyses.names_in("none") == frozenset()
     assert everything - analyses.names_in("standard") == {"feature_maps", "occlusion", "deletion"}
@@ -169,10 +171,11 @@ def test_only_what_is_asked_for_runs(tmp_path):
 
 
 def test_an_analysis_that_fails_is_a_note_and_the_others_go_on(tmp_path, monkeypatch):
-    def broken(context):
-        raise RuntimeError("no paint left")
-
-    monkeypatch.setitem(analyses.ANALYSES, "broken", broken)
+    (tmp_path / "broken.py").write_text(
+        "def broken(context):\n    raise RuntimeError('no paint left')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(choices.ANALYSES, "broken", Choice("a broken one", "broken:broken"))
     result = _run(_with_images(tmp_path), analyses="none")
     found = analyses.analyse(_context_of(result, "broken+confusion"))
     assert found.notes == ["broken failed: RuntimeError: no paint left"]
