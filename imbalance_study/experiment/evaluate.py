@@ -40,7 +40,8 @@ def evaluate_on_validation(
     stage = stages[-1]
     stage.model.load_state_dict(stage.fit.best)
     stage.model.eval()
-    return TrainingResult(setup, stage, _selected(val, setup, stage.fit) | _counts(stage.fit))
+    scores = _selected(val, setup, stage.fit) | _counts(stage.fit)
+    return TrainingResult(setup, stage, AnalysisResult(metrics=scores))
 
 
 def evaluate_on_test(
@@ -71,19 +72,14 @@ def evaluate_on_test(
         scores |= _selected(setup.parts.val, setup, stage.fit)
     corrected = posthoc.correct(setup, stage, test, val, predictions, draw=draw)
     figures = run_figures.of_training(stage.fit, setup.data) if draw else {}
-    scores |= corrected.metrics | _counts(stage.fit) | decoded.metrics
     checkpoints = _save(setup, stages, output_dir)
     analysis = analyses.analyse(context_of(setup, stage, predictions, umap_warm_up))
-    return RunResult(
-        setup,
-        stage,
-        metrics=scores | analysis.metrics,
-        test=predictions,
-        tables=analysis.tables | corrected.tables,
-        figures=figures | corrected.figures | analysis.figures | decoded.figures,
-        checkpoints=checkpoints,
-        analysis=analysis,
+    found = AnalysisResult(
+        metrics=scores | corrected.metrics | _counts(stage.fit) | decoded.metrics,
+        tables=corrected.tables,
+        figures=figures | corrected.figures | decoded.figures,
     )
+    return RunResult(setup, stage, found, predictions, analysis, checkpoints)
 
 
 def context_of(

@@ -18,7 +18,7 @@ from imbalance_study.training.procedure import EpochResult, Fit, Procedure
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunStart(EpochResult):
-    """The moment before the first epoch: what is found out and drawn before the training."""
+    """Start of a run, before its first epoch: facts and figures of the data."""
 
     facts: RunFacts
     figures: dict[str, Any] = dataclasses.field(default_factory=dict)  # name -> Figure
@@ -34,54 +34,75 @@ class TrainedStage(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
-    """A finished training, judged on validation alone."""
+    """A finished training, scored on validation alone."""
 
     setup: RunSetup
     stage: TrainedStage  # the last; its model has the weights of the kept epoch, in eval mode
-    metrics: dict[str, float]  # final ones, named with their split
+    scores: AnalysisResult  # of the kept epoch, and the costs of the training
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Final metrics, named with their split."""
+        return self.scores.metrics
 
     @property
     def config(self) -> Config:
-        """The configuration, with a number as batch size."""
+        """Configuration, with a number as batch size."""
         return self.setup.config
 
     @property
     def data(self) -> Data:
-        """The images and their parts."""
+        """Images and their parts."""
         return self.setup.data
 
     @property
     def facts(self) -> RunFacts:
-        """The facts about data, model and machine."""
+        """Facts about data, model and machine."""
         return self.setup.facts
 
     @property
     def model(self) -> Classifier:
-        """The model with the weights of the kept epoch, in evaluation mode."""
+        """Model with the weights of the kept epoch, in evaluation mode."""
         return self.stage.model
 
     @property
     def procedure(self) -> Procedure:
-        """The procedure of the last stage."""
+        """Procedure of the last stage."""
         return self.stage.procedure
 
     @property
     def fit(self) -> Fit:
-        """The finished training of all stages."""
+        """Finished training of all stages."""
         return self.stage.fit
 
     @property
     def history(self) -> list[EpochResult]:
-        """The epochs of all stages."""
+        """Epochs of all stages."""
         return self.stage.fit.history
 
 
 @dataclasses.dataclass(frozen=True)
 class RunResult(TrainingResult):
-    """A finished experiment, evaluated on the test set."""
+    """A finished experiment, evaluated on the test set.
+
+    Its `scores` are those of the test set as well, with corrections and curves.
+    """
 
     test: Predictions  # of the kept epoch
-    tables: dict[str, dict[str, list[Any]]]  # name -> columns
-    figures: dict[str, Any]  # name -> matplotlib Figure
+    analysis: AnalysisResult  # of all analyses that were asked for
     checkpoints: dict[str, Path]  # "best", "last", and "stage1" where there were two
-    analysis: AnalysisResult  # its metrics, tables and figures are among those above
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Final metrics of scores and analyses, named with their split."""
+        return self.scores.metrics | self.analysis.metrics
+
+    @property
+    def tables(self) -> dict[str, dict[str, list[Any]]]:
+        """Tables of analyses and scores: name to columns."""
+        return self.analysis.tables | self.scores.tables
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Figures of scores and analyses: name to matplotlib Figure."""
+        return self.scores.figures | self.analysis.figures

@@ -130,7 +130,7 @@ def discard(folder: Path) -> None:
 
 
 def newest(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
-    """The newest checkpoint of a run that is whole; None where there never was one.
+    """Read the newest whole checkpoint of a run; None where there never was one.
 
     Args:
         folder: That a `Keeper` wrote to.
@@ -159,7 +159,7 @@ def _found(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _copy(content: Any) -> Any:
-    """The same with copies of all tensors, each where it was; a GPU copies in no time."""
+    """Copy all tensors, each on its device; a GPU copies in no time."""
     if isinstance(content, Tensor):
         return content.detach().clone()
     if isinstance(content, dict):

@@ -106,10 +106,9 @@ class _Training:
         if not self.history:
             return ""
         if procedure.early_stopping is not None:
-            name = procedure.stop_metric
-            scores = [higher_is_better(epoch.metrics, name) for epoch in self.history]
-            if procedure.early_stopping(scores):
-                return f"early stopping on {name}"
+            metric, should_stop = procedure.early_stopping
+            if should_stop([higher_is_better(epoch.metrics, metric) for epoch in self.history]):
+                return f"early stopping on {metric}"
         if self.trainer.late(self.started):
             return "max_minutes reached"
         return "all epochs done" if len(self.history) >= procedure.epochs else ""

@@ -30,9 +30,16 @@ class EpochResult:
     )  # key -> Figure of watched images, while the epoch is reported
 
 
+class EarlyStopping(NamedTuple):
+    """A rule that ends a training early."""
+
+    metric: str
+    should_stop: Callable[[Sequence[float]], bool]  # given the metric of each epoch, higher better
+
+
 @dataclasses.dataclass(frozen=True)
 class Procedure:
-    """How to train: all that `fit` takes beside the model and the data."""
+    """Everything that `fit` takes beside the model and the data."""
 
     loss: Callable[..., Tensor]
     probabilities: Callable[[Tensor], Tensor]  # logits (N, C) -> (N, C)
@@ -55,8 +62,7 @@ class Procedure:
     grad_clip: float = 0.0
     ema_decay: float = 0.0  # 0: no average
     select_by: str = "last"
-    early_stopping: Callable[[Sequence[float]], bool] | None = None
-    stop_metric: str = ""
+    early_stopping: EarlyStopping | None = None
     max_seconds: float = math.inf
     precision: Precision = "fp32"
     compile: bool = False

@@ -1,5 +1,6 @@
 """Thirty small images, a small network, and `fit` on them: what the tests of training share."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -129,3 +130,8 @@ def recorded_loss(seen):
 TARGETS = torch.from_numpy(LABELS)
 
 WEIGHTS = torch.tensor([0.3, 0.9, 1.8])
+
+
+def copy_of(snapshot):
+    """A snapshot with tensors of its own, which the training does not change."""
+    return copy.deepcopy(snapshot)

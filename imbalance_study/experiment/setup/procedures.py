@@ -22,7 +22,7 @@ from imbalance_study.experiment.setup.inputs import RunInputs
 from imbalance_study.models import freezing, heads
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import losses, optim, schedules
-from imbalance_study.training.procedure import Procedure
+from imbalance_study.training.procedure import EarlyStopping, Procedure
 
 
 def first(inputs: RunInputs, model: Classifier, lr: float) -> Procedure:
@@ -63,8 +63,9 @@ def first(inputs: RunInputs, model: Classifier, lr: float) -> Procedure:
         grad_clip=config.grad_clip,
         ema_decay=config.ema_decay if config.ema else 0.0,
         select_by=config.select_by,
-        early_stopping=None if stopping is None else stopping.function,
-        stop_metric="" if stopping is None else stopping.name,
+        early_stopping=None
+        if stopping is None
+        else EarlyStopping(stopping.name, stopping.function),
         max_seconds=share * config.max_minutes * 60 or math.inf,
         precision=device_setup.precision,
         compile=config.compile,
@@ -116,7 +117,6 @@ def second(inputs: RunInputs, procedure: Procedure, model: Classifier, seconds: 
         supcon=0.0,
         ema_decay=0.0,
         early_stopping=None,
-        stop_metric="",
         max_seconds=rest,
         train_mode=lambda model, progress: stage.train_mode(model),
         stage=2,

@@ -13,6 +13,7 @@ from toy_training import (
 )
 
 from imbalance_study.training.predict import predict, summary
+from imbalance_study.training.procedure import EarlyStopping
 
 
 def test_the_schedule_is_asked_in_the_middle_of_each_update():
@@ -112,7 +113,7 @@ def test_early_stopping_sees_the_metric_the_higher_the_better_and_ends_the_train
         return len(history) == 2
 
     model = model_of()
-    procedure = procedure_of(model, early_stopping=stop, stop_metric="val/loss", epochs=9)
+    procedure = procedure_of(model, early_stopping=EarlyStopping("val/loss", stop), epochs=9)
     fitted = fit_toy(model, procedure, val=batches_of())
     assert len(fitted.history) == 2
     assert seen[-1] == [-epoch.metrics["val/loss"] for epoch in fitted.history]

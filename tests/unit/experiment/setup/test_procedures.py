@@ -41,7 +41,7 @@ def test_of_the_first_stage_augmentation_and_the_size_of_the_updates_stay():
     assert first.class_weights.max() > 2
     second = procedures.second(inputs, first, model, seconds=0.0)
     assert (second.defer, second.hard_fraction, second.ema_decay, second.supcon) == (0, 1, 0, 0)
-    assert (second.mix, second.early_stopping, second.stop_metric) == (None, None, "")
+    assert (second.mix, second.early_stopping) == (None, None)
     assert second.class_weights.tolist() == [1.0] * 10
     assert second.sampler is samplers.class_balanced
     assert second.loss is losses.cross_entropy
