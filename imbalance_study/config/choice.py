@@ -17,6 +17,7 @@ Trait = Literal[
     "own_test_set",  # a data set with test images of its own
     "decoder",  # a model with a decoder, for autoencoder
     "small_stem",  # a model for small images alone
+    "imagenet_stem",  # a model with the stem for large images alone
     "pooled",  # a head on the pooled maps, in place of the hidden layers of the model
     "standard",  # an analysis of the group standard
     "layers",  # an analysis that looks at gradcam_layers

@@ -59,6 +59,10 @@ MODELS: dict[str, Choice] = {
                        "imbalance_study.models.resnet_cifar:resnet56", traits=("small_stem",)),
     "efficientnet_b0": Choice("EfficientNet-B0", "imbalance_study.models.zoo:efficientnet_b0",
                               "dropout=0.2,stochastic_depth_prob=0.2"),
+    "efficientnet_lite0": Choice(
+        "EfficientNet-Lite0; weights=imagenet needs no network",
+        "imbalance_study.models.efficientnet_lite:efficientnet_lite0", "dropout=0.2",
+        traits=("imagenet_stem",)),
     "mobilenet_v2": Choice("MobileNetV2", "imbalance_study.models.zoo:mobilenet_v2", "dropout=0.2"),
     "mobilenet_v3_large": Choice("MobileNetV3-Large",
                                  "imbalance_study.models.zoo:mobilenet_v3_large", "dropout=0.2"),

@@ -153,6 +153,7 @@ def describe(source: Source, loaded: transfer.Loaded) -> dict[str, Any]:
         "model": source.model,
         "classes": len(source.class_names),
         "head": loaded.head,
+        "by_order": loaded.by_order,
         "loaded": len(loaded.loaded),
         "new": loaded.new,
         "left": loaded.left,
@@ -163,7 +164,8 @@ def describe(source: Source, loaded: transfer.Loaded) -> dict[str, Any]:
 
 def in_words(record: Mapping[str, Any]) -> str:
     """Say the record of `describe` in a line, for a tag."""
-    text = f"{record['loaded']} tensors from {record['from']}; head {record['head']}"
+    order = ", matched by order as the names differ" if record.get("by_order") else ""
+    text = f"{record['loaded']} tensors from {record['from']}{order}; head {record['head']}"
     for kind in ("new", "left"):
         names = record[kind]
         if names:

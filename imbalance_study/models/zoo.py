@@ -204,6 +204,10 @@ def _resolve_stem(name: str, function: Callable[..., Any], stem: str, image_size
         if stem == "imagenet":
             raise ValueError(f"{name} has no imagenet stem; use stem=auto or stem=small")
         return "small"
+    if name in with_trait(choices.MODELS, "imagenet_stem"):
+        if stem == "small":
+            raise ValueError(f"{name} has no small stem; use stem=auto or stem=imagenet")
+        return "imagenet"
     if ":" in name:
         if stem != "auto" and not spec.takes(function, "stem"):
             raise ValueError(f"{name} has no {stem} stem; use stem=auto")

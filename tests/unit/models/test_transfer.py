@@ -175,3 +175,44 @@ def test_the_preprocessing_is_what_torchvision_says():
     assert (
         transfer.imagenet("mobilenet_v2_autoencoder").url == transfer.imagenet("mobilenet_v2").url
     )
+
+
+def _foreign_names(state):
+    """The same tensors as another implementation names them, their last parts kept."""
+    ends = [name.rpartition(".")[2] for name in state]
+    return {
+        f"layer{number}.{end}": value
+        for number, (end, value) in enumerate(zip(ends, state.values(), strict=True))
+    }
+
+
+def test_weights_of_other_names_are_matched_by_order_and_that_is_said():
+    source, target = _model(), _model(classes=4)
+    found = transfer.load(target, _foreign_names(source.state_dict()), "x")
+    assert found.by_order
+    assert found.new == ["classifier.weight", "classifier.bias"]
+    for name, value in source.backbone.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(value, target.backbone.state_dict()[name]), name
+
+
+def test_weights_of_other_names_without_a_head_are_matched_too():
+    source, target = _model(), _model()
+    state = {f"backbone.{name}": value for name, value in source.backbone.state_dict().items()}
+    found = transfer.load(target, _foreign_names(state), "x")
+    assert found.by_order
+    assert found.new == ["classifier.weight", "classifier.bias"]
+
+
+def test_other_names_in_another_order_or_of_another_network_are_refused():
+    state = _foreign_names(_model().state_dict())
+    swapped = dict(reversed(state.items()))
+    for other in (swapped, _foreign_names(_model("resnet32").state_dict())):
+        with pytest.raises(ValueError, match="holds the weights of another model"):
+            transfer.load(_model(), other, "x")
+
+
+def test_a_missing_package_of_weights_is_named(monkeypatch):
+    monkeypatch.setitem(transfer.PACKAGES, "efficientnet_lite0", ("not_there", "*.pth"))
+    with pytest.raises(ValueError, match=r"in the package not-there, which is not installed"):
+        transfer.imagenet_file(transfer.imagenet("efficientnet_lite0"))
