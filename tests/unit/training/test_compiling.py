@@ -34,6 +34,7 @@ def test_what_compiling_does_not_go_with_is_refused(options, reason):
         make(dataset="digits", compile=True, **options)
 
 
+@pytest.mark.slow
 def test_without_a_compiler_a_line_says_what_is_needed(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "imbalance_study", "train", *words(TINY | {"compile": "true"})],
