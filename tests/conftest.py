@@ -10,7 +10,6 @@ import pwd
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -116,13 +115,6 @@ def tiny_run(tmp_path_factory, make_store):
     return tiny.train(make_store(folder), folder, loss="ldam", analyses="confusion+calibration")
 
 
-def _postgres_programs():
-    """The newest PostgreSQL server programs on this machine, or None."""
-    found = [folder for folder in Path("/usr/lib/postgresql").glob("*/bin") if folder.is_dir()]
-    found = [folder for folder in found if (folder / "initdb").exists()]
-    return max(found, key=lambda folder: float(folder.parent.name), default=None)
-
-
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory):
     """The URL of an empty database on a PostgreSQL server of our own, which ends with the tests.
@@ -130,9 +122,11 @@ def postgres(tmp_path_factory):
     The server refuses to run as root, so that root starts it as the user that Debian's package
     makes for it.
     """
-    programs = _postgres_programs()
+    from servers import free_port, postgres_programs
+
+    programs = postgres_programs()
     if programs is None:
-        pytest.skip("no PostgreSQL server program under /usr/lib/postgresql/*/bin")
+        pytest.skip("there is no PostgreSQL server program")
     pytest.importorskip("psycopg2", reason="no PostgreSQL driver: pip install psycopg2-binary")
     root = os.geteuid() == 0
     if root:
@@ -141,12 +135,10 @@ def postgres(tmp_path_factory):
         except KeyError:
             pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
     as_user = ["runuser", "-u", "postgres", "--"] if root else []
-    with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as folder, socket.socket() as free:
+    with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as folder:
         if root:
             shutil.chown(folder, "postgres")
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        data = Path(folder, "data")
+        data, port = Path(folder, "data"), free_port()
 
         def call(program, *words):
             command = [*as_user, str(programs / program), *words]
@@ -154,7 +146,6 @@ def postgres(tmp_path_factory):
             assert done.returncode == 0, f"{command}: {done.stdout} {done.stderr}"
 
         call("initdb", "-D", str(data), "-U", "tester", "-A", "trust", "--no-sync")
-        free.close()
         options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
         call(
             "pg_ctl", "-D", str(data), "-w", "-l", str(Path(folder, "log")), "-o", options, "start"

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import psycopg2
 import pytest
 import yaml
 from mlflow import MlflowClient
+from servers import free_port
 
 ROOT = Path(__file__).parents[3]
 _EXPERIMENTS = "/api/2.0/mlflow/experiments/search"
@@ -50,12 +50,6 @@ def run_compose(words, settings, folder):
 def compose(tmp_path):
     """docker-compose with words and settings -> the finished process."""
     return lambda words, settings: run_compose(words, settings, tmp_path)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Stack:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from servers import free_port
 
 from imbalance_study.data import decode
 from imbalance_study.tracking import registry
@@ -38,9 +38,7 @@ def server(tiny_run, tmp_path_factory):
     """The address of the promoted model's server, stopped by its process id."""
     registry.promote(tiny_run.run_id, NAME, "champion", tiny_run.store)
     folder = tmp_path_factory.mktemp("model_server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [

@@ -1,6 +1,5 @@
 """A run against a real MLflow server over HTTP."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -8,14 +7,13 @@ import urllib.request
 
 import pytest
 from mlflow import MlflowClient
+from servers import free_port
 
 
 @pytest.fixture
 def server(tmp_path):
     """The address of an MLflow server of its own, stopped by its process id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with (tmp_path / "server.log").open("w") as log:
         process = subprocess.Popen(
             [

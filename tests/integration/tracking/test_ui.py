@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ import urllib.request
 
 import pytest
 from mlflow import MlflowClient
+from servers import free_port
 from tiny import train
 
 from imbalance_study.tracking import ui_view
@@ -37,9 +37,7 @@ def served(tmp_path_factory, make_store):
     analyses = "intervals+confusion+errors+gradcam"
     for loss in ("cross_entropy", "focal"):
         train(store, folder, loss=loss, analyses=analyses, figure_every="1")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = (f"--backend-store-uri={store}", "--host=127.0.0.1", f"--port={port}", "--workers=1")
     server = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", *options],

@@ -82,7 +82,7 @@ def test_deferred_recipes_start_their_weights_at_epoch_160_of_200():
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_trains_for_two_steps(name, tmp_path):
     tiny = {"dataset": "digits", "model": "resnet20", "epochs": 1, "steps_per_epoch": 2}
-    tiny |= {"analyses": "none"}
+    tiny |= {"analyses": "none", "image_size": 16}
     if RECIPES[name].options.get("imbalance", "").startswith("explicit"):
         tiny |= {"imbalance": "none"}  # there are not as many digits
     if RECIPES[name].options.get("validation", "").startswith("balanced"):
