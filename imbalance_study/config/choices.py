@@ -149,18 +149,18 @@ LOSSES: dict[str, Choice] = {
 }
 
 CLASS_WEIGHTS: dict[str, Choice] = {
-    "none": Choice("weighs all classes alike", "imbalance_study.training.losses:no_weights"),
+    "none": Choice("weighs all classes alike", "imbalance_study.training.class_weights:no_weights"),
     "effective": Choice(
         "1 / effective number of samples of the class",
-        "imbalance_study.training.losses:effective_weights", "beta=0.9999",
+        "imbalance_study.training.class_weights:effective_weights", "beta=0.9999",
         "Cui et al. 2019, arXiv:1901.05555", ("searched",)),
     "balanced": Choice(
         "1 / n_c, with n_c images of the class",
-        "imbalance_study.training.losses:balanced_weights",
+        "imbalance_study.training.class_weights:balanced_weights",
         paper="Cui et al. 2019, arXiv:1901.05555", traits=("searched",)),
     "inverse_sqrt": Choice(
         "1 / sqrt(n_c)",
-        "imbalance_study.training.losses:inverse_sqrt_weights",
+        "imbalance_study.training.class_weights:inverse_sqrt_weights",
         paper="Mahajan et al. 2018, arXiv:1805.00932", traits=("searched",)),
 }
 

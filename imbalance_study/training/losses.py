@@ -1,4 +1,4 @@
-"""Losses and class weights: two separate axes of remedies.
+"""Losses: one value per example, from logits, targets and class counts.
 
 A loss is ``loss(logits (N, C), targets (N,), class_counts (C,)) -> (N,)``: one value per example,
 without reduction, epoch or device. Class weights are applied outside of it (see
@@ -34,7 +34,7 @@ def cross_entropy(
         ValueError: `label_smoothing` is outside [0, 1).
     """
     _check(0 <= label_smoothing < 1, "label_smoothing must be in [0, 1)", label_smoothing)
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     return F.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
 
 
@@ -51,7 +51,7 @@ def focal(logits: Tensor, targets: Tensor, class_counts: Tensor, *, gamma: float
         ValueError: `gamma` is negative or not finite.
     """
     _check(0 <= gamma < math.inf, "gamma must be at least 0 and finite", gamma)
-    log_probs = F.log_softmax(_at_least_float32(logits), dim=1)
+    log_probs = F.log_softmax(at_least_float32(logits), dim=1)
     index = targets[:, None]
     log_others = log_probs.scatter(1, index, -math.inf).logsumexp(1)
     return -(gamma * log_others).exp() * log_probs.gather(1, index)[:, 0]
@@ -107,7 +107,7 @@ def ldam(
         ValueError: `max_m` is negative or `s` is not positive.
     """
     _check(0 < s < math.inf, "s must be larger than 0 and finite", s)
-    cosines = _at_least_float32(logits)
+    cosines = at_least_float32(logits)
     margins = ldam_margins(class_counts.to(cosines.dtype), max_m)[targets]
     shifted = cosines.scatter_add(1, targets[:, None], -margins[:, None])
     return F.cross_entropy(s * shifted, targets, reduction="none")
@@ -128,7 +128,7 @@ def balanced_softmax(logits: Tensor, targets: Tensor, class_counts: Tensor) -> T
 
     Ren et al. 2020, arXiv:2007.10740, eq. 3 and 4. At test the plain logits are used.
     """
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     shifted = logits + class_counts.to(logits.dtype).log()
     return F.cross_entropy(shifted, targets, reduction="none")
 
@@ -145,7 +145,7 @@ def logit_adjusted(
         ValueError: `tau` is not finite.
     """
     _check(math.isfinite(tau), "tau must be finite", tau)
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     shifted = logits + tau * _log_prior(class_counts, logits.dtype)
     return F.cross_entropy(shifted, targets, reduction="none")
 
@@ -170,7 +170,7 @@ def vs(
     """
     _check(0 <= gamma < math.inf, "gamma must be at least 0 and finite", gamma)
     _check(math.isfinite(tau), "tau must be finite", tau)
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     counts = class_counts.to(logits.dtype)
     scaled = (counts / counts.max()) ** gamma * logits
     adjusted = scaled + tau * _log_prior(class_counts, logits.dtype)
@@ -196,7 +196,7 @@ def label_aware_smoothing(
     Raises:
         ValueError: A smoothing is outside [0, 1), or the head's is below the tail's.
     """
-    log_probs = F.log_softmax(_at_least_float32(logits), dim=1)
+    log_probs = F.log_softmax(at_least_float32(logits), dim=1)
     counts = class_counts.to(log_probs.dtype)
     smoothing = class_smoothing(counts, smooth_head, smooth_tail, shape)[targets]
     index = targets[:, None]
@@ -236,7 +236,7 @@ def softmax_logits(logits: Tensor, loss_name: str, *, s: float = LDAM_SCALE) -> 
     loss, so that probabilities are the sigmoids divided by their sum. Temperature scaling and
     post-hoc adjustment act on them. An unknown name (a user's own loss) counts as a softmax loss.
     """
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     if loss_name in with_trait(choices.LOSSES, "sigmoid"):
         return F.logsigmoid(logits)
     cosines = loss_name in with_trait(choices.LOSSES, "cosine")
@@ -250,37 +250,6 @@ def probabilities(logits: Tensor, loss_name: str, *, s: float = LDAM_SCALE) -> T
     after balanced_softmax and its kin the plain logits hold for balanced classes.
     """
     return softmax_logits(logits, loss_name, s=s).softmax(1)
-
-
-def no_weights(class_counts: Tensor) -> Tensor:
-    """Weigh every class the same."""
-    return torch.ones_like(_at_least_float32(class_counts))
-
-
-def balanced_weights(class_counts: Tensor) -> Tensor:
-    """Weigh by ``1 / n_c``: every class has the same weight in all."""
-    return _sum_to_classes(1 / _at_least_float32(class_counts))
-
-
-def effective_weights(class_counts: Tensor, *, beta: float = 0.9999) -> Tensor:
-    """Weigh by ``(1 - beta) / (1 - beta^n_c)``, one over the effective number of samples.
-
-    Cui et al. 2019, arXiv:1901.05555, sec. 3.2 and 4. beta 0 weighs all classes alike, beta to 1
-    is `balanced_weights`. The weights depend on log(1 - beta): at ratio 100 on CIFAR-10 they differ
-    by 2.5 times at beta 0.99, 20 at 0.999, 79 at 0.9999.
-
-    Raises:
-        ValueError: `beta` is outside [0, 1).
-    """
-    _check(0 <= beta < 1, "beta must be in [0, 1)", beta)
-    log_beta = math.log(beta) if beta > 0 else -math.inf
-    # expm1, because 1 - beta^n in float32 would lose its digits as beta nears 1.
-    return _sum_to_classes(-1 / (_at_least_float32(class_counts) * log_beta).expm1())
-
-
-def inverse_sqrt_weights(class_counts: Tensor) -> Tensor:
-    """Weigh by ``1 / sqrt(n_c)``: half-way, on a log scale, to balanced weights."""
-    return _sum_to_classes(_at_least_float32(class_counts) ** -0.5)
 
 
 def check_class_counts(class_counts: Tensor, class_names: Sequence[str] = ()) -> None:
@@ -298,22 +267,19 @@ def check_class_counts(class_counts: Tensor, class_names: Sequence[str] = ()) ->
             )
 
 
-def _at_least_float32(values: Tensor) -> Tensor:
+def at_least_float32(values: Tensor) -> Tensor:
+    """Convert to float32, but leave float64."""
     return values if values.dtype == torch.float64 else values.float()
 
 
 def _signed(logits: Tensor, targets: Tensor) -> Tensor:
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     return logits * torch.full_like(logits, -1.0).scatter(1, targets[:, None], 1.0)
 
 
 def _log_prior(class_counts: Tensor, dtype: torch.dtype) -> Tensor:
     counts = class_counts.to(dtype)
     return (counts / counts.sum()).log()
-
-
-def _sum_to_classes(weights: Tensor) -> Tensor:
-    return weights * (len(weights) / weights.sum())
 
 
 def _check(holds: bool, rule: str, value: float) -> None:

@@ -292,3 +292,12 @@ def test_a_loss_does_not_wait_for_the_gpu(loss):
         torch.cuda.set_sync_debug_mode("default")
     expected = loss(LOGITS.float(), TARGETS, COUNTS.float())
     torch.testing.assert_close(loss(logits, targets, counts).cpu(), expected)
+
+
+def test_a_class_without_training_images_is_named():
+    counts = torch.tensor([5, 3, 2, 0])
+    with pytest.raises(ValueError, match=r"class 3 has no training images; .* 5 3 2 0"):
+        losses.check_class_counts(counts)
+    with pytest.raises(ValueError, match=r"class 3 \(deer\) has no training images"):
+        losses.check_class_counts(counts, ["cat", "dog", "frog", "deer"])
+    losses.check_class_counts(counts + 1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from imbalance_study.config import choices, spec
-from imbalance_study.training import losses
+from imbalance_study.training import class_weights
 
 CLASS_WEIGHTS = spec.functions(choices.CLASS_WEIGHTS)
 
@@ -32,36 +32,28 @@ def test_class_weights_sum_to_the_number_of_classes_and_never_favour_the_larger(
 
 def test_class_weights_worked_out_by_hand():
     counts = torch.tensor([4, 1])
-    assert losses.no_weights(counts).tolist() == [1, 1]
-    assert losses.balanced_weights(counts).tolist() == pytest.approx([0.4, 1.6])
-    assert losses.inverse_sqrt_weights(counts).tolist() == pytest.approx([2 / 3, 4 / 3])
+    assert class_weights.no_weights(counts).tolist() == [1, 1]
+    assert class_weights.balanced_weights(counts).tolist() == pytest.approx([0.4, 1.6])
+    assert class_weights.inverse_sqrt_weights(counts).tolist() == pytest.approx([2 / 3, 4 / 3])
     # 1 - 0.5^n is 15/16 and 1/2
     expected = [2 * 8 / 23, 2 * 15 / 23]
-    assert losses.effective_weights(counts, beta=0.5).tolist() == pytest.approx(expected)
+    assert class_weights.effective_weights(counts, beta=0.5).tolist() == pytest.approx(expected)
 
 
 def test_effective_weights_go_from_none_to_balanced_with_beta():
-    torch.testing.assert_close(losses.effective_weights(COUNTS, beta=0.0), torch.ones(10).double())
-    near_one = losses.effective_weights(COUNTS.float(), beta=1 - 1e-12)
-    torch.testing.assert_close(near_one, losses.balanced_weights(COUNTS.float()))
+    ones = class_weights.effective_weights(COUNTS, beta=0.0)
+    torch.testing.assert_close(ones, torch.ones(10).double())
+    near_one = class_weights.effective_weights(COUNTS.float(), beta=1 - 1e-12)
+    torch.testing.assert_close(near_one, class_weights.balanced_weights(COUNTS.float()))
 
 
 @pytest.mark.parametrize(("beta", "ratio"), [(0.99, 2.5), (0.999, 20), (0.9999, 79)])
 def test_effective_weights_differ_by_a_factor_that_log_one_minus_beta_sets(beta, ratio):
-    weights = losses.effective_weights(COUNTS, beta=beta)
+    weights = class_weights.effective_weights(COUNTS, beta=beta)
     assert (weights[-1] / weights[0]).item() == pytest.approx(ratio, rel=0.02)
 
 
 @pytest.mark.parametrize("beta", [1.0, -0.1, math.nan])
 def test_beta_outside_its_range_is_refused(beta):
     with pytest.raises(ValueError, match=r"beta must be in \[0, 1\), got"):
-        losses.effective_weights(COUNTS, beta=beta)
-
-
-def test_a_class_without_training_images_is_named():
-    counts = torch.tensor([5, 3, 2, 0])
-    with pytest.raises(ValueError, match=r"class 3 has no training images; .* 5 3 2 0"):
-        losses.check_class_counts(counts)
-    with pytest.raises(ValueError, match=r"class 3 \(deer\) has no training images"):
-        losses.check_class_counts(counts, ["cat", "dog", "frog", "deer"])
-    losses.check_class_counts(counts + 1)
+        class_weights.effective_weights(COUNTS, beta=beta)
