@@ -83,11 +83,6 @@ class Objective(NamedTuple):
     name: str
     maximize: bool
 
-    @property
-    def measured(self) -> bool:
-        """Whether it is a validation metric, not a cost."""
-        return self.name not in COSTS
-
 
 COSTS = ("latency_ms", "macs")
 # Validation metrics that `experiment` reports each epoch.

@@ -4,9 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from imbalance_study.studies.comparison import figures as comparison_figures
 from imbalance_study.studies.comparison.analyse import compare_outcomes
-from imbalance_study.studies.comparison.outcome import Curve
 
 TABLES = {
     *("summary", "headline", "all_metrics", "best_by_metric", "costs", "per_seed"),
@@ -148,16 +146,6 @@ def test_the_clusters_show_the_same_images_of_the_seed_that_most_have(outcome):
     found = compare_outcomes(given, baseline="loss=l0")
     title = found.figures["comparison/feature_clusters"].get_suptitle()
     assert title == "t-SNE of the features of the same 60 test images, seed 2"
-
-
-def test_a_band_is_over_the_seeds_that_reached_the_epoch():
-    long, short = np.array([1, 2, 3]), np.array([1, 2])
-    band = comparison_figures.band(
-        [Curve(long, np.array([1.0, 2, 5])), Curve(short, np.array([3.0, 4]))]
-    )
-    np.testing.assert_array_equal(band.steps, [1, 2, 3])
-    np.testing.assert_array_equal(band.mean, [2, 3, 5])
-    np.testing.assert_allclose(band.high - band.mean, [2**0.5, 2**0.5, 0])
 
 
 def test_another_metric_can_carry_the_claim_and_less_of_a_loss_is_better(outcome):

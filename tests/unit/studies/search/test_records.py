@@ -1,9 +1,7 @@
 import math
 
-import pytest
-
 from imbalance_study.studies.search import records
-from imbalance_study.studies.search.settings import Objective, StudySettings, objectives
+from imbalance_study.studies.search.settings import Objective
 
 UP = (Objective("val/balanced_accuracy", True),)
 BOTH = (*UP, Objective("latency_ms", False))
@@ -81,26 +79,3 @@ def test_the_table_has_a_column_for_each_option_of_any_trial():
     assert table["val/balanced_accuracy"] == [0.7, 0.5, None]
     assert table["sampler"] == ["power:q=0.5", "", ""]
     assert len({len(column) for column in table.values()}) == 1
-
-
-def test_objectives_are_a_validation_metric_and_a_cost():
-    assert objectives("val/loss") == (Objective("val/loss", False),)
-    assert objectives("val/balanced_accuracy|latency_ms") == BOTH
-    for text, reason in {
-        "test/accuracy": "must be a validation metric",
-        "val/acuracy": "did you mean val/accuracy",
-        "val/accuracy|val/loss": "unknown objective",
-        "val/accuracy|macs|macs": "one metric, or a metric and a cost",
-    }.items():
-        with pytest.raises(ValueError, match=reason):
-            objectives(text)
-
-
-def test_settings_refuse_what_makes_no_study():
-    with pytest.raises(ValueError, match="trials must be at least 1, got 0"):
-        StudySettings(trials=0)
-    with pytest.raises(ValueError, match="unknown search group 'x'"):
-        StudySettings(search="x")
-    with pytest.raises(ValueError, match="pruner=median needs one objective"):
-        StudySettings(objective="val/accuracy|macs", pruner="median")
-    assert StudySettings(objective="val/accuracy|macs").pruning == "none"
