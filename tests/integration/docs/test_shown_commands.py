@@ -1,6 +1,7 @@
 """Every command that a page shows could be typed: its script, options, values and extras exist."""
 
 import ast
+import importlib.util
 import re
 import shlex
 import tomllib
@@ -79,7 +80,9 @@ def _python(words):
         _click(words[2:])
     elif words[0] == "-c":
         ast.parse(words[1])
-    elif words[0] not in ("-m", "client.py"):
+    elif words[0] == "-m":
+        assert importlib.util.find_spec(words[1]), f"no module {words[1]}"
+    elif words[0] != "client.py":
         _script(ROOT / words[0], words[1:])
 
 
@@ -134,6 +137,7 @@ def test_a_command_that_a_page_shows_can_be_typed(page, line):
         "mlflow run . -e compares -P dataset=digits",
         "mlflow run . -P losses=focal",
         "python benchmarks/none.py",
+        "python -m imbalance_study.none",
         "python benchmarks/remedies.py --no_such_option 1",
         "pip install -e '.[none]'",
         "sh deploy/none.sh",
