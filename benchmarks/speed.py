@@ -120,7 +120,7 @@ def _train(
     if tracked:
         from imbalance_study.tracking import run
 
-        run.train(resolved, on_epoch=on_epoch, show_progress=False, test=False)
+        run.train(resolved, hooks=run.Hooks(on_epoch), show_progress=False, test=False)
     else:
         run_without_test(resolved.config, on_epoch, show_progress=False)
 

@@ -27,7 +27,7 @@ def command(typed: Mapping[str, str], dry_run: str) -> None:
         return
     from imbalance_study.tracking import run
 
-    run.train(resolved, started=run.process_start())
+    run.train(resolved, run.Recording(started=run.process_start()))
 
 
 def _describe(resolved: Resolved) -> None:

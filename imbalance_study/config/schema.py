@@ -312,6 +312,8 @@ class Config:
         compatibility.check(self)
 
 
+# The options that say where a run is recorded.
+RECORDING = ("tracking_uri", "tracking", "experiment", "run_name", "output_dir")
 # The axes that runs are compared by: always logged as params.
 AXES = (
     "dataset",

@@ -1,4 +1,4 @@
-"""The run that is being recorded, as the other modules of tracking see it."""
+"""The run that is being recorded, for the other modules of tracking."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from imbalance_study.tracking.uploader import Uploader
 
 
 @dataclasses.dataclass(frozen=True)
-class Info:
-    """How MLflow names a run; offline, the name of its journal and no experiment."""
+class RunInfo:
+    """Ids of a run, named as in MLflow; offline, the name of its journal and no experiment."""
 
     run_id: str
     experiment_id: str
@@ -20,7 +20,7 @@ class Info:
 class Session:
     """A run that is being recorded."""
 
-    info: Info
+    info: RunInfo
     journal: Journal
     uploader: Uploader | None  # None: offline
-    child: bool
+    child: bool  # of another run

@@ -1,4 +1,4 @@
-"""Figures, tables, overlays and columns as files of a run."""
+"""Artifacts of a run: figures, the image grid, overlays and columns."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from PIL import Image
 
 from imbalance_study.tracking import journal
 
-# Bytes from which a PNG is reduced to 256 colours, which no eye misses in a figure.
+# Bytes from which a PNG is reduced to 256 colours, which suffice for a figure.
 _LARGE = 400_000
-# Final figures that the image grid shows beside those of other runs, and their keys there.
+# Final figures for the image grid, which compares runs, and their keys there.
 GRID = {
     "confusion_matrix": "images/confusion_matrix",
     "misclassified": "images/misclassified",
@@ -27,7 +27,7 @@ GRID = {
 
 
 def png(figure: Any) -> bytes:
-    """A matplotlib Figure as PNG, in 256 colours where it would be large."""
+    """Draw a matplotlib Figure as PNG, in 256 colours if it is large."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     if stream.tell() > _LARGE:
@@ -38,22 +38,23 @@ def png(figure: Any) -> bytes:
 
 
 def log_figures(figures: Mapping[str, Any]) -> dict[str, bytes]:
-    """Write figures to ``figures/<name>.png`` of the innermost run; returns the files' contents."""
+    """Record figures as ``figures/<name>.png`` of the active run; return the files' contents."""
     drawn = {name: png(figure) for name, figure in figures.items()}
     journal.current().files({f"figures/{name}.png": content for name, content in drawn.items()})
     return drawn
 
 
 def log_grid(figures: Mapping[str, Any], step: int) -> None:
-    """Show figures in the image grid of the innermost run; the name is the key."""
+    """Show figures in the image grid of the active run, with their names as keys."""
     for key, figure in figures.items():
         _log_image(key, png(figure), step)
 
 
 def log_final_grid(drawn: Mapping[str, bytes]) -> None:
-    """Show a few of the final figures in the image grid.
+    """Show some of the final figures in the image grid.
 
-    They stand at step 0: its slider begins there, and shows nothing where there is no image.
+    They are recorded at step 0: the slider of the grid begins there, and shows nothing at a step
+    without an image.
     """
     for name, key in GRID.items():
         if name in drawn:
@@ -61,7 +62,7 @@ def log_final_grid(drawn: Mapping[str, bytes]) -> None:
 
 
 def log_first_images(drawn: Mapping[str, bytes], wanted: Collection[str]) -> None:
-    """Show a few figures in the image grid, at step 0, where its slider begins."""
+    """Show the wanted figures in the image grid, at step 0, where its slider begins."""
     for name, content in drawn.items():
         last = name.rpartition("/")[2]
         if last in wanted:
@@ -69,9 +70,11 @@ def log_first_images(drawn: Mapping[str, bytes], wanted: Collection[str]) -> Non
 
 
 def _log_image(key: str, content: bytes, step: int) -> None:
-    """Name the files as `mlflow.log_image` does: the image grid reads key, step and time there."""
+    """Record an image under the name of `mlflow.log_image`, which holds key, step and time."""
     if not re.fullmatch(r"[\w\-./ ]+", key, re.ASCII):
-        raise ValueError(f"a key of the image grid is made of letters, digits, _-./ , got {key!r}")
+        raise ValueError(
+            f"a key of the image grid consists of letters, digits, blanks and _-./, got {key!r}"
+        )
     image = Image.open(io.BytesIO(content)).convert("RGB")
     name = f"{key.replace('/', '~')}+step+{step}+timestamp+{journal.now()}+{uuid.uuid4()}"
     small = io.BytesIO()
@@ -81,7 +84,7 @@ def _log_image(key: str, content: bytes, step: int) -> None:
 
 
 def log_overlays(overlays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Write images uint8 (H, W, 3) to ``figures/overlays/<name>.png`` of the innermost run."""
+    """Record images uint8 (H, W, 3) as ``figures/overlays/<name>.png`` of the active run."""
     files = {}
     for name, overlay in overlays.items():
         stream = io.BytesIO()
@@ -91,7 +94,7 @@ def log_overlays(overlays: Mapping[str, np.ndarray[Any, Any]]) -> None:
 
 
 def log_frames(frames: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write columns to ``<name>.parquet`` of the innermost run."""
+    """Record columns as ``<name>.parquet`` of the active run."""
     import pyarrow as pa
     from pyarrow import parquet
 

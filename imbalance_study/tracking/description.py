@@ -1,4 +1,4 @@
-"""What a run says of itself in words: on the terminal at its end, and as its description."""
+"""Texts about a run: its name, its description in MLflow, its last lines on the terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from imbalance_study.config.recipes import recipe_note
 from imbalance_study.config.resolve import Resolved
-from imbalance_study.config.schema import Config
+from imbalance_study.config.schema import RECORDING, Config
 from imbalance_study.experiment.result import RunResult
 from imbalance_study.tracking import ui_view
 
@@ -29,7 +29,7 @@ HEADLINES = {
 
 
 def run_name(config: Config) -> str:
-    """The name of a run: what sets it apart from its neighbours."""
+    """Make the name of a run from the options in which runs usually differ."""
     if config.run_name != "auto":
         return config.run_name
     parts = [] if config.recipe == "none" else [config.recipe]
@@ -41,37 +41,34 @@ def run_name(config: Config) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is: names of classes and files may hold HTML or marks."""
+    """Escape HTML and Markdown in a text; names of classes and files may hold them."""
     text = html.escape(" ".join(text.split()), quote=False)
     return "".join(f"\\{sign}" if sign in "\\`*[]|" else sign for sign in text)
 
 
 def failure_note(text: str) -> str:
-    """The description of a run that failed."""
+    """Make the description of a failed run."""
     return f"**Failed**: {escape_markdown(text)}"
 
 
 def repeat_command(resolved: Resolved) -> str:
-    """The command that repeats a run: what was given or set, the rest being defaults."""
+    """Make the command that repeats a run, with the options that were given."""
     config, origins = resolved
     words = ["imbalance-study", "train"]
     for name, origin in origins.items():
         always = name in ("dataset", "model", "seed")
-        if (origin == "given" and name not in _ELSEWHERE) or always:
+        if (origin == "given" and name not in RECORDING) or always:
             value = getattr(config, name)
             words += [f"--{name}", str(value).lower() if isinstance(value, bool) else str(value)]
     return shlex.join(words)
 
 
-_ELSEWHERE = {"tracking_uri", "tracking", "experiment", "run_name", "output_dir"}
-
-
 def run_note(result: RunResult, resolved: Resolved) -> str:
-    """The result and the command that repeats it, in Markdown."""
+    """Describe the result and the command that repeats it, in Markdown."""
     config, found = result.config, result.metrics
     counts = result.facts.train_counts
     lines = [
-        f"**{found['test/balanced_accuracy']:.1%} balanced accuracy**{_sure(result)}, "
+        f"**{found['test/balanced_accuracy']:.1%} balanced accuracy**{_interval_text(result)}, "
         f"{found['test/accuracy']:.1%} accuracy, {found['test/macro_f1']:.3f} macro F1 on "
         f"{result.facts.images['test']:,} test images.",
         "",
@@ -79,7 +76,7 @@ def run_note(result: RunResult, resolved: Resolved) -> str:
         f"{max(counts):,} to {min(counts):,} training images a class), "
         f"{escape_markdown(config.loss)}, class weights {config.class_weights}, sampler "
         f"{escape_markdown(config.sampler)}, {len(result.history)} epochs, seed {config.seed}; "
-        f"{_chosen(result)}.",
+        f"{_selection(result)}.",
         "",
         markdown_row(["metric", "test", "95 % interval"]),
         "|---|---|---|",
@@ -96,17 +93,17 @@ def run_note(result: RunResult, resolved: Resolved) -> str:
 
 
 def _code(text: str) -> str:
-    """As code in Markdown, whatever stands in it."""
+    """Mark a text as code in Markdown."""
     text = " ".join(text.split())
     return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 def markdown_row(cells: Iterable[str]) -> str:
-    """A row of a table in a description; the UI draws tables without any space between columns."""
+    """Make a row of a table; the spaces are needed, as the UI draws columns without a gap."""
     return "| " + " | &emsp;".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _sure(result: RunResult) -> str:
+def _interval_text(result: RunResult) -> str:
     found = result.analysis.intervals.get("balanced_accuracy")
     return (
         "" if found is None else f" (95 % interval {100 * found.low:.1f} to {100 * found.high:.1f})"
@@ -118,7 +115,7 @@ def _interval(result: RunResult, name: str) -> str:
     return "" if found is None else f"{found.low:.4f} to {found.high:.4f}"
 
 
-def _chosen(result: RunResult) -> str:
+def _selection(result: RunResult) -> str:
     epochs = len(result.history)
     if "selected_val/epoch" not in result.metrics or result.procedure.select_by == "last":
         return "the last epoch counts"
@@ -131,11 +128,11 @@ def _chosen(result: RunResult) -> str:
 
 
 def terminal_summary(result: RunResult, uri: str, run: Session) -> str:
-    """The last lines on the terminal: headline figures, and where to look."""
+    """Make the last lines on the terminal: headline figures, and links."""
     width = max(map(len, HEADLINES.values()))
     lines = ["", f"Result on {result.facts.images['test']:,} test images"]
     lines += [f"  {text:{width}}  {result.metrics[name]:7.2%}" for name, text in HEADLINES.items()]
-    lines.append(f"  {_chosen(result)}; {result.fit.seconds:.0f} s of training")
+    lines.append(f"  {_selection(result)}; {result.fit.seconds:.0f} s of training")
     skipped = result.facts.skipped_images
     if skipped:
         lines.append(f"  {len(skipped)} unreadable files were skipped; config.json names them")
@@ -152,7 +149,7 @@ def terminal_summary(result: RunResult, uri: str, run: Session) -> str:
 
 
 def upload_summary(run: Session, uploaded: bool) -> list[str]:
-    """What a person must know of the upload: nothing where all is told to MLflow."""
+    """Describe records that were not uploaded; empty if MLflow has all of them."""
     journal, uploader = run.journal, run.uploader
     lines = []
     if journal.lost_files:
@@ -161,7 +158,7 @@ def upload_summary(run: Session, uploaded: bool) -> list[str]:
         lines.append(f"Recorded offline in {journal.folder}")
     elif not uploaded:
         lines.append(
-            f"MLflow does not take the run ({str(uploader.problem)[:150]}); the rest of it lies in "
+            f"MLflow has not taken the whole run ({str(uploader.problem)[:150]}); the rest is in "
             f"{journal.folder}"
         )
     if uploader is None or not uploaded:
@@ -172,12 +169,12 @@ def upload_summary(run: Session, uploaded: bool) -> list[str]:
 
 
 def server(uri: str) -> str:
-    """The address of the UI: the server's own, or that of a local one."""
+    """Return the address of the UI: the server's own, or that of a local one."""
     return uri.rstrip("/") if uri.startswith("http") else _LOCAL
 
 
 def how_to_open(uri: str) -> list[str]:
-    """The command that starts the UI of a local store; nothing for a server."""
+    """Return the command that starts the UI of a local store; nothing for a server."""
     if uri.startswith("http"):
         return []
     return ["Open the UI:", f"  mlflow ui --backend-store-uri {shlex.quote(uri)}"]

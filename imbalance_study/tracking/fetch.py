@@ -1,4 +1,4 @@
-"""Finding in the store what a run left."""
+"""Runs, models and files in the store: searched, found by address, downloaded."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def local_weights(
     Args:
         weights: Values of the option ``weights``; those other than ``runs:/ID`` need no download.
         tracking_uri: The store; see `store.connect`.
-        local: Files that are here already.
+        local: Files that are downloaded already.
 
     Yields:
-        The local files, with those that were downloaded.
+        The local files, with the downloaded ones.
 
     Raises:
-        ValueError: A run is not there, did not finish, or has no checkpoint.
+        ValueError: A run does not exist, did not finish, or has no checkpoint.
     """
     local = LocalFiles() if local is None else local
     missing = [one for one in set(weights) - set(local.weights) if one.startswith("runs:/")]
@@ -53,12 +53,12 @@ def local_weights(
 def download_checkpoint(
     run_id: str, folder: Path, tracking_uri: str = "auto", *, finished: bool = False
 ) -> Path:
-    """Bring the kept checkpoint of a run to a local folder.
+    """Download the kept checkpoint of a run.
 
     Args:
         run_id: The run: its id, ``runs:/<id>``, or a model of it in the registry,
             ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
-        folder: Where to put the file.
+        folder: Folder of the file.
         tracking_uri: The store; see `store.connect`.
         finished: Refuse a run that has not finished.
 
@@ -72,21 +72,21 @@ def download_checkpoint(
     run = find_run(client, run_id)
     if finished and run.info.status != "FINISHED":
         raise ValueError(
-            f"run {run.info.run_id} has not finished: its status is {run.info.status}, so that its "
-            "weights are not to be trusted; choose a finished run, or give its checkpoint as a file"
+            f"run {run.info.run_id} has not finished: its status is {run.info.status}; choose a "
+            "finished run, or give its checkpoint as a file"
         )
     parent, _, _ = CHECKPOINT.rpartition("/")
-    there = [file.path for file in client.list_artifacts(run.info.run_id, parent)]
-    if CHECKPOINT not in there:
+    files = [file.path for file in client.list_artifacts(run.info.run_id, parent)]
+    if CHECKPOINT not in files:
         raise ValueError(
             f"run {run.info.run_id} has no checkpoint {CHECKPOINT}: its status is "
-            f"{run.info.status}, and it holds {', '.join(there) or 'none'}"
+            f"{run.info.status}, and it holds {', '.join(files) or 'none'}"
         )
     return download(client, run, CHECKPOINT, folder)
 
 
 def open_store(tracking_uri: str = "auto") -> mlflow.MlflowClient:
-    """A client of a store that must be there already.
+    """Return a client of an existing store.
 
     Raises:
         ValueError: There is no such store, or it does not answer.
@@ -97,14 +97,14 @@ def open_store(tracking_uri: str = "auto") -> mlflow.MlflowClient:
 
 
 def find_run(client: mlflow.MlflowClient, address: str) -> Run:
-    """The run that an id, a ``runs:/`` or a ``models:/`` address leads to.
+    """Return the run of an id, a ``runs:/`` or a ``models:/`` address.
 
     Raises:
-        ValueError: There is no such run, model, version or alias, or the model is of no run.
+        ValueError: There is no such run, model, version or alias, or no run made the model.
     """
     run_id = address.strip()
     if run_id.startswith("models:/"):
-        run_id = _run_behind(client, run_id)
+        run_id = _run_id_of_model(client, run_id)
     else:
         run_id = run_id.removeprefix("runs:/").strip("/").removesuffix("/model")
     try:
@@ -128,21 +128,23 @@ def search_runs(client: mlflow.MlflowClient, experiment_id: str, query: str) -> 
 
 
 def download(client: mlflow.MlflowClient, run: Run, name: str, folder: Path) -> Path:
-    """Bring an artifact of a run to a local folder.
+    """Download an artifact of a run into a folder.
 
     Raises:
-        ValueError: It cannot be had.
+        ValueError: There is no such artifact, or it cannot be downloaded.
     """
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
     try:
         return Path(client.download_artifacts(run.info.run_id, name, str(folder)))
     except (MlflowException, OSError) as error:
-        why = str(error).strip().splitlines()[0]
-        raise ValueError(f"{name} of run {run.info.run_id} cannot be fetched: {why}") from error
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"{name} of run {run.info.run_id} cannot be downloaded: {reason}"
+        ) from error
 
 
-def _run_behind(client: mlflow.MlflowClient, address: str) -> str:
-    """The id of the run that made a registered or a logged model."""
+def _run_id_of_model(client: mlflow.MlflowClient, address: str) -> str:
+    """Return the id of the run that made a registered or a logged model."""
     path = address.removeprefix("models:/").strip("/")
     name, at, alias = path.partition("@")
     name, _, version = name.partition("/")
@@ -150,25 +152,25 @@ def _run_behind(client: mlflow.MlflowClient, address: str) -> str:
         raise ValueError(_FORMS.format(address))
     try:
         if at:
-            found = client.get_model_version_by_alias(name, alias).run_id
+            run_id = client.get_model_version_by_alias(name, alias).run_id
         elif version:
-            found = client.get_model_version(name, version).run_id
+            run_id = client.get_model_version(name, version).run_id
         elif name.startswith("m-"):
-            found = client.get_logged_model(name).source_run_id
+            run_id = client.get_logged_model(name).source_run_id
         else:
             raise ValueError(_FORMS.format(address))
     except MlflowException as error:
         raise ValueError(_unknown_model(client, name, alias or version)) from error
-    if not found:
+    if not run_id:
         raise ValueError(f"{address} was not made by a run, so it has no checkpoint to load")
-    return str(found)
+    return str(run_id)
 
 
 _FORMS = "a model is written models:/NAME@ALIAS or models:/NAME/VERSION, got {!r}"
 
 
-def _unknown_model(client: mlflow.MlflowClient, name: str, which: str) -> str:
-    """What there is instead of a model that there is not."""
+def _unknown_model(client: mlflow.MlflowClient, name: str, missing: str) -> str:
+    """Say that a model, version or alias does not exist, and list the known ones."""
     place = store.without_password(mlflow.get_tracking_uri())
     known = {model.name: model for model in client.search_registered_models(max_results=100)}
     if name not in known:
@@ -176,4 +178,4 @@ def _unknown_model(client: mlflow.MlflowClient, name: str, which: str) -> str:
     versions = client.search_model_versions(f"name = '{name}'", max_results=20)
     numbers = ", ".join(map(str, sorted(int(one.version) for one in versions))) or "none"
     aliases = ", ".join(f"@{alias}" for alias in sorted(known[name].aliases)) or "none"
-    return f"model {name} has no {which!r}; its aliases: {aliases}; its versions: {numbers}"
+    return f"model {name} has no {missing!r}; its aliases: {aliases}; its versions: {numbers}"

@@ -1,4 +1,4 @@
-"""The model card: what a promoted model was made of, how good it is, and where it ends."""
+"""The model card of a promoted model: its data, its quality, its limits."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from imbalance_study.models import serving
 from imbalance_study.tracking.description import HEADLINES
 
 FEW_TRAINING, FEW_TEST = 100, 30  # images of a class
-_UNSURE = 0.5  # a class whose recall may be below this is named
+_LOW_RECALL = 0.5  # a class whose recall may be below this is named
 
 
 class Evidence(NamedTuple):
-    """What a run left, as far as a card tells of it."""
+    """The records of a run that a card is written from."""
 
     run_id: str
     config: dict[str, Any]  # every option
@@ -28,12 +28,12 @@ class Evidence(NamedTuple):
 
 
 def write(evidence: Evidence, longest: int = 0) -> str:
-    """The card in Markdown.
+    """Write the card in Markdown.
 
     Args:
         evidence: Of the run.
-        longest: Letters at most; classes are left out of the tables, those of low recall last,
-            until the card is that short. 0 for no limit.
+        longest: Largest number of letters, 0 for no limit. To keep it, classes are left out of the
+            tables, those of low recall last.
     """
     classes = len(evidence.resolved["class_names"])
     for shown in (classes, 30, 20, 10, 5, 0):
@@ -91,19 +91,22 @@ def _headlines(evidence: Evidence) -> list[str]:
         if name in evidence.metrics:
             short = name.removeprefix("test/")
             ends = [evidence.metrics.get(f"test_ci/{short}_{end}") for end in ("low", "high")]
-            sure = "" if None in ends else f"{ends[0]:.3f} to {ends[1]:.3f}"
-            lines.append(f"| {text} | {evidence.metrics[name]:.3f} | {sure} |")
+            interval = "" if None in ends else f"{ends[0]:.3f} to {ends[1]:.3f}"
+            lines.append(f"| {text} | {evidence.metrics[name]:.3f} | {interval} |")
     return lines
 
 
 def _calibration(evidence: Evidence) -> str:
-    found = evidence.metrics
-    if "test_calibration/ece" not in found:
+    metrics = evidence.metrics
+    if "test_calibration/ece" not in metrics:
         return "Calibration was not measured."
+    right, wrong = (
+        metrics[f"test_calibration/confidence_{kind}_mean"] for kind in ("right", "wrong")
+    )
     return (
-        f"Calibration: the confidence is off by {found['test_calibration/ece']:.1%} in the mean "
-        f"(ECE); it is {found['test_calibration/confidence_right_mean']:.1%} in the mean where the "
-        f"model is right, {found['test_calibration/confidence_wrong_mean']:.1%} where it is wrong."
+        f"Calibration: the confidence is off by {metrics['test_calibration/ece']:.1%} in the mean "
+        f"(ECE); it is {right:.1%} in the mean where the model is right, {wrong:.1%} where it is "
+        "wrong."
     )
 
 
@@ -118,15 +121,15 @@ def _classes(evidence: Evidence, shown: int) -> list[str]:
     rows = range(len(recall)) if shown == len(recall) else sorted(order.tolist())
     lines = ["| class | training images | test images | recall | 95 % |", "|---|---|---|---|---|"]
     for row in rows:
-        found = "-" if np.isnan(recall[row]) else f"{recall[row]:.2f}"
-        sure = "-" if np.isnan(recall[row]) else f"{low[row]:.2f} to {high[row]:.2f}"
+        share = "-" if np.isnan(recall[row]) else f"{recall[row]:.2f}"
+        ends = "-" if np.isnan(recall[row]) else f"{low[row]:.2f} to {high[row]:.2f}"
         lines.append(
             f"| {_cell(table['class'][row])} | {table['train_count'][row]:,} | "
-            f"{table['test_count'][row]:,} | {found} | {sure} |"
+            f"{table['test_count'][row]:,} | {share} | {ends} |"
         )
-    left = len(recall) - len(lines) + 2
-    if left:
-        lines += ["", f"{left} classes of higher recall: see model_card.md of the run."]
+    left_out = len(recall) - len(lines) + 2
+    if left_out:
+        lines += ["", f"{left_out} classes of higher recall: see model_card.md of the run."]
     return [*lines, ""]
 
 
@@ -139,16 +142,16 @@ def _recall(table: dict[str, list[Any]]) -> tuple[Any, Any, Any]:
 def _limits(evidence: Evidence, shown: int) -> list[str]:
     facts, table = evidence.resolved, evidence.per_class
     names, counts = facts["class_names"], facts["train_counts"]
-    room = max(shown, 5)
+    most = max(shown, 5)
     few = [f"{_cell(n)} ({c})" for n, c in zip(names, counts, strict=True) if c < FEW_TRAINING]
     lines = []
     if few:
-        lines.append(f"- Fewer than {FEW_TRAINING} training images: {_listed(few, room)}.")
+        lines.append(f"- Fewer than {FEW_TRAINING} training images: {_listed(few, most)}.")
     if table:
         _, low, _ = _recall(table)
-        weak = [_cell(n) for n, edge in zip(table["class"], low, strict=True) if edge < _UNSURE]
+        weak = [_cell(n) for n, edge in zip(table["class"], low, strict=True) if edge < _LOW_RECALL]
         if weak:
-            lines.append(f"- May miss half of the images or more of: {_listed(weak, room)}.")
+            lines.append(f"- May miss half of the images or more of: {_listed(weak, most)}.")
         rare = [
             _cell(n)
             for n, count in zip(table["class"], table["test_count"], strict=True)
@@ -156,7 +159,7 @@ def _limits(evidence: Evidence, shown: int) -> list[str]:
         ]
         if rare:
             lines.append(
-                f"- Hardly tested, with fewer than {FEW_TEST} test images: {_listed(rare, room)}."
+                f"- Hardly tested, with fewer than {FEW_TEST} test images: {_listed(rare, most)}."
             )
     return [
         *lines,
@@ -176,5 +179,5 @@ def _listed(names: Sequence[str], most: int) -> str:
 
 
 def _cell(name: object) -> str:
-    """A name that breaks no table of Markdown."""
+    """Escape a name for a table in Markdown."""
     return " ".join(str(name).split()).replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""The kept model of a run as MLflow keeps and serves it."""
+"""The kept model of a run in the form that MLflow keeps and serves."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from imbalance_study.models import serving
 def save_model(result: RunResult, example: np.ndarray[Any, Any], folder: Path) -> None:
     """Save the kept model in MLflow's pt2 form, which is loaded without pickle.
 
-    The names of the classes, in the order of the probabilities, stand in its metadata.
+    Its metadata hold the class names, in the order of the probabilities.
 
     Args:
         result: The finished run.
         example: Raw images uint8 (2, H, W, 3).
-        folder: Is made.
+        folder: New folder of the model.
     """
     network = result.model.to("cpu").to(memory_format=torch.contiguous_format).eval()
     model = serving.RawImageClassifier(

@@ -1,4 +1,4 @@
-"""Which process records a run, and whether it is still there."""
+"""Identity of the process that records a run, and whether it still exists."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ HEARTBEAT = "imbalance_study.heartbeat"  # seconds since 1970
 
 
 def tags() -> dict[str, str]:
-    """The tags that tell this process from every other, on this machine or another one."""
+    """Return tags that identify this process among all, on this machine and others."""
     own = os.getpid()
     return {HOST: platform.node(), PID: str(own), PROCESS: f"{_machine()} {own} {_started(own)}"}
 
 
 def has_ended(run_tags: Mapping[str, str]) -> bool | None:
-    """Whether the process of a run is gone; None where that cannot be told from here.
+    """Return whether the process of a run has ended; None if this process cannot know.
 
-    It can be told on the same machine, since the same start of it, within the same container.
+    It can know on the same machine, since the same boot, within the same container.
     """
     machine, _, process = run_tags.get(PROCESS, "").partition(" ")
     pid, _, started = process.partition(" ")
@@ -31,7 +31,7 @@ def has_ended(run_tags: Mapping[str, str]) -> bool | None:
 
 
 def _machine() -> str:
-    """This start of this machine, and the namespace that its process ids belong to."""
+    """Return the boot of this machine, and the namespace of its process ids."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid').strip('pid:[]')}"
@@ -42,7 +42,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process started, in the system's own count; nothing where there is none."""
+    """Return the start of a process, in the system's own unit; empty if there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         return "" if fields[0] in "ZX" else fields[19]

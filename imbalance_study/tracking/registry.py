@@ -1,4 +1,4 @@
-"""Promotion: the model of a run becomes a version in the registry, with a card and an alias."""
+"""Promotion of the model of a run to a version in the registry, with a model card and an alias."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from imbalance_study.tracking import fetch, model_card
 from imbalance_study.tracking.description import HEADLINES
 
 CARD = "model_card.md"
-# Letters that the registry takes as the description of a version.
+# Largest number of letters in the description of a version.
 _LONGEST = 5_000
 
 
 def promote(run_id: str, name: str, alias: str, tracking_uri: str = "auto") -> list[str]:
     """Register the model of a run, with its metrics and a model card, and set an alias to it.
 
-    The card is the description of the version, shortened where it must be, and an artifact of the
-    run. When anything fails, no version is left behind and the alias stays where it was.
+    The card is the description of the version, shortened if it must be, and an artifact of the run.
+    After an error there is no new version, and the alias has not changed.
 
     Args:
         run_id: The run.
         name: The model's name in the registry; ``auto`` is ``<dataset>_classifier``.
-        alias: What is set to the new version, taken from the one before.
+        alias: Alias to set to the new version; the previous version loses it.
         tracking_uri: The store; see `store.connect`.
 
     Returns:
-        Lines that say what was done, and how it compares with what the alias stood for before.
+        Lines with the new version, and its comparison with the previous one on the test set.
 
     Raises:
         ValueError: The run is unknown, deleted, of another project, did not finish, or has no
@@ -48,24 +48,24 @@ def promote(run_id: str, name: str, alias: str, tracking_uri: str = "auto") -> l
     evidence = _evidence(client, run)
     if name == "auto":
         name = f"{evidence.config['dataset']}_classifier"
-    before = _holder(client, name, alias)
-    with _undone_on_error(client, name) as made:
+    previous = _version_of(client, name, alias)
+    with _rollback_on_error(client, name) as created:
         mlflow.flush_async_logging()
-        with contextlib.redirect_stderr(io.StringIO()):  # it tells what the lines below tell
+        with contextlib.redirect_stderr(io.StringIO()):  # it prints the same as the lines below
             version = mlflow.register_model(f"models:/{model_id}", name, tags=_tags(run, evidence))
-        made.append(version)
+        created.append(version)
         client.update_model_version(name, version.version, model_card.write(evidence, _LONGEST))
         client.log_text(run.info.run_id, model_card.write(evidence), CARD)
         client.set_registered_model_alias(name, alias, version.version)
     return [
         f"{name} version {version.version} is @{alias}: run {run.info.run_id}",
-        *_comparison(client, run, before, alias),
+        *_comparison(client, run, previous, alias),
         f"Serve it:  mlflow models serve -m models:/{name}@{alias} --env-manager local",
     ]
 
 
 def _model_of(client: mlflow.MlflowClient, run: Run) -> str:
-    """The id of the logged model of a run that can be promoted."""
+    """Return the id of the logged model of a run, if it can be promoted."""
     run_id = run.info.run_id
     if run.info.lifecycle_stage != "active":
         raise ValueError(f"run {run_id} is deleted; restore it first")
@@ -78,30 +78,30 @@ def _model_of(client: mlflow.MlflowClient, run: Run) -> str:
         raise ValueError(f"run {run_id} has no model to promote")
     try:
         client.get_logged_model(models[-1])
-        there = {Path(file.path).name for file in client.list_logged_model_artifacts(models[-1])}
+        files = {Path(file.path).name for file in client.list_logged_model_artifacts(models[-1])}
     except (MlflowException, OSError):
-        there = set()
-    if "MLmodel" not in there:
-        raise ValueError(f"the model {models[-1]} of run {run_id} is gone: its files are not there")
+        files = set()
+    if "MLmodel" not in files:
+        raise ValueError(f"the model {models[-1]} of run {run_id} has lost its files")
     return str(models[-1])
 
 
 def _evidence(client: mlflow.MlflowClient, run: Run) -> model_card.Evidence:
-    found: dict[str, Any] = {}
-    there = {file.path for file in client.list_artifacts(run.info.run_id)}
+    files: dict[str, Any] = {}
+    names = {file.path for file in client.list_artifacts(run.info.run_id)}
     with tempfile.TemporaryDirectory(prefix="imbalance_study_") as folder:
         for name in ("config.json", "metrics.json", "per_class.json"):
-            if name in there or name != "per_class.json":
+            if name in names or name != "per_class.json":
                 path = fetch.download(client, run, name, Path(folder))
-                found[name] = json.loads(path.read_text())
-    table = found.get("per_class.json", {"columns": [], "data": []})
+                files[name] = json.loads(path.read_text())
+    table = files.get("per_class.json", {"columns": [], "data": []})
     rows = dict(zip(table["columns"], zip(*table["data"], strict=True), strict=True))
-    content = found["config.json"]
+    content = files["config.json"]
     return model_card.Evidence(
         run.info.run_id,
         content["config"],
         content["resolved"],
-        found["metrics.json"],
+        files["metrics.json"],
         {name: list(values) for name, values in rows.items()},
         content["environment"],
         content["command"],
@@ -109,7 +109,7 @@ def _evidence(client: mlflow.MlflowClient, run: Run) -> model_card.Evidence:
 
 
 def _tags(run: Run, evidence: model_card.Evidence) -> dict[str, str]:
-    """What the list of versions shows and can be searched by."""
+    """Make the tags of a version, which the list of versions shows and searches."""
     options = ("dataset", "model", "loss", "class_weights", "sampler", "seed")
     metrics = {
         name.removeprefix("test/"): f"{evidence.metrics[name]:.4f}"
@@ -121,8 +121,8 @@ def _tags(run: Run, evidence: model_card.Evidence) -> dict[str, str]:
     return {name: str(evidence.config[name]) for name in options} | metrics | tags
 
 
-def _holder(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """The version that an alias stands for, if any."""
+def _version_of(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """Return the version of an alias, if there is one."""
     try:
         return client.get_model_version_by_alias(name, alias)
     except MlflowException:
@@ -130,45 +130,45 @@ def _holder(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVersion 
 
 
 @contextlib.contextmanager
-def _undone_on_error(client: mlflow.MlflowClient, name: str) -> Iterator[list[ModelVersion]]:
-    """Take the versions that were made back when something fails, and the model if it was new."""
+def _rollback_on_error(client: mlflow.MlflowClient, name: str) -> Iterator[list[ModelVersion]]:
+    """Delete the created versions after an error, and the model if it is new."""
     try:
         client.get_registered_model(name)
         new = False
     except MlflowException:
         new = True
-    made: list[ModelVersion] = []
+    created: list[ModelVersion] = []
     try:
-        yield made
+        yield created
     except BaseException as error:
         with contextlib.suppress(MlflowException):
-            for version in made:
+            for version in created:
                 client.delete_model_version(name, version.version)
             if new:
                 client.delete_registered_model(name)
         if isinstance(error, MlflowException):
-            why = str(error).strip().splitlines()[0]
-            raise ValueError(f"the registry refuses {name!r}: {why}") from error
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"the registry refuses {name!r}: {reason}") from error
         raise
 
 
 def _comparison(
-    client: mlflow.MlflowClient, run: Run, before: ModelVersion | None, alias: str
+    client: mlflow.MlflowClient, run: Run, previous: ModelVersion | None, alias: str
 ) -> list[str]:
-    """What the alias stood for, and how the two differ on the test set."""
-    if before is None:
-        return [f"  @{alias} stood for nothing before"]
-    lines = [f"  @{alias} was version {before.version}: run {before.run_id}"]
+    """Describe the previous version of the alias, and compare the two on the test set."""
+    if previous is None:
+        return [f"  @{alias} is a new alias"]
+    lines = [f"  @{alias} was version {previous.version}: run {previous.run_id}"]
     try:
-        other = client.get_run(str(before.run_id))
+        other = client.get_run(str(previous.run_id))
     except MlflowException:
-        return [*lines, "  its run is gone, so that nothing can be compared"]
+        return [*lines, "  its run was deleted, so there is no comparison"]
     width = max(map(len, HEADLINES.values()))
     for name, text in HEADLINES.items():
         old, new = other.data.metrics.get(name), run.data.metrics.get(name)
         if old is not None and new is not None:
             lines.append(f"  {text:{width}}  {old:7.2%} -> {new:7.2%}  ({100 * (new - old):+.2f})")
-    prints = [one.data.tags.get("data_fingerprint") for one in (other, run)]
-    if prints[0] != prints[1]:
+    fingerprints = [one.data.tags.get("data_fingerprint") for one in (other, run)]
+    if fingerprints[0] != fingerprints[1]:
         lines.append("  the data differ, so the test images may not be the same")
     return lines

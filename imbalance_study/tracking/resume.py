@@ -1,4 +1,4 @@
-"""A run that was broken off, continued as the same run of MLflow."""
+"""Continuation of an interrupted run as the same run of MLflow."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from imbalance_study.tracking.journal import Journal
 from imbalance_study.training import checkpointing, distributed
 
 
-class _Left(NamedTuple):
-    """What a run left on this machine."""
+class _Interrupted(NamedTuple):
+    """An interrupted run on this machine."""
 
-    state: dict[str, Any]  # of its newest whole checkpoint
-    folder: Path  # where it was started
-    uri: str  # the store that it was meant for
+    state: dict[str, Any]  # content of its newest complete checkpoint
+    folder: Path  # the current folder at its start
+    uri: str  # its store
 
 
 def resume(
@@ -35,54 +35,55 @@ def resume(
     cache_dir: str = "auto",
     show_progress: bool = True,
 ) -> TrainingResult | None:
-    """Go on with a run from its newest whole checkpoint, in the folder where it was started.
+    """Continue a run from its newest complete checkpoint, in the folder where it was started.
 
-    Of a run whose training is finished, and which died while MLflow was being told, the rest is
-    uploaded; there is no result then.
+    If its training was finished, and only its upload was interrupted, the rest is uploaded; then
+    there is no result.
 
     Args:
         run_id: The run, or ``runs:/<id>``.
-        tracking_uri: Where it is recorded; ``auto``: where it began.
-        tracking: ``online``, ``offline``, or ``auto``: as it began.
-        cache_dir: Where its checkpoints lie; see `place.folder_of`.
+        tracking_uri: The store; ``auto``: the one that the run began with.
+        tracking: ``online``, ``offline``, or ``auto``: as the run began.
+        cache_dir: Folder of its checkpoints; see `run_folder.folder_of`.
         show_progress: Show progress and, at the end, results and links.
 
     Raises:
-        ValueError: There is no such run or no whole checkpoint of it, it is finished or still
-            running, or the data, the versions or the machine are no longer those it began with.
+        ValueError: There is no such run or no complete checkpoint of it, it is finished or still
+            running, or the data, the versions or the machine have changed since its start.
     """
     run_id = run_id.removeprefix("runs:/").strip("/")
     alone = tracking != "offline" and not distributed.is_secondary_rank()
-    if alone and (told := _tell_the_rest(run_id, tracking_uri, cache_dir)):
+    if alone and (told := _upload_rest(run_id, tracking_uri, cache_dir)):
         print(told, file=sys.stderr, flush=True)
         return None
-    left = _left(run_id, tracking_uri, cache_dir)
-    resolved = _resolved(left, tracking, cache_dir)
-    with contextlib.chdir(left.folder):
+    interrupted = _find(run_id, tracking_uri, cache_dir)
+    resolved = _resolved(interrupted, tracking, cache_dir)
+    with contextlib.chdir(interrupted.folder):
         first = not distributed.is_secondary_rank()
         online = resolved.config.tracking == "online" and not run_id.startswith(run_folder.OFFLINE)
         if first and online:
-            _check_store(run_id, left.uri)
+            _check_store(run_id, interrupted.uri)
         if first and show_progress:
-            epoch = left.state["fit"]["history"][-1]["epoch"]
+            epoch = interrupted.state["fit"]["history"][-1]["epoch"]
             print(f"going on with run {run_id} after epoch {epoch}", file=sys.stderr, flush=True)
         return run.train(
             resolved,
+            run.Recording(run_id=run_id, state=interrupted.state),
             show_progress=show_progress,
-            run_id=run_id,
-            state=left.state,
         )
 
 
-def _tell_the_rest(run_id: str, tracking_uri: str, cache_dir: str) -> str:
-    """What was done for a run that is finished but for its upload; nothing for others."""
+def _upload_rest(run_id: str, tracking_uri: str, cache_dir: str) -> str:
+    """Upload the rest of a run whose training is finished; return a message, empty for others."""
     folder = run_folder.folder_of(run_id, cache_dir)
     if not (folder / run_folder.JOURNAL).is_dir():
         return ""
     journal = Journal(folder)
-    only_untold = journal.ended == "FINISHED" and journal.pending(1) and journal.state["store"]
+    only_upload_left = (
+        journal.status == "FINISHED" and journal.pending(1) and journal.state["store"]
+    )
     journal.close()
-    if not only_untold:
+    if not only_upload_left:
         return ""
     (outcome,) = sync.sync([run_id], tracking_uri=tracking_uri, cache_dir=cache_dir)
     if not outcome.uploaded:
@@ -91,15 +92,15 @@ def _tell_the_rest(run_id: str, tracking_uri: str, cache_dir: str) -> str:
     return f"the training of run {run_id} was finished: {outcome.message}"
 
 
-def _left(run_id: str, tracking_uri: str, cache_dir: str) -> _Left:
-    """What is on this machine of a run that no other process has in hand."""
+def _find(run_id: str, tracking_uri: str, cache_dir: str) -> _Interrupted:
+    """Find a run on this machine that no other process records."""
     folder = run_folder.folder_of(run_id, cache_dir)
     if not (folder / run_folder.CHECKPOINTS).is_dir():
-        raise _without_checkpoint(run_id, tracking_uri, folder)
+        raise _no_checkpoint(run_id, tracking_uri, folder)
     uri = tracking_uri
     if not distributed.is_secondary_rank():  # the first process has the journal
         journal = Journal(folder)
-        uri, status = sync.intended_store(journal, tracking_uri), journal.ended
+        uri, status = sync.intended_store(journal, tracking_uri), journal.status
         journal.close()
         if status == "FINISHED":
             raise ValueError(f"run {run_id} is FINISHED: there is nothing to resume")
@@ -107,20 +108,20 @@ def _left(run_id: str, tracking_uri: str, cache_dir: str) -> _Left:
         folder / run_folder.CHECKPOINTS, lambda line: print(line, file=sys.stderr)
     )
     if state is None:
-        raise _without_checkpoint(run_id, tracking_uri, folder)
-    return _Left(state, Path(state["started_in"]), _absolute(uri))
+        raise _no_checkpoint(run_id, tracking_uri, folder)
+    return _Interrupted(state, Path(state["started_in"]), _absolute(uri))
 
 
-def _without_checkpoint(run_id: str, tracking_uri: str, folder: Path) -> ValueError:
-    """Why there is nothing to go on from, as far as the store knows."""
+def _no_checkpoint(run_id: str, tracking_uri: str, folder: Path) -> ValueError:
+    """Make the error for a run without a checkpoint, with the reason that the store knows."""
     record = None
     with contextlib.suppress(Exception):
         store.connect(tracking_uri)
         record = mlflow.MlflowClient().get_run(run_id)
     if record is None:
         return ValueError(
-            f"there is no checkpoint of run {run_id!r} in {folder}; is it this machine, this "
-            "cache_dir, this id?"
+            f"there is no checkpoint of run {run_id!r} in {folder}; check the id, the cache_dir "
+            "and the machine"
         )
     if record.info.status == "FINISHED":
         return ValueError(f"run {run_id} is FINISHED: there is nothing to resume")
@@ -131,15 +132,15 @@ def _without_checkpoint(run_id: str, tracking_uri: str, folder: Path) -> ValueEr
     )
 
 
-def _resolved(left: _Left, tracking: str, cache_dir: str) -> Resolved:
+def _resolved(interrupted: _Interrupted, tracking: str, cache_dir: str) -> Resolved:
     known = {field.name for field in dataclasses.fields(Config)}
-    config = {name: value for name, value in left.state["config"].items() if name in known}
-    config["tracking_uri"] = left.uri
+    config = {name: value for name, value in interrupted.state["config"].items() if name in known}
+    config["tracking_uri"] = interrupted.uri
     if tracking != "auto":
         config["tracking"] = tracking
     if cache_dir != "auto":
         config["cache_dir"] = str(Path(cache_dir).expanduser().absolute())
-    return Resolved(Config(**config), dict(left.state["origins"]))
+    return Resolved(Config(**config), dict(interrupted.state["origins"]))
 
 
 def _check_store(run_id: str, uri: str) -> None:
@@ -155,7 +156,7 @@ def _check_store(run_id: str, uri: str) -> None:
 
 
 def _absolute(uri: str) -> str:
-    """The address of a sqlite file, whatever the current folder will be."""
+    """Make the address of a sqlite file independent of the current folder."""
     path = store.sqlite_file(uri)
     if path is None or path.is_absolute() or not path.exists():
         return uri

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import mlflow
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from imbalance_study.tracking import process, run_folder, store
 from imbalance_study.tracking.journal import Journal
@@ -46,10 +45,8 @@ def sync(
     """
     folders = [_folder(name, cache_dir) for name in names]
     if not names:
-        folders = [
-            path.parent
-            for path in run_folder.runs_folder(cache_dir).glob(f"*/{run_folder.JOURNAL}")
-        ]
+        found = run_folder.runs_folder(cache_dir).glob(f"*/{run_folder.JOURNAL}")
+        folders = [path.parent for path in found]
     journals, busy = [], []
     for folder in folders:
         try:
@@ -57,7 +54,7 @@ def sync(
         except ValueError as error:
             busy.append(Outcome(folder.name, str(error), False))
     yield from busy
-    for journal in sorted(journals, key=lambda one: one.begun.get("time", 0)):
+    for journal in sorted(journals, key=lambda one: one.start.get("time", 0)):
         yield _upload(journal, tracking_uri)
 
 
@@ -68,23 +65,23 @@ def _folder(name: str, cache_dir: str) -> Path:
     folder = path if (path / run_folder.JOURNAL).is_dir() else run_folder.folder_of(name, cache_dir)
     if not (folder / run_folder.JOURNAL).is_dir():
         raise ValueError(
-            f"there is no journal of {name} in {run_folder.runs_folder(cache_dir)}: "
-            "it is uploaded, or lies elsewhere (cache_dir)"
+            f"there is no journal of {name} in {run_folder.runs_folder(cache_dir)}: it is uploaded "
+            "already, or in another cache_dir"
         )
     return folder
 
 
 def _upload(journal: Journal, tracking_uri: str) -> Outcome:
-    if not journal.begun:
+    if not journal.start:
         journal.close()
         return Outcome(journal.id, "nothing was recorded", True)
-    if not journal.pending(1) and journal.ended:
+    if not journal.pending(1) and journal.status:
         journal.close()
         return Outcome(journal.id, "is uploaded already", True)
     uri = store.connect(intended_store(journal, tracking_uri))
-    if not journal.ended and process.has_ended(journal.begun["tags"]) is not False:
+    if not journal.status and process.has_ended(journal.start["tags"]) is not False:
         note = "**Failed**: its process ended without a word."
-        journal.tags({MLFLOW_RUN_NOTE: note})
+        journal.note(note)
         journal.end("FAILED")
     count = len(journal.pending(1_000_000))
     uploader = Uploader(journal, uri)

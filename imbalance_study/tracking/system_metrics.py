@@ -1,4 +1,4 @@
-"""Use of processor, memory, disk, network and GPU, recorded every few seconds."""
+"""System metrics: use of CPU, memory, disk, network and GPU, recorded every few seconds."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ _PREFIX = "system/"
 
 
 class SystemMetrics(threading.Thread):
-    """Samples what MLflow's own monitors see, while its context is open."""
+    """Records the values of MLflow's own monitors while its context is open."""
 
     def __init__(self, journal: Journal) -> None:
         super().__init__(daemon=True, name="system metrics")
         self._journal = journal
-        self._over = threading.Event()
+        self._stopped = threading.Event()
 
     def __enter__(self) -> SystemMetrics:
         self.start()
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self._over.set()
+        self._stopped.set()
         self.join(1)
 
     def run(self) -> None:
         """Sample until the context is left; the first sample comes after one interval."""
         monitors = _monitors()
         step = self._journal.last_step(_PREFIX) + 1
-        while not self._over.is_set():
-            found: dict[str, float] = {}
+        while not self._stopped.is_set():
+            values: dict[str, float] = {}
             for monitor in monitors:
                 with contextlib.suppress(Exception):  # a device may vanish
                     monitor.collect_metrics()
-            if self._over.wait(INTERVAL):
+            if self._stopped.wait(INTERVAL):
                 return
             for monitor in monitors:
                 with contextlib.suppress(Exception):
-                    found |= monitor.aggregate_metrics()
+                    values |= monitor.aggregate_metrics()
                 monitor.clear_metrics()
-            self._journal.metrics({_PREFIX + name: found[name] for name in found}, step)
+            self._journal.metrics({_PREFIX + name: value for name, value in values.items()}, step)
             step += 1
 
 

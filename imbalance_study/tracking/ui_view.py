@@ -1,12 +1,13 @@
-"""The prepared view of an experiment: its runs sorted by what counts, with the columns that matter.
+"""A view of an experiment in MLflow's UI: runs sorted, with chosen columns and charts.
 
-MLflow's table of runs shows no metric and no param by itself, and its charts are one for each
-metric, a hundred of them. It reads shared views from experiment tags; a link that names one opens
-it.
+By itself, MLflow's table of runs shows no metric and no param, and draws a chart for each of a
+hundred metrics. The UI reads shared views from tags of the experiment; a link with the key of a
+view opens it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -36,10 +37,10 @@ METRICS = (
 )
 
 CURVES = ("val/balanced_accuracy", "train/loss", "val/loss")
-# Keys of the image grid; their part before the slash is the section of the charts they stand in.
+# Keys of the image grid.
 IMAGES = ("confusion_matrix", "misclassified", "gradcam", "features")
-_SIZES = (10, 20, 50, 100)  # numbers of runs that the charts can be set to
-# Sections of the charts in their order; those that the view does not open show their names alone.
+_SIZES = (10, 20, 50, 100)  # numbers of runs that the UI offers for the charts
+# Sections of the charts in their order: open ones, and folded ones.
 _OPEN = ("result", "images", "curves")
 _CLOSED = (
     *("test", "test_ci", "test_calibration", "test_errors", "test_features", "test_deletion"),
@@ -48,66 +49,62 @@ _CLOSED = (
 )
 
 
-def write_view(
-    client: MlflowClient,
-    experiment_id: str,
-    *,
-    key: str = KEY,
-    params: Sequence[str] = PARAMS,
-    metrics: Sequence[str] = METRICS,
-    search: str = "",
-    count: int = 10,
-    images: Sequence[str] = IMAGES,
-    group_by: str = "",
-    tags: Sequence[str] = (),
-    ascending: bool = False,
-) -> None:
-    """Write the view into the experiment, unless it stands there already.
+@dataclasses.dataclass(frozen=True)
+class View:
+    """Columns, order and charts of the runs of an experiment."""
 
-    Args:
-        client: Of the store.
-        experiment_id: The experiment.
-        key: Name of the view, in the link.
-        params: Columns.
-        metrics: Columns; the runs are sorted by the first, the best on top. Those of validation
-            change from epoch to epoch and are curves in the charts, the others bars.
-        search: A filter in MLflow's search syntax.
-        count: Runs that the charts show.
-        images: Keys of the image grid.
-        group_by: A tag; table and bars show the mean of the runs that have the same value.
-        tags: More columns.
-        ascending: Whether the smallest is the best.
-    """
-    state: dict[str, Any] = {
-        "searchFilter": search,
-        "orderByKey": f"metrics.`{metrics[0]}`",
-        "orderByAsc": ascending,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "modelVersionFilter": "All Runs",
-        "datasetsFilter": [],
-        "selectedColumns": [f"metrics.`{name}`" for name in metrics]
-        + [f"params.`{name}`" for name in params]
-        + [f"tags.`{name}`" for name in tags],
-        "runsExpanded": {},
-        "runsPinned": [],
-        "runsHidden": [],
-    } | _charts(metrics, images, count)
-    if group_by:
-        one = {"mode": "tag", "groupByData": group_by}
-        state["groupBy"] = {"aggregateFunction": "average", "groupByKeys": [one]}
-    text = json.dumps(state)
-    if client.get_experiment(experiment_id).tags.get(_PREFIX + key) == text:
+    key: str = KEY  # name of the view, in the link
+    params: Sequence[str] = PARAMS  # columns
+    # Columns; the runs are sorted by the first. Metrics of validation change from epoch to epoch
+    # and are curves in the charts, the others are bars.
+    metrics: Sequence[str] = METRICS
+    tags: Sequence[str] = ()  # more columns
+    search: str = ""  # a filter in MLflow's search syntax
+    count: int = 10  # of runs in the charts
+    images: Sequence[str] = IMAGES  # keys of the image grid
+    group_by: str = ""  # a tag; table and bars show the mean of the runs with the same value
+    ascending: bool = False  # the smallest value is the best
+
+    def state(self) -> dict[str, Any]:
+        """Return the view as the UI stores it."""
+        columns = [
+            *(f"metrics.`{name}`" for name in self.metrics),
+            *(f"params.`{name}`" for name in self.params),
+            *(f"tags.`{name}`" for name in self.tags),
+        ]
+        state: dict[str, Any] = {
+            "searchFilter": self.search,
+            "orderByKey": f"metrics.`{self.metrics[0]}`",
+            "orderByAsc": self.ascending,
+            "startTime": "ALL",
+            "lifecycleFilter": "Active",
+            "modelVersionFilter": "All Runs",
+            "datasetsFilter": [],
+            "selectedColumns": columns,
+            "runsExpanded": {},
+            "runsPinned": [],
+            "runsHidden": [],
+        } | _charts(self.metrics, self.images, self.count)
+        if self.group_by:
+            tag = {"mode": "tag", "groupByData": self.group_by}
+            state["groupBy"] = {"aggregateFunction": "average", "groupByKeys": [tag]}
+        return state
+
+
+def write_view(client: MlflowClient, experiment_id: str, view: View = View()) -> None:
+    """Write a view into an experiment, unless it is there already."""
+    tag, text = _PREFIX + view.key, json.dumps(view.state())
+    if client.get_experiment(experiment_id).tags.get(tag) == text:
         return
     try:
-        client.set_experiment_tag(experiment_id, _PREFIX + key, text)
+        client.set_experiment_tag(experiment_id, tag, text)
     except MlflowException:  # another process may have written it at the same moment
-        if client.get_experiment(experiment_id).tags.get(_PREFIX + key) != text:
+        if client.get_experiment(experiment_id).tags.get(tag) != text:
             raise
 
 
 def _charts(metrics: Sequence[str], images: Sequence[str], count: int) -> dict[str, Any]:
-    """Bars of the metrics in the columns, the images, the curves; all other sections folded."""
+    """Return the charts: bars of the metrics, images, curves; all other sections are folded."""
     shown = next((size for size in _SIZES if size >= count), _SIZES[-1])
     common = {"deleted": False, "isGenerated": True, "runsCountToCompare": shown}
     cards: list[dict[str, Any]] = [
@@ -149,7 +146,7 @@ def _charts(metrics: Sequence[str], images: Sequence[str], count: int) -> dict[s
 
 
 def view_url(server: str, experiment_id: str, key: str = KEY) -> str:
-    """The link that opens the view on a server."""
+    """Return the link that opens a view on a server."""
     return (
         f"{server}/#/experiments/{experiment_id}/runs"
         f"?workflowType=machine_learning&viewStateShareKey={key}"
@@ -157,5 +154,5 @@ def view_url(server: str, experiment_id: str, key: str = KEY) -> str:
 
 
 def run_url(server: str, experiment_id: str, run_id: str) -> str:
-    """The link that opens a run on a server."""
+    """Return the link that opens a run on a server."""
     return f"{server}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"

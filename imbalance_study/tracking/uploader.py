@@ -1,4 +1,4 @@
-"""The thread that tells MLflow what a journal holds, while the training goes on."""
+"""The thread that uploads a journal to MLflow while the training goes on."""
 
 from __future__ import annotations
 
@@ -10,21 +10,26 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from imbalance_study.tracking import delivery, process
-from imbalance_study.tracking.journal import Entry, Journal
+from imbalance_study.tracking.event_log import Entry
+from imbalance_study.tracking.journal import Journal
 
-# Seconds between two uploads while the training goes on; between two signs of life; the longest
-# wait before a failed upload is tried again; and an upload that takes longer than that is given up
-# at the end.
+# Seconds between two uploads while the training goes on; between two heartbeats; the longest wait
+# before a failed upload is repeated; and the longest upload that the end of a run waits for.
 _PAUSE = 1.0
 _HEARTBEAT = 30.0
 _LONGEST_WAIT = 10.0
 _HANGS = 180.0
-# What the store will not take however often it is asked.
+# Errors with which the store refuses an entry for ever.
 _REFUSALS = {"INVALID_PARAMETER_VALUE"}
 
 
 class Uploader(threading.Thread):
-    """Uploads a journal in order; what fails is tried again until `finish` gives up."""
+    """Uploads a journal in order; a failed upload is repeated until `finish` gives up.
+
+    Attributes:
+        refused: Messages of the entries that the store refused.
+        problem: The last error.
+    """
 
     def __init__(self, journal: Journal, uri: str) -> None:
         super().__init__(daemon=True, name=f"upload {journal.id}")
@@ -32,13 +37,13 @@ class Uploader(threading.Thread):
         self.refused: list[str] = []
         self._uri = uri
         self._failing_since = 0.0  # monotonic; 0: the last call went well
-        self._went_well = time.monotonic()
-        self._beat = 0.0
+        self._succeeded = time.monotonic()
+        self._heartbeat = 0.0
         self.problem: Exception | None = None
         self._finishing = self._abandoned = False
 
     def run(self) -> None:
-        """Upload until `finish` was called and nothing is left, or it gave up."""
+        """Upload until `finish` was called and nothing is left, or until it gives up."""
         wait = 0.5
         while not self._abandoned:
             entries = self.journal.pending()
@@ -47,7 +52,7 @@ class Uploader(threading.Thread):
             try:
                 self._upload(entries)
                 self._failing_since, wait = 0.0, 0.5
-                self._went_well = time.monotonic()
+                self._succeeded = time.monotonic()
                 self._pause()
             except Exception as error:
                 self.problem = error
@@ -57,50 +62,50 @@ class Uploader(threading.Thread):
         self.journal.close()
 
     def finish(self, patience: float, *, nested: bool = False) -> bool:
-        """Wait for what is left; give up once the store has been failing for `patience` seconds.
+        """Wait for the rest; give up when the store has been failing for `patience` seconds.
 
         Args:
             patience: In seconds.
-            nested: Go on in the background after giving up, as the process does.
+            nested: Go on in the background after giving up, as the process goes on, too.
 
         Returns:
-            Whether everything is uploaded.
+            Whether all entries are uploaded.
         """
         self._finishing = True
-        asked = time.monotonic()
+        called = time.monotonic()
         with self.journal.changed:
             self.journal.changed.notify_all()
         try:
-            while self.is_alive() and not self._hopeless(asked, patience):
+            while self.is_alive() and not self._hopeless(called, patience):
                 self.join(0.05)
         finally:
             self._abandoned = not nested
         return not self.is_alive() and not self.journal.pending(1)
 
-    def _hopeless(self, asked: float, patience: float) -> bool:
+    def _hopeless(self, called: float, patience: float) -> bool:
         failing = self._failing_since
         now = time.monotonic()
-        return bool(failing and now - max(asked, failing) > patience) or (
-            now - max(asked, self._went_well) > _HANGS
+        return bool(failing and now - max(called, failing) > patience) or (
+            now - max(called, self._succeeded) > _HANGS
         )
 
     def _upload(self, entries: list[Entry]) -> None:
         client = MlflowClient(self._uri)
         delivery.start(client, self.journal)
         while entries and not self._abandoned:
-            done = self._tell(client, entries)
+            done = self._deliver(client, entries)
             self.journal.advance(done)
             entries = entries[done:]
-            self._failing_since, self._went_well = 0.0, time.monotonic()
-        if time.monotonic() - self._beat > _HEARTBEAT and not self.journal.ended:
+            self._failing_since, self._succeeded = 0.0, time.monotonic()
+        if time.monotonic() - self._heartbeat > _HEARTBEAT and not self.journal.status:
             client.set_tag(self.journal.state["run_id"], process.HEARTBEAT, f"{time.time():.0f}")
-            self._beat = time.monotonic()
+            self._heartbeat = time.monotonic()
 
-    def _tell(self, client: MlflowClient, entries: list[Entry]) -> int:
-        """Tell the next entries; one that the store refuses, told alone, is passed over."""
-        for told in (entries, entries[:1]):
+    def _deliver(self, client: MlflowClient, entries: list[Entry]) -> int:
+        """Send the next entries; skip one that the store refuses even if it is sent alone."""
+        for sent in (entries, entries[:1]):
             try:
-                return delivery.deliver(client, self.journal, told)
+                return delivery.deliver(client, self.journal, sent)
             except MlflowException as error:
                 if error.error_code not in _REFUSALS:
                     raise
@@ -109,7 +114,7 @@ class Uploader(threading.Thread):
         return 1
 
     def _pause(self) -> None:
-        """Sleep at least a moment, and until there is something to do."""
+        """Sleep a moment, then until there is an entry or a heartbeat is due."""
         if not self._finishing:
             self._sleep(_PAUSE)
         with self.journal.changed:
@@ -117,7 +122,7 @@ class Uploader(threading.Thread):
                 self.journal.changed.wait(_HEARTBEAT)
 
     def _sleep(self, seconds: float) -> None:
-        """Sleep, or wake up when the end has come."""
+        """Sleep, or less if `finish` is called."""
         until = time.monotonic() + seconds
         was_finishing = self._finishing
         with self.journal.changed, contextlib.suppress(RuntimeError):

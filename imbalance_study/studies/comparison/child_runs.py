@@ -13,7 +13,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from imbalance_study import __version__
 from imbalance_study.studies.comparison.plan import PlannedRun
 from imbalance_study.tracking.fetch import search_runs
-from imbalance_study.tracking.run import git_commit
+from imbalance_study.tracking.recorder import git_commit
 
 # Tags. A child run carries its identity; a parent the digest of all its children.
 IDENTITY = "identity"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from mlflow.entities import Run
 
 from imbalance_study import __version__
 from imbalance_study.config.resolve import Resolved
-from imbalance_study.config.schema import Config
+from imbalance_study.config.schema import RECORDING, Config
 from imbalance_study.studies.comparison import child_runs, text
 from imbalance_study.studies.comparison.outcome import Comparison
 from imbalance_study.studies.comparison.plan import ComparisonPlan, PlannedRun, describe
@@ -25,11 +24,11 @@ from imbalance_study.tracking import (
     journal,
     orphans,
     outage,
+    recorder,
     session,
     store,
     ui_view,
 )
-from imbalance_study.tracking import run as tracked
 from imbalance_study.tracking.active import Session
 
 _IMAGES_OF_RUNS = ("confusion_matrix", "features")
@@ -37,7 +36,6 @@ _IMAGES_OF_RUNS = ("confusion_matrix", "features")
 _GRID = ("headline", "confusion_matrices", "feature_clusters", "recall_by_frequency")
 # Options for the place of a record; they do not change a comparison, and an address may hold a
 # password.
-_PLACES = ("tracking_uri", "experiment", "run_name", "output_dir")
 
 
 class ParentRun:
@@ -95,7 +93,7 @@ class ParentRun:
     @property
     def _common(self) -> dict[str, Any]:
         """Options of all runs."""
-        return {name: value for name, value in self.plan.common.items() if name not in _PLACES}
+        return {name: value for name, value in self.plan.common.items() if name not in RECORDING}
 
     @property
     def _view_keys(self) -> tuple[str, str]:
@@ -115,19 +113,17 @@ class ParentRun:
         varied = [name for name in self.plan.varied if name != "recipe"] or list(
             ui_view.PARAMS[1:6]
         )
-        prepare = functools.partial(
-            ui_view.write_view,
-            self.client,
-            self.experiment.experiment_id,
+        view = ui_view.View(
             params=[*varied, "seed"],
             metrics=list(dict.fromkeys([metric, *ui_view.METRICS])),
             search=f"tags.{member} LIKE '%'",
             count=len(self.plan.children),
         )
         runs, means = self._view_keys
-        ui_view.write_view(self.client, self.experiment.experiment_id)
-        prepare(key=runs, images=_IMAGES_OF_RUNS)
-        prepare(key=means, images=(), group_by=member)
+        of_runs = dataclasses.replace(view, key=runs, images=_IMAGES_OF_RUNS)
+        of_means = dataclasses.replace(view, key=means, images=(), group_by=member)
+        for one in (ui_view.View(), of_runs, of_means):
+            ui_view.write_view(self.client, self.experiment.experiment_id, one)
 
     def record_result(self, comparison: Comparison, problems: Mapping[child_runs.Key, str]) -> None:
         """Record metrics, tables, figures and the description of the result.
@@ -146,7 +142,7 @@ class ParentRun:
         artifacts.log_first_images(images, _GRID)
         record.dict(self._content(problems), "comparison.json")
         note = text.description(self.plan, comparison, problems, self.addresses[0], self.command())
-        record.tags({tracked.NOTE: store.scrub(note)})
+        record.note(store.scrub(note))
 
     def _content(self, problems: Mapping[child_runs.Key, str]) -> dict[str, Any]:
         """Make the content of comparison.json."""
@@ -168,7 +164,7 @@ class ParentRun:
                 for child in self.plan.children
             ],
             "notes": self.plan.notes,
-            "environment": tracked.environment(),
+            "environment": recorder.environment(),
             "command": self.command(),
         }
 
@@ -180,7 +176,7 @@ class ParentRun:
             for field in dataclasses.fields(settings)
             if getattr(settings, field.name) != field.default and field.name != "again"
         }
-        given |= {name: value for name, value in self.plan.given.items() if name not in _PLACES}
+        given |= {name: value for name, value in self.plan.given.items() if name not in RECORDING}
         words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
         return shlex.join(["imbalance-study", "compare", *words])
 
@@ -213,10 +209,10 @@ def start_parent_run(plan: ComparisonPlan) -> Iterator[ParentRun]:
         child_runs.COMPARISON: plan.digest,
         "imbalance_study.version": __version__,
     }
-    commit = tracked.git_commit()
+    commit = recorder.git_commit()
     if commit:
         tags["git_commit"] = commit
-    with tracked.session(config, tags) as run:
+    with session.session(config, tags) as run:
         yield ParentRun(plan, run, store.without_password(uri))
 
 

@@ -92,8 +92,7 @@ def run_task(task: RunTask, cache: DataCache | None = None) -> TaskResult:
     try:
         result = run.train(
             task.resolved,
-            tags=task.tags,
-            parent=task.parent,
+            run.Recording(task.tags, task.parent),
             show_progress=False,
             brief=task.brief,
             local=LocalFiles(task.weights, cache),

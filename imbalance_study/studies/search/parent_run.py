@@ -11,6 +11,7 @@ from typing import Any
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from imbalance_study.config.schema import Config
 from imbalance_study.tracking import (
@@ -20,7 +21,7 @@ from imbalance_study.tracking import (
     orphans,
     outage,
     process,
-    run,
+    session,
     store,
     ui_view,
 )
@@ -55,7 +56,7 @@ def study_run(config: Config, name: str, params: Mapping[str, Any], before: str)
         before = ""
     redirect_project_run(before)
     own = dataclasses.replace(config, run_name=f"study {name}", system_metrics=False)
-    with run.session(own, {NAME: name}, run_id=before) as active:
+    with session.session(own, {NAME: name}, run_id=before) as active:
         active.journal.params(params)
         yield active.info.run_id
 
@@ -77,7 +78,7 @@ def redirect_project_run(parent: str) -> None:
     del os.environ["MLFLOW_RUN_ID"]
     client = outage.PatientClient()
     client.set_tag(own, "mlflow.parentRunId", parent)
-    client.set_tag(own, "mlflow.note.content", f"The study continues in run `{parent}`.")
+    client.set_tag(own, MLFLOW_RUN_NOTE, f"The study continues in run `{parent}`.")
     client.set_terminated(own, "FINISHED")
 
 
@@ -120,7 +121,7 @@ def set_trial_state(state: str, problem: str = "") -> None:
     record = journal.current()
     record.tags({STATE: state})
     if problem:
-        record.tags({run.NOTE: escape_markdown(store.scrub(problem))})
+        record.note(escape_markdown(store.scrub(problem)))
 
 
 def log_best_value(parent: str, metric: str, value: float, trial: int) -> None:
@@ -152,10 +153,8 @@ def record_report(
     for title, columns in tables.items():
         record.table(columns, f"{title}.json")
     artifacts.log_figures(figures)
-    record.tags({run.NOTE: description})
-    ui_view.write_view(
-        outage.PatientClient(),
-        record.state["experiment_id"],
+    record.note(description)
+    view = ui_view.View(
         key=view_key(name),
         params=_differing(search_children(record.id, "attributes.status = 'FINISHED'")),
         metrics=(
@@ -168,6 +167,7 @@ def record_report(
         ascending=ascending,
         search=f"tags.mlflow.parentRunId = '{record.id}'",
     )
+    ui_view.write_view(outage.PatientClient(), record.state["experiment_id"], view)
 
 
 def _differing(runs: Sequence[Run]) -> tuple[str, ...]:

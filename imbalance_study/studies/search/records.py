@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from imbalance_study.config.schema import RECORDING
 from imbalance_study.studies.search.settings import Objective
 
 Columns = dict[str, list[Any]]
-_PLACES = ("tracking_uri", "experiment", "run_name", "output_dir")
 
 
 class Trial(NamedTuple):
@@ -98,7 +98,7 @@ def training_command(fixed: Mapping[str, str], best: Trial) -> str:
     """Write the command that trains the winner."""
     words = ["imbalance-study", "train"]
     for name, value in (dict(fixed) | best.options).items():
-        if name in _PLACES:
+        if name in RECORDING:
             continue
         words += [f"--{name}", value]
     return shlex.join(words)

@@ -13,6 +13,7 @@ from imbalance_study.studies.search.job import Job
 from imbalance_study.studies.search.optuna_study import ClaimedTrial, OptunaStudy
 from imbalance_study.studies.search.settings import Objective
 from imbalance_study.tracking import run as tracked
+from imbalance_study.tracking.session import StopRun
 from imbalance_study.training.divergence import Diverged
 from imbalance_study.training.procedure import EpochResult
 
@@ -92,19 +93,20 @@ class _TrialRun:
         try:
             tracked.train(
                 _trial_configuration(resolved, self._claim),
-                tags={
-                    parent_run.NAME: self._job.plan.name,
-                    parent_run.TRIAL: str(self._claim.number),
-                    parent_run.STATE: "running",
-                },
-                parent=self._parent,
-                on_epoch=self._after_epoch,
-                on_end=self._at_end,
+                tracked.Recording(
+                    {
+                        parent_run.NAME: self._job.plan.name,
+                        parent_run.TRIAL: str(self._claim.number),
+                        parent_run.STATE: "running",
+                    },
+                    self._parent,
+                ),
+                tracked.Hooks(self._after_epoch, self._at_end),
                 show_progress=False,
                 test=False,
                 local=self._job.local,
             )
-        except tracked.StopRun as stop:
+        except StopRun as stop:
             self._study.prune(self._claim)
             return "diverged" if isinstance(stop.__cause__, Diverged) else "pruned"
         assert self._judged is not None
@@ -125,14 +127,14 @@ class _TrialRun:
         if epoch.epoch and len(self._goals) == 1:
             value = epoch.metrics[self._goals[0].name]
             if math.isfinite(value) and self._claim.should_prune(epoch.epoch, value):
-                raise tracked.StopRun
+                raise StopRun
 
     def _at_end(self, ended: TrainingResult | BaseException) -> None:
         """Judge a finished training, and record the state of the trial in its run."""
         if isinstance(ended, Diverged):
             parent_run.set_trial_state("pruned", problem=str(ended))
-            raise tracked.StopRun from ended
-        if isinstance(ended, tracked.StopRun):
+            raise StopRun from ended
+        if isinstance(ended, StopRun):
             parent_run.set_trial_state("pruned")
         elif isinstance(ended, BaseException):
             parent_run.set_trial_state("failed")

@@ -55,8 +55,9 @@ def train_winner(job: Job, parent: str, best: records.Trial) -> list[Mapping[str
         print(f"winner (trial {best.number}), seed {seed}", flush=True)
         tracked.train(
             resolve(given | own),
-            tags={parent_run.NAME: job.plan.name, parent_run.WINNER: str(best.number)},
-            parent=parent,
+            tracked.Recording(
+                {parent_run.NAME: job.plan.name, parent_run.WINNER: str(best.number)}, parent
+            ),
             show_progress=False,
             local=job.local,
         )

@@ -67,7 +67,9 @@ def _broken_off(store, after=2, **settings):
 
     with pytest.raises(Killed):
         run.train(
-            resolve(LONGER | {"tracking_uri": store} | settings), on_epoch=stop, show_progress=False
+            resolve(LONGER | {"tracking_uri": store} | settings),
+            hooks=run.Hooks(stop),
+            show_progress=False,
         )
     return ids[0]
 
@@ -206,7 +208,7 @@ def test_of_a_finished_run_that_died_before_its_end_was_told_the_rest_is_uploade
     journals, left = tmp_path / "cache" / "runs", tmp_path / "left"
     run.train(
         resolve(LONGER | {"tracking_uri": store}),
-        on_end=lambda result: shutil.copytree(journals, left),
+        hooks=run.Hooks(on_end=lambda result: shutil.copytree(journals, left)),
         show_progress=False,
     )
     shutil.copytree(left, journals, dirs_exist_ok=True)

@@ -24,7 +24,7 @@ def promoted(tiny_run):
 def test_a_promoted_run_is_a_version_with_alias_tags_and_metrics(tiny_run, promoted):
     first, second, client = promoted
     assert first[0] == f"digits_classifier version 1 is @champion: run {tiny_run.run_id}"
-    assert "stood for nothing before" in first[1]
+    assert "is a new alias" in first[1]
     assert second[0].startswith("digits_classifier version 2 is @champion")
     assert second[1] == f"  @champion was version 1: run {tiny_run.run_id}"
     assert any("balanced accuracy" in line and "(+0.00)" in line for line in second)

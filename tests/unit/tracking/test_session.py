@@ -174,7 +174,7 @@ def test_a_signal_while_a_run_begins_leaves_it_killed(config, number, kind):
 
 def test_a_signal_while_a_finished_run_is_uploaded_waits_for_that(config):
     def stop(book):
-        while not book.ended:
+        while not book.status:
             time.sleep(0.001)
         os.kill(os.getpid(), signal.SIGTERM)
 

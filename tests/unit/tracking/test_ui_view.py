@@ -19,7 +19,7 @@ def test_several_processes_can_prepare_the_same_view_at_once(tmp_path):
         barrier.wait()
         try:
             for key in range(5):
-                ui_view.write_view(client, experiment, key=str(key))
+                ui_view.write_view(client, experiment, ui_view.View(str(key)))
         except Exception as error:
             failed.append(error)
 
@@ -34,7 +34,8 @@ def test_several_processes_can_prepare_the_same_view_at_once(tmp_path):
 def test_runs_are_grouped_by_a_tag_when_asked_to(tmp_path):
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment = client.create_experiment("x", artifact_location=str(tmp_path))
-    ui_view.write_view(client, experiment, key="y", group_by="configuration", images=(), count=14)
+    view = ui_view.View("y", group_by="configuration", images=(), count=14)
+    ui_view.write_view(client, experiment, view)
     state = json.loads(client.get_experiment(experiment).tags["mlflow.sharedViewState.y"])
     assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "configuration"}]
     assert {card["type"] for card in state["compareRunCharts"]} == {"BAR", "LINE"}
@@ -45,9 +46,8 @@ def test_validation_is_a_curve_in_the_charts_and_the_order_can_be_ascending(tmp_
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment = client.create_experiment("x", artifact_location=str(tmp_path))
     names = ("selected_val/loss", "val/loss", "val/macro_f1")
-    ui_view.write_view(
-        client, experiment, key="y", metrics=names, tags=("trial_state",), ascending=True
-    )
+    view = ui_view.View("y", metrics=names, tags=("trial_state",), ascending=True)
+    ui_view.write_view(client, experiment, view)
     state = json.loads(client.get_experiment(experiment).tags["mlflow.sharedViewState.y"])
     assert state["orderByAsc"]
     assert "tags.`trial_state`" in state["selectedColumns"]
