@@ -130,7 +130,7 @@ def test_the_client_that_the_documentation_shows_gets_the_probabilities_of_the_t
 def test_what_is_wrong_gets_a_4xx_with_a_sentence_and_the_server_lives_on(server):
     good = np.zeros((2, 16, 16, 3), int)
     wrong = {
-        "half an image": ({"inputs": good[:, :16].tolist()}, "does not match expected shape"),
+        "half an image": ({"inputs": good[:, :8].tolist()}, "does not match expected shape"),
         "one image alone": ({"inputs": good[0].tolist()}, "does not match expected shape"),
         "four channels": ({"inputs": np.zeros((1, 16, 16, 4), int).tolist()}, "expected shape"),
         "negative": ({"inputs": (good - 1).tolist()}, "out of bounds for uint8"),
