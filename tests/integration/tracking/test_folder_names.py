@@ -99,6 +99,7 @@ def test_a_report_names_the_folder_whose_store_is_missing(folder):
     assert f"{folder}/mlflow.db" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_every_command_works_in_a_folder_with_an_odd_name(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "alone" / 'it\'s "q" ü 100%20 a#b?c'
     folder.mkdir(parents=True)
