@@ -10,7 +10,7 @@ import numpy as np
 
 from imbalance_study.evaluation.figures import search as plots
 from imbalance_study.evaluation.figures import search_dimensions
-from imbalance_study.studies.search import records, space
+from imbalance_study.studies.search import axes, records, space
 from imbalance_study.studies.search.settings import Objective
 
 _SLICED = 12  # dimensions in one figure
@@ -67,7 +67,7 @@ def label_importances(importances: Mapping[str, float], searched: space.Space) -
     return {names.get(name, name): share for name, share in importances.items()}
 
 
-def _label(axis: space.Axis) -> str:
+def _label(axis: axes.Axis) -> str:
     option, _, key = axis.writes.partition(":")
     if axis.form == "factor":
         return f"{option} / default"
@@ -76,7 +76,7 @@ def _label(axis: space.Axis) -> str:
     return option if axis.form == "power of two" else axis.name
 
 
-def _option_value(axis: space.Axis, value: Any) -> Any:
+def _option_value(axis: axes.Axis, value: Any) -> Any:
     """Convert a value of the search to that of the option: the exponent 5 to 32."""
     if value is None or axis.form not in _BASES:
         return value

@@ -20,7 +20,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from imbalance_study.studies.search import processes, records, space
+from imbalance_study.studies.search import axes, processes, records, space
 from imbalance_study.studies.search.settings import Objective
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -286,7 +286,7 @@ class ClaimedTrial:
         return "baseline" not in self.trial.user_attrs and self.trial.should_prune()
 
 
-def _suggest(trial: optuna.Trial, axis: space.Axis) -> Any:
+def _suggest(trial: optuna.Trial, axis: axes.Axis) -> Any:
     if axis.choices:
         return trial.suggest_categorical(axis.name, axis.choices)
     if axis.whole:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from imbalance_study.config import fields
 from imbalance_study.config.fields import option
-from imbalance_study.studies.search import space
+from imbalance_study.studies.search import axes, space
 
 SEARCH = "loss|sampler|optimizer"
 
@@ -29,7 +29,7 @@ class StudySettings:
         50, "Study", "Trials that end (complete or pruned), over all workers.", minimum=1
     )
     search: str = option(
-        SEARCH, "Study", f"Groups of options to search, separated by |: {', '.join(space.GROUPS)}."
+        SEARCH, "Study", f"Groups of options to search, separated by |: {', '.join(axes.GROUPS)}."
     )
     objective: str = option(
         "val/balanced_accuracy",

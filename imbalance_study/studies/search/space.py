@@ -1,9 +1,9 @@
-"""SPACE: what a study searches, one row a dimension; and from a draw of it to options.
+"""Build the search space of a study, and turn a point of it into a configuration.
 
-A dimension exists under conditions (`when`), its value is written into an option or into an option
-of a
-spec (`writes`). What the user gives is fixed and leaves the search. Of the choices those stay that
-`guards` lets through together with what is fixed, so that no proposal is ever refused.
+A dimension exists under conditions (`when`), and its value is written into an option or into an
+option of a spec (`writes`). Given options are fixed and leave the search. Choices that
+`config.compatibility` would refuse together with them leave it too, so that every proposal is
+valid.
 """
 
 from __future__ import annotations
@@ -11,147 +11,50 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from imbalance_study.config import choices, fields, spec
-from imbalance_study.config.choice import Registry, with_trait
+from imbalance_study.config import fields, spec
 from imbalance_study.config.resolve import Resolved, resolve
 from imbalance_study.config.schema import Config
-
-When = tuple[dict[str, tuple[str, ...]], ...]
-
-
-class Axis(NamedTuple):
-    """One dimension of the search.
-
-    Attributes:
-        name: Of the parameter.
-        groups: Of `search`; one that is asked for is enough.
-        writes: ``option``, or ``option:key`` for an option of a spec.
-        default: Of the baselines; ``""``: the configuration's own.
-        choices: Of a categorical dimension; empty for a number.
-        low: Smallest number.
-        high: Largest.
-        log: Whether its logarithm counts.
-        whole: Whether it is a whole number.
-        form: How the number is written; see `_FORMS`.
-        when: It exists where all conditions of one of these hold; always where there are none.
-    """
-
-    name: str
-    groups: tuple[str, ...]
-    writes: str
-    default: Any
-    choices: tuple[str, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    whole: bool = False
-    form: str = "number"
-    when: When = ()
-
+from imbalance_study.studies.search.axes import (
+    BASELINES,
+    FORMS,
+    GROUPS,
+    INDEPENDENT,
+    OFF,
+    SPACE,
+    SPECS,
+    Axis,
+)
 
 Draw = Callable[[Axis], Any]
 
-GROUPS = {
-    "loss": "loss, its options, class weights, label smoothing, deferral",
-    "sampler": "sampler and its options, deferral",
-    "optimizer": "optimizer, learning rate, weight decay, batch size",
-    "augment": "more augmentation, mixing and its strength",
-}
-
-
-def _searched(registry: Registry) -> tuple[str, ...]:
-    return with_trait(registry, "searched")
-
-
-_CORRECTING = with_trait(choices.LOSSES, "correcting")
-_PLAIN = tuple(name for name in _searched(choices.LOSSES) if name not in _CORRECTING)
-_UNWEIGHTED = {"loss": _PLAIN, "class_weights": ("none",)}
-_WEIGHTS = _searched(choices.CLASS_WEIGHTS)
-_SAMPLERS = _searched(choices.SAMPLERS)
-_MIXES = _searched(choices.MIXES)
-
-SPACE: tuple[Axis, ...] = (
-    Axis("loss", ("loss",), "loss", "cross_entropy", _searched(choices.LOSSES)),
-    Axis("label_smoothing", ("loss",), "label_smoothing", 0.0, high=0.2,
-         when=({"loss": ("cross_entropy",)},)),
-    Axis("gamma", ("loss",), "loss:gamma", 2.0, low=0.5, high=4,
-         when=({"loss": ("focal", "sigmoid_focal")},)),
-    Axis("tau", ("loss",), "loss:tau", 1.0, low=0.25, high=2.5,
-         when=({"loss": ("logit_adjusted", "vs")},)),
-    Axis("vs_gamma", ("loss",), "loss:gamma", 0.15, low=0.02, high=0.4,
-         when=({"loss": ("vs",)},)),
-    Axis("margin", ("loss",), "loss:max_m", 0.5, low=0.1, high=1, when=({"loss": ("ldam",)},)),
-    Axis("class_weights", ("loss",), "class_weights", "none", ("none", *_WEIGHTS),
-         when=({"loss": _PLAIN},)),
-    Axis("log10_one_minus_beta", ("loss",), "class_weights:beta", -4.0, low=-5, high=-1,
-         form="one minus power", when=({"class_weights": ("effective",)},)),
-    Axis("sampler", ("sampler",), "sampler", "shuffle", ("shuffle", *_SAMPLERS),
-         when=(_UNWEIGHTED,)),
-    Axis("q", ("sampler",), "sampler:q", 0.5, low=0, high=0.9, when=({"sampler": ("power",)},)),
-    Axis("defer", ("loss", "sampler"), "defer", 0.0, high=0.9,
-         when=({"class_weights": _WEIGHTS}, {"sampler": _SAMPLERS})),
-    Axis("optimizer", ("optimizer",), "optimizer", "", _searched(choices.OPTIMIZERS)),
-    Axis("lr_factor", ("optimizer",), "lr", 1.0, low=0.1, high=10, log=True, form="factor"),
-    Axis("weight_decay_factor", ("optimizer",), "weight_decay", 1.0, low=0.1, high=10, log=True,
-         form="factor"),
-    Axis("log2_batch_size", ("optimizer",), "batch_size", "", low=4, high=8, whole=True,
-         form="power of two"),
-    Axis("more_augment", ("augment",), "augment", "none",
-         ("none", *_searched(choices.AUGMENTATIONS))),
-    Axis("mix", ("augment",), "mix", "none", ("none", *_MIXES)),
-    Axis("mix_alpha", ("augment",), "mix:alpha", 1.0, low=0.1, high=2, log=True,
-         when=({"mix": _MIXES},)),
-)  # fmt: skip
-
-# What is tried first, at default settings, where the search holds it; a dimension that is not named
-# has its default. Every loss is among them: a search that never meets one does not learn of it.
-BASELINES: dict[str, dict[str, Any]] = {
-    "default": {},
-    "cross_entropy": {"loss": "cross_entropy"},
-    "balanced_softmax": {"loss": "balanced_softmax"},
-    "ldam_drw": {"loss": "ldam", "class_weights": "effective", "defer": 0.8},
-    "effective_weights": {"loss": "cross_entropy", "class_weights": "effective"},
-    "class_balanced_sampler": {"loss": "cross_entropy", "sampler": "class_balanced"},
-    "logit_adjusted": {"loss": "logit_adjusted", "tau": 1.5},  # tau 1 is balanced softmax
-    "focal": {"loss": "focal"},
-    "vs": {"loss": "vs"},
-    "sigmoid_focal": {"loss": "sigmoid_focal"},
-}
-
-_FORMS: dict[str, Callable[[float], str]] = {
-    "number": lambda value: f"{value:.6g}",
-    "one minus power": lambda value: f"{1 - 10**value:.9g}",
-    "power of two": lambda value: str(2 ** int(value)),
-}
-
 
 class Space(NamedTuple):
-    """The dimensions of one study and what stays fixed."""
+    """The dimensions of one study, and its fixed options."""
 
     axes: tuple[Axis, ...]
-    fixed: dict[str, str]  # options as given
-    names: dict[str, str]  # of the specs that are fixed: conditions may depend on them
+    fixed: dict[str, str]  # options, as typed
+    names: dict[str, str]  # option to the name of its fixed spec, on which conditions may depend
 
 
 class Proposal(NamedTuple):
     """One point of the space."""
 
-    values: dict[str, Any]  # of the dimensions that exist
+    values: dict[str, Any]  # dimension to value, where the dimension exists
     resolved: Resolved
 
 
 def build(search: str, given: Mapping[str, str]) -> Space:
-    """The dimensions that a study searches.
+    """Build the search space of a study.
 
-    An option that is given is fixed. A spec that is given by its name alone (``loss=focal``) leaves
-    its own options to the search; of several names apart by ``|`` (``model=a|b``) one is chosen.
+    A given option is fixed. A spec that is given by its name alone (``loss=focal``) leaves its own
+    options to the search; several models (``model=a|b``) become a dimension.
 
     Args:
-        search: Names of GROUPS apart by ``|``.
+        search: Names of GROUPS, separated by ``|``.
         given: Options of the runs, as typed.
 
     Raises:
-        ValueError: An unknown group, nothing is left to search, or what is given goes with no
+        ValueError: An unknown group, nothing is left to search, or the given options exclude every
             choice of the search.
     """
     groups = parse_groups(search)
@@ -162,24 +65,24 @@ def build(search: str, given: Mapping[str, str]) -> Space:
         del fixed["model"]
         axes.append(Axis("model", (), "model", models[0], tuple(models)))
     base = _base(fixed)
-    axes = [kept for axis in axes if (kept := _not_given(axis, fixed)) is not None]
+    axes = [kept for axis in axes if (kept := _reduce(axis, fixed)) is not None]
     axes = [axis for axis in axes if not _idle(axis, base)]
     searched = {axis.writes for axis in axes}
     names = {
         option: spec.parse(getattr(Config if option in searched else base, option)).name
-        for option in _SPECS
+        for option in SPECS
     }
     space = _feasible(Space(tuple(axes), fixed, names))
     if not any(len(axis.choices) != 1 for axis in space.axes):
         raise ValueError(
-            f"search={search} has nothing left to search: {', '.join(fixed)} are given; "
-            f"groups are {', '.join(GROUPS)}"
+            f"search={search} has nothing left to search, because {', '.join(fixed)} are given; "
+            f"the groups are {', '.join(GROUPS)}"
         )
     return space
 
 
 def parse_groups(search: str) -> tuple[str, ...]:
-    """The groups of ``loss|sampler``.
+    """Parse the groups of ``loss|sampler``.
 
     Raises:
         ValueError: An unknown group.
@@ -191,26 +94,22 @@ def parse_groups(search: str) -> tuple[str, ...]:
     return groups
 
 
-OFF = ("class_weights", "sampler", "mix", "label_smoothing", "defer")  # off by Config's default
-_SPECS = ("loss", "class_weights", "sampler", "mix", "optimizer")
-
-
 def _base(fixed: Mapping[str, str]) -> Config:
-    """Resolve the options that the space depends on, without the search; unguarded ones only."""
-    looked_at = {*_SPECS, "dataset", "recipe", "batch_size", "lr", "weight_decay", "model"}
-    alone = {name: value for name, value in fixed.items() if name in looked_at}
+    """Resolve the given options that the space depends on."""
+    relevant = {*SPECS, "dataset", "recipe", "batch_size", "lr", "weight_decay", "model"}
+    alone = {name: value for name, value in fixed.items() if name in relevant}
     try:
         return resolve(alone).config
     except ValueError:
-        return resolve({name: alone[name] for name in alone if name not in _SPECS[:3]}).config
+        return resolve({name: alone[name] for name in alone if name not in SPECS[:3]}).config
 
 
-def _not_given(axis: Axis, fixed: dict[str, str]) -> Axis | None:
-    """The dimension without what is given; None where nothing of it is left."""
+def _reduce(axis: Axis, fixed: dict[str, str]) -> Axis | None:
+    """Reduce a dimension to the part that is not given; None where nothing is left."""
     option, _, key = axis.writes.partition(":")
     if option not in fixed:
         return axis
-    if option not in _SPECS:
+    if option not in SPECS:
         return None
     typed = spec.parse(fixed[option])
     if key:
@@ -219,47 +118,50 @@ def _not_given(axis: Axis, fixed: dict[str, str]) -> Axis | None:
 
 
 def _idle(axis: Axis, base: Config) -> bool:
-    """Whether a factor multiplies 0."""
+    """Whether a dimension is a factor of 0."""
     return axis.form == "factor" and getattr(base, axis.writes) == 0
 
 
 def _feasible(space: Space) -> Space:
-    """Leave out the choices that the guards refuse whatever the other dimensions are.
+    """Leave out the choices that are refused in every combination with the other dimensions.
+
+    Resolves every combination of choices twice: 140 combinations for all groups, which takes
+    half a second.
 
     Raises:
-        ValueError: Nothing is left, or a refused combination would be.
+        ValueError: No combination is valid, or some remain invalid.
     """
     refused = ""
     for _ in range(2):
         used: dict[str, set[Any]] = {}
         refused = ""
-        found = 0
+        valid = 0
         for values in _combinations(space):
             try:
                 options_of(space, values)
             except ValueError as error:
                 refused = refused or str(error)
                 continue
-            found += 1
+            valid += 1
             for name, value in values.items():
                 used.setdefault(name, set()).add(value)
-        if not found:
-            raise ValueError(f"no combination of the search goes with what is given: {refused}")
-        axes = [_only(axis, used) for axis in space.axes]
+        if not valid:
+            raise ValueError(
+                f"no combination of the search is valid with the given options: {refused}"
+            )
+        axes = [_restrict(axis, used) for axis in space.axes]
         space = space._replace(axes=tuple(axis for axis in axes if axis is not None))
     if refused:
-        raise ValueError(f"the search cannot keep clear of a combination: {refused}")
+        raise ValueError(f"the search contains an invalid combination: {refused}")
     names = space.names | {a.name: a.choices[0] for a in space.axes if len(a.choices) == 1}
     return space._replace(names=names)
 
 
-_INDEPENDENT = ("optimizer", "more_augment", "model")  # no guard looks at them
-
-
-def _only(axis: Axis, used: Mapping[str, set[Any]]) -> Axis | None:
+def _restrict(axis: Axis, used: Mapping[str, set[Any]]) -> Axis | None:
+    """Restrict a dimension to its used choices; None where none is used."""
     if axis.name not in used:
         return None
-    if not axis.choices or axis.name in _INDEPENDENT:
+    if not axis.choices or axis.name in INDEPENDENT:
         return axis
     choices = tuple(choice for choice in axis.choices if choice in used[axis.name])
     default = axis.default if axis.default in choices else choices[0]
@@ -267,7 +169,7 @@ def _only(axis: Axis, used: Mapping[str, set[Any]]) -> Axis | None:
 
 
 def _combinations(space: Space) -> Iterator[dict[str, Any]]:
-    """Every combination of the choices that guards look at; numbers in the middle."""
+    """Yield every combination of the dependent choices, with numbers in mid-range."""
 
     def walk(position: int, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if position == len(space.axes):
@@ -278,7 +180,7 @@ def _combinations(space: Space) -> Iterator[dict[str, Any]]:
             yield from walk(position + 1, values)
             return
         options: Sequence[Any] = axis.choices or (int((axis.low + axis.high) / 2 * 64) / 64,)
-        if axis.name in _INDEPENDENT:
+        if axis.name in INDEPENDENT:
             options = options[:1]
         for option in options:
             yield from walk(position + 1, values | {axis.name: option})
@@ -295,11 +197,11 @@ def exists(axis: Axis, values: Mapping[str, Any]) -> bool:
 
 
 def propose(space: Space, draw: Draw) -> Proposal:
-    """Draw the dimensions that exist, in their order, and resolve the configuration.
+    """Draw the dimensions that exist, in order, and resolve the configuration.
 
     Args:
         space: The space.
-        draw: A dimension to a value of it.
+        draw: Draws a value of a dimension.
     """
     values: dict[str, Any] = {}
     for axis in space.axes:
@@ -309,33 +211,24 @@ def propose(space: Space, draw: Draw) -> Proposal:
 
 
 def options_of(space: Space, values: Mapping[str, Any]) -> Resolved:
-    """The configuration of a point.
+    """Resolve the configuration of a point.
 
     Raises:
-        ValueError: The point is none of the space.
+        ValueError: The point is invalid.
     """
     given = dict(space.fixed)
-    if given.get("recipe", "none") != "none":  # what is searched and not drawn is not the recipe's
-        idle = {a.writes: a for a in space.axes if a.writes in OFF and a.name not in values}
-        given |= {option: str(getattr(Config, option)) for option in idle}
-    rows = {axis.name: axis for axis in space.axes}
-    late = []
+    if given.get("recipe", "none") != "none":  # remedies that the point lacks are off
+        lacking = {a.writes for a in space.axes if a.writes in OFF and a.name not in values}
+        given |= {option: str(getattr(Config, option)) for option in lacking}
+    axes = {axis.name: axis for axis in space.axes}
+    relative = []  # to the value that the other options lead to
     for name, value in values.items():
-        axis = rows[name]
-        option, _, key = axis.writes.partition(":")
-        if axis.form == "factor" or axis.name == "more_augment":
-            late.append((axis, value))
-        elif key:
-            whole = spec.parse(given.get(option) or getattr(Config, option))
-            text = _FORMS[axis.form](value)
-            given[option] = str(whole._replace(options={**whole.options, key: text}))
-        elif axis.choices:
-            if option not in given or spec.parse(given[option]).name != value:
-                given[option] = value
+        if axes[name].form == "factor" or name == "more_augment":
+            relative.append((axes[name], value))
         else:
-            given[option] = _FORMS[axis.form](value)
-    base = resolve(given).config if late else None
-    for axis, value in late:
+            _write(axes[name], value, given)
+    base = resolve(given).config if relative else None
+    for axis, value in relative:
         usual = getattr(base, axis.writes)
         if axis.form == "factor":
             given[axis.writes] = f"{usual * value:.5g}"
@@ -344,8 +237,21 @@ def options_of(space: Space, values: Mapping[str, Any]) -> Resolved:
     return resolve(given)
 
 
+def _write(axis: Axis, value: Any, given: dict[str, str]) -> None:
+    """Write the value of a dimension into its option, or into an option of its spec."""
+    option, _, key = axis.writes.partition(":")
+    if key:
+        whole = spec.parse(given.get(option) or getattr(Config, option))
+        text = FORMS[axis.form](value)
+        given[option] = str(whole._replace(options={**whole.options, key: text}))
+    elif not axis.choices:
+        given[option] = FORMS[axis.form](value)
+    elif option not in given or spec.parse(given[option]).name != value:
+        given[option] = value
+
+
 def baselines(space: Space) -> dict[str, dict[str, Any]]:
-    """The values of each baseline that the space holds, by its name."""
+    """Find the baselines that the space contains; returns name to values."""
     found: dict[str, dict[str, Any]] = {}
     base = _base(space.fixed)
     for name, wanted in BASELINES.items():
@@ -355,12 +261,13 @@ def baselines(space: Space) -> dict[str, dict[str, Any]]:
         if any(context.get(key) != value for key, value in wanted.items() if key in known):
             continue
         if values in found.values():
-            found = {old: there for old, there in found.items() if there != values}
+            found = {other: point for other, point in found.items() if point != values}
         found[name] = values
     return found
 
 
 def _value(axis: Axis, wanted: Mapping[str, Any], base: Config) -> Any:
+    """Choose the value of a dimension in a baseline."""
     value = wanted.get(axis.name, axis.default)
     if axis.name == "optimizer" and value == "":
         value = spec.parse(base.optimizer).name
@@ -373,7 +280,7 @@ def _value(axis: Axis, wanted: Mapping[str, Any], base: Config) -> Any:
 
 
 def describe(space: Space) -> dict[str, Any]:
-    """The space as plain data: what a study is known by, beside its objective and its data."""
+    """Describe the space as plain data, for the signature of a study."""
     axes = {}
     for axis in space.axes:
         bounds: Any = list(axis.choices) or [axis.low, axis.high]

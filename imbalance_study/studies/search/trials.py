@@ -8,7 +8,7 @@ import time
 from imbalance_study.config.resolve import Resolved, resolve
 from imbalance_study.experiment.result import TrainingResult
 from imbalance_study.models import profiling
-from imbalance_study.studies.search import parent_run, processes, space
+from imbalance_study.studies.search import axes, parent_run, processes
 from imbalance_study.studies.search.job import Job
 from imbalance_study.studies.search.optuna_study import ClaimedTrial, OptunaStudy
 from imbalance_study.studies.search.settings import Objective
@@ -149,7 +149,7 @@ def _searched_options(resolved: Resolved, job: Job) -> dict[str, str]:
     names = dict.fromkeys(axis.writes.partition(":")[0] for axis in job.plan.space.axes)
     values = {name: getattr(config, name) for name in names}
     if config.recipe == "none":  # remedies that are off by default are left out
-        off = {name for name in space.OFF if values.get(name) == getattr(type(config), name)}
+        off = {name for name in axes.OFF if values.get(name) == getattr(type(config), name)}
         values = {name: value for name, value in values.items() if name not in off}
     return {name: str(value) for name, value in values.items()}
 
