@@ -39,7 +39,7 @@ Row = dict[str, Any]
 # by itself.
 _NO_RESULT = ("Evaluation", "Tracking")
 _ELSEWHERE = {
-    *("data_dir", "cache_dir", "workers", "device", "precision"),
+    *("data_dir", "cache_dir", "decode_workers", "device", "precision"),
     *(f.name for f in dataclasses.fields(Config) if f.metadata["group"] in _NO_RESULT),
 }
 _DATA_GROUPS = ("Data", "Imbalance")
@@ -151,11 +151,11 @@ def append(path: Path, row: Row) -> None:
 
 
 def options_of(settings: Config) -> str:
-    """A hash of the options that bear on the result."""
+    """Hash the options that change the result, under their first names: rows stay known."""
     options = {
-        name: value
-        for name, value in dataclasses.asdict(settings).items()
-        if name not in _ELSEWHERE
+        field.metadata["formerly"] or field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(settings)
+        if field.name not in _ELSEWHERE
     }
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -62,7 +62,7 @@ def main(words: list[str]) -> int:
         trials=options.trials,
         search=options.search,
         winner_seeds=0,
-        workers=options.parallel,
+        parallel=options.parallel,
         storage=str(folder / f"{options.out.stem}.journal"),
     )
     tracked = {"tracking_uri": f"sqlite:///{folder / options.out.stem}.db"}

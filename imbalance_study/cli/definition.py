@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -37,8 +36,9 @@ def command(
         def call(debug: str, **values: Any) -> None:
             positional: list[Any] = []
             for kind in filter(None, (settings, config)):
-                names = [field.name for field in dataclasses.fields(kind) if field.name in values]
-                typed = given({name: values.pop(name) for name in names})
+                names = {*fields.types_of(kind), *fields.former_names(kind)} & values.keys()
+                mine = {name: values.pop(name) for name in tuple(values) if name in names}
+                typed = fields.renamed(kind, given(mine))
                 positional.append(_instance(kind, typed) if kind is settings else typed)
             function(*positional, **values)
 

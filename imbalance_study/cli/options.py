@@ -34,7 +34,7 @@ class GroupedCommand(click.Command):
         except click.NoSuchOption as error:
             name = error.option_name.lstrip("-").split("=")[0].replace("-", "_")
             options = [p for p in self.params if isinstance(p, click.Option)]
-            known = [p.opts[0].lstrip("-") for p in options]
+            known = [p.opts[0].lstrip("-") for p in options if not p.hidden]
             hint = f"; see imbalance-study {ctx.info_name} --help"
             raise click.UsageError(fields.unknown(name, known, "option") + hint) from None
 
@@ -58,15 +58,19 @@ def flag(name: str, text: str) -> Callable[[Any], Any]:
 
 
 def options(settings: type) -> Callable[[click.Command], click.Command]:
-    """Add an option for each option of the dataclass to a command.
+    """Add an option to a command for each field of the dataclass.
 
-    An option that is not given stays out of the values that the command receives as ``given``.
+    The name of the previous version works too; the help page does not show it.
     """
     hints = fields.types_of(settings)
 
     def add(command: click.Command) -> click.Command:
         for field in dataclasses.fields(settings):
             command.params.append(_option(field, hints[field.name]))
+            if field.metadata["formerly"]:
+                old = _option(field, hints[field.name], field.metadata["formerly"])
+                old.hidden = True
+                command.params.append(old)
         return command
 
     return add
@@ -77,10 +81,10 @@ def given(values: dict[str, Any]) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _option(field: dataclasses.Field[Any], annotation: Any) -> ConfigOption:
+def _option(field: dataclasses.Field[Any], annotation: Any, name: str = "") -> ConfigOption:
     optional_value: dict[str, Any] = {"flag_value": "true"} if annotation is bool else {}
     option = ConfigOption(
-        [f"--{field.name}"],
+        [f"--{name or field.name}"],
         type=str,
         default=None,
         metavar=_metavar(annotation, field),

@@ -58,7 +58,9 @@ class Settings:
         "none", "Output", f"PNG file of {_SHEET} images drawn at random, with their predictions."
     )
     batch_size: int = option(256, "Machine", "Images in a batch of the model.", minimum=1)
-    workers: int = option(0, "Machine", "Cores that decode; 0 for all.", minimum=0)
+    decode_workers: int = option(
+        0, "Machine", "Cores that decode images; 0: all.", minimum=0, formerly="workers"
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
         "auto", "Machine", "Device of the computation."
     )
@@ -135,7 +137,7 @@ def _chunks(
         loaded,
         walk_images(paths),
         batch_size=settings.batch_size,
-        workers=settings.workers,
+        workers=settings.decode_workers,
         device=resolve_device(Config(device=settings.device)).device.type,
     )
     with tqdm(total=total, desc="predicting", unit="img", delay=1, disable=None) as bar:

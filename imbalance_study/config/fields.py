@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
+import sys
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -33,6 +35,7 @@ def option(
     above: float | None = None,
     below: float | None = None,
     changes_result: bool = True,
+    formerly: str = "",
 ) -> Any:
     """A dataclass field with what the check, the help page and the option need.
 
@@ -49,6 +52,7 @@ def option(
         below: The value must be smaller than this.
         changes_result: Whether a run comes out differently with another value; not so for where
             it is recorded, say.
+        formerly: The name of the option in the previous version; it is still understood.
     """
     metadata = {
         "group": group,
@@ -58,6 +62,7 @@ def option(
         "open_choice": open_choice,
         "bounds": {"minimum": minimum, "maximum": maximum, "above": above, "below": below},
         "changes_result": changes_result,
+        "formerly": formerly,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -72,6 +77,45 @@ def types_of(settings: type) -> dict[str, Any]:
     return _HINTS[settings]
 
 
+def former_names(settings: type) -> dict[str, str]:
+    """Return the name in the previous version of each renamed option, and its present name."""
+    fields = dataclasses.fields(settings)
+    return {one.metadata["formerly"]: one.name for one in fields if one.metadata["formerly"]}
+
+
+def renamed(settings: type, given: Mapping[str, Any], *, note: bool = True) -> dict[str, Any]:
+    """Replace the names of the previous version by the present ones.
+
+    Args:
+        settings: Dataclass of options.
+        given: Option to value.
+        note: Say so on stderr, once for each name. Not for stored values: nobody typed them.
+
+    Raises:
+        ValueError: An option is given under both names.
+    """
+    present: dict[str, Any] = {}
+    for name, value in given.items():
+        new = present_name(settings, name, note=note)
+        if new != name and new in given:
+            raise ValueError(f"{name} is now {new}; both are given, leave {name} out")
+        present[new] = value
+    return present
+
+
+def present_name(settings: type, name: str, *, note: bool = True) -> str:
+    """Replace the name of an option in the previous version by the present one; see `renamed`."""
+    new = former_names(settings).get(name, name)
+    if new != name and note:
+        _note(name, new)
+    return new
+
+
+@functools.cache
+def _note(old: str, new: str) -> None:
+    print(f"{old} is now {new}; the next version does not know {old} any more", file=sys.stderr)
+
+
 def parse_values(settings: type, given: Mapping[str, Any]) -> dict[str, Any]:
     """Text to typed values, by the annotations of the dataclass.
 
@@ -81,7 +125,7 @@ def parse_values(settings: type, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     hints = types_of(settings)
     values = {}
-    for name, value in given.items():
+    for name, value in renamed(settings, given).items():
         if name not in hints:
             raise ValueError(unknown(name, hints, "option"))
         values[name] = spec.convert(value, hints[name], name)

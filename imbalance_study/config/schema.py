@@ -7,7 +7,8 @@ given stands in `decisions`.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from imbalance_study.config import choices, compatibility, fields
 from imbalance_study.config.choice import Choice
@@ -47,8 +48,13 @@ class Config:
         "finished (runs/<id>); auto: ~/.cache/imbalance_study.",
         changes_result=False,
     )
-    workers: int = option(
-        0, "Data", "Cores to decode images with; 0: all.", minimum=0, changes_result=False
+    decode_workers: int = option(
+        0,
+        "Data",
+        "Cores that decode images; 0: all.",
+        minimum=0,
+        changes_result=False,
+        formerly="workers",
     )
 
     imbalance: str = option(
@@ -225,11 +231,13 @@ class Config:
     memory_format: Literal["auto", "channels_last", "contiguous"] = option(
         "auto", "Machine", "Order of the numbers in memory; auto: channels_last."
     )
-    probe: bool = option(
+    auto_precision: bool = option(
         True,
         "Machine",
-        "On a processor, try in a second or two which memory format and precision, where they are "
-        "auto, train this model fastest, and remember it; trainings of under 200 updates do not.",
+        "On a processor, measure for a second or two which memory format and precision train this "
+        "model fastest, where they are auto, and remember it; trainings of fewer than 200 updates "
+        "skip this.",
+        formerly="probe",
     )
     compile: bool = option(
         False,
@@ -306,6 +314,20 @@ class Config:
         | {name: Choice(recipe.about) for name, recipe in RECIPES.items()},
         changes_result=False,
     )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """Rebuild a stored configuration.
+
+        Options under the names of the previous version are renamed, options of other versions are
+        left out, and options that are missing have their defaults.
+
+        Raises:
+            ValueError: As Config itself.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        present = fields.renamed(cls, values, note=False)
+        return cls(**{name: value for name, value in present.items() if name in known})
 
     def __post_init__(self) -> None:
         fields.check(self)

@@ -54,9 +54,9 @@ def settle(
 ) -> tuple[RunInputs, Verdict | None]:
     """Decide memory format and precision: by a trial, a former trial, or the run that goes on.
 
-    Tried on a processor alone, for `probe` and a training of 200 updates or more. The verdict is
-    kept in the cache folder for this host, version of torch, number of threads, model and size, so
-    that a repeated run computes in the same way.
+    Tried on a processor alone, with ``auto_precision=true`` and a training of 200 updates or more.
+    The verdict is kept in the cache folder for this host, version of torch, number of threads,
+    model and size, so that a repeated run computes in the same way.
 
     Args:
         inputs: Of the run; its `device_setup` has the defaults.
@@ -71,7 +71,7 @@ def settle(
         return _with(inputs, _as_before(inputs, before)), None
     ways = list(_ways(inputs))
     few = _updates(inputs, train) < WORTH
-    if device_setup.device.type != "cpu" or not config.probe or few or len(ways) < 2:
+    if device_setup.device.type != "cpu" or not config.auto_precision or few or len(ways) < 2:
         return inputs, None
     if distributed.group().size > 1:  # they would have to agree
         return inputs, None
@@ -95,7 +95,7 @@ def _with(inputs: RunInputs, device_setup: DeviceSetup) -> RunInputs:
 
 def _as_before(inputs: RunInputs, before: RunFacts) -> DeviceSetup:
     config, device_setup = inputs.config, inputs.device_setup
-    if device_setup.device.type != "cpu" or not config.probe:
+    if device_setup.device.type != "cpu" or not config.auto_precision:
         return device_setup
     if config.precision == "auto" and before.precision:
         precision: Any = before.precision

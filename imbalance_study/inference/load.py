@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -57,7 +56,7 @@ def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> L
     content = checkpoint.load(path)
     if not {"model", "config", "facts"} <= content.keys():
         raise ValueError(f"{path} holds weights only; say which model they are of")
-    config = _config_of(content["config"])
+    config = Config.from_dict(content["config"])
     if model and model != config.model:
         raise ValueError(f"{path} holds {config.model}, not model={model}")
     if not own_code:
@@ -95,12 +94,6 @@ def _refuse_own_code(config: Config, path: Path, named: str) -> None:
                 f"{path} names the function {function} as its {option}, and a file does not decide "
                 "which code is run; take the model from its run, with runs:/ID"
             )
-
-
-def _config_of(values: Mapping[str, Any]) -> Config:
-    """Read the options of a checkpoint; options of other versions are left out."""
-    known = {field.name for field in dataclasses.fields(Config)}
-    return Config(**{name: value for name, value in values.items() if name in known})
 
 
 def from_weights(model: str, weights: str) -> LoadedModel:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import mlflow
 from mlflow.exceptions import MlflowException
 
+from imbalance_study.config import fields
 from imbalance_study.config.resolve import Resolved
 from imbalance_study.config.schema import Config
 from imbalance_study.experiment.result import TrainingResult
@@ -133,14 +134,14 @@ def _no_checkpoint(run_id: str, tracking_uri: str, folder: Path) -> ValueError:
 
 
 def _resolved(interrupted: _Interrupted, tracking: str, cache_dir: str) -> Resolved:
-    known = {field.name for field in dataclasses.fields(Config)}
-    config = {name: value for name, value in interrupted.state["config"].items() if name in known}
-    config["tracking_uri"] = interrupted.uri
+    config = interrupted.state["config"] | {"tracking_uri": interrupted.uri}
     if tracking != "auto":
         config["tracking"] = tracking
     if cache_dir != "auto":
         config["cache_dir"] = str(Path(cache_dir).expanduser().absolute())
-    return Resolved(Config(**config), dict(interrupted.state["origins"]))
+    stored = fields.renamed(Config, interrupted.state["origins"], note=False)
+    names = [field.name for field in dataclasses.fields(Config)]
+    return Resolved(Config.from_dict(config), {name: stored.get(name, "default") for name in names})
 
 
 def _check_store(run_id: str, uri: str) -> None:

@@ -125,7 +125,7 @@ def _load_images(config: Config) -> ImageSet:
         image_size=0 if config.image_size == "auto" else config.image_size,
         on_bad_image=config.on_bad_image,
         cache_dir=config.cache_dir,
-        workers=config.workers,
+        workers=config.decode_workers,
     )
 
 

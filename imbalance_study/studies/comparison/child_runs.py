@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -40,30 +40,48 @@ def child_tags(child: PlannedRun, parent_id: str) -> dict[str, str]:
 
 
 def finished_runs(
-    client: MlflowClient, experiment_id: str, parent_id: str | None = None
+    client: MlflowClient,
+    experiment_id: str,
+    planned: Sequence[PlannedRun],
+    parent_id: str | None = None,
 ) -> dict[Key, Run]:
-    """Find the finished child runs of an experiment, the newest of each key.
+    """Find the planned runs that are finished, the newest of each.
 
     Args:
         client: Client of the store.
         experiment_id: The experiment to search.
+        planned: The runs to find; runs that the previous version recorded are among the results.
         parent_id: Restricts the search to the runs of this comparison.
     """
     tag = IDENTITY if parent_id is None else membership_tag(parent_id)
+    keys = {child.former_key: child.key for child in planned if child.former_identity}
+    keys |= {child.key: child.key for child in planned}
     found: dict[Key, Run] = {}
     for run in search_runs(client, experiment_id, f"status = 'FINISHED' and tags.{tag} LIKE '%'"):
         tags = run.data.tags
         complete = "test/balanced_accuracy" in run.data.metrics
-        if complete and tags.get("imbalance_study.version") == __version__ and IDENTITY in tags:
-            found.setdefault((tags[IDENTITY], tags.get("data_fingerprint", "")), run)
+        key = keys.get((tags.get(IDENTITY, ""), tags.get("data_fingerprint", "")))
+        if complete and key and tags.get("imbalance_study.version") == __version__:
+            found.setdefault(key, run)
     return found
 
 
-def attach_runs(client: MlflowClient, runs: Iterable[tuple[PlannedRun, Run]], parent: Run) -> None:
+def attach_runs(
+    client: MlflowClient,
+    runs: Iterable[tuple[PlannedRun, Run]],
+    parent: Run,
+    digests: Collection[str],
+) -> None:
     """Make finished child runs part of another comparison.
 
     They move below the new parent in the UI, unless their present parent is a finished comparison
     of other configurations: then they stay there, and the prepared view alone shows them here too.
+
+    Args:
+        client: Client of the store.
+        runs: The planned runs that are finished.
+        parent: The parent run of the comparison.
+        digests: Digests of a comparison of the same runs.
     """
     moved: dict[str, int] = {}
     old_parents: dict[str, Run | None] = {}
@@ -72,7 +90,7 @@ def attach_runs(client: MlflowClient, runs: Iterable[tuple[PlannedRun, Run]], pa
         client.set_tag(run_id, membership_tag(parent.info.run_id), child.label)
         if old_id not in old_parents:
             old_parents[old_id] = _active_run(client, old_id)
-        if _may_leave(old_parents[old_id], parent):
+        if _may_leave(old_parents[old_id], digests):
             client.set_tag(run_id, MLFLOW_PARENT_RUN_ID, parent.info.run_id)
             moved[old_id] = moved.get(old_id, 0) + 1
     for old_id, count in moved.items():
@@ -83,11 +101,11 @@ def attach_runs(client: MlflowClient, runs: Iterable[tuple[PlannedRun, Run]], pa
             client.set_tag(old_id, MLFLOW_RUN_NOTE, f"{note}\n\n{addition}".strip())
 
 
-def _may_leave(old: Run | None, new: Run) -> bool:
-    """Whether runs may leave their present parent for a new one."""
+def _may_leave(old: Run | None, digests: Collection[str]) -> bool:
+    """Whether runs may leave their present parent for a comparison with one of the digests."""
     if old is None or old.info.status in ("FAILED", "KILLED"):
         return True
-    same: bool = old.data.tags.get(COMPARISON) == new.data.tags.get(COMPARISON)
+    same = old.data.tags.get(COMPARISON) in digests
     return same and str(old.info.status) == "FINISHED"
 
 

@@ -126,6 +126,7 @@ def parse_vary(text: str) -> dict[str, list[str]]:
             raise ValueError(
                 f"vary is 'option=value|value; option=value|value', got {part.strip()!r}"
             )
+        name = fields.present_name(Config, name)
         if name not in known:
             raise ValueError(f"vary: {fields.unknown(name, known, 'option')}")
         if name in axes:

@@ -64,17 +64,16 @@ class ParentRun:
             )
         by_key = {child.key: child for child in self.plan.children}
         pairs = [(by_key[key], run) for key, run in finished.items()]
-        child_runs.attach_runs(self.client, pairs, self.run)
+        digests = {self.plan.digest, self.plan.former_digest}
+        child_runs.attach_runs(self.client, pairs, self.run, digests)
         journal.current().params(dataclasses.asdict(self.plan.settings) | self._common)
         self._prepare_view()
         echo(f"Watch: {self.addresses[0]}")
         return [child for child in self.plan.children if child.key not in finished]
 
     def _finished(self, parent_id: str | None) -> dict[child_runs.Key, Run]:
-        planned = {child.key for child in self.plan.children}
         experiment_id = self.experiment.experiment_id
-        found = child_runs.finished_runs(self.client, experiment_id, parent_id)
-        return {key: run for key, run in found.items() if key in planned}
+        return child_runs.finished_runs(self.client, experiment_id, self.plan.children, parent_id)
 
     def finished_runs(self) -> dict[child_runs.Key, Run]:
         """Find the finished runs of this comparison, after all records are uploaded."""
@@ -238,5 +237,4 @@ def reusable_keys(plan: ComparisonPlan) -> set[child_runs.Key]:
     experiment = client.get_experiment_by_name(config.experiment)
     if experiment is None:
         return set()
-    planned = {child.key for child in plan.children}
-    return planned & set(child_runs.finished_runs(client, experiment.experiment_id))
+    return set(child_runs.finished_runs(client, experiment.experiment_id, plan.children))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from imbalance_study.config import fields
-from imbalance_study.config.identity import identity
+from imbalance_study.config.identity import former_identity, identity
 from imbalance_study.config.resolve import Resolved
+from imbalance_study.config.schema import Config
 from imbalance_study.evaluation.metrics import classification_metrics, prefixed
 from imbalance_study.experiment.analyses import registry as analyses
 from imbalance_study.experiment.setup.data import DataCache
@@ -39,12 +40,18 @@ class PlannedRun(NamedTuple):
     first: bool  # has the first seed of its configuration
     resolved: Resolved
     identity: str
+    former_identity: str  # in the previous version
     fingerprint: str  # of its data
 
     @property
     def key(self) -> tuple[str, str]:
         """Key under which a finished run is found again."""
         return self.identity, self.fingerprint
+
+    @property
+    def former_key(self) -> tuple[str, str]:
+        """Key of the same run in the previous version."""
+        return self.former_identity, self.fingerprint
 
     @property
     def name(self) -> str:
@@ -67,8 +74,12 @@ class ComparisonPlan:
     @property
     def digest(self) -> str:
         """Digest of 16 hexadecimal digits, equal for comparisons of the same runs."""
-        parts = sorted(f"{child.identity} {child.fingerprint}" for child in self.children)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+        return _digest(child.key for child in self.children)
+
+    @property
+    def former_digest(self) -> str:
+        """Digest of the same comparison in the previous version."""
+        return _digest(child.former_key for child in self.children)
 
     @property
     def varied(self) -> list[str]:
@@ -90,6 +101,7 @@ def make_plan(
         ValueError: A configuration cannot be run; the message names it.
     """
     local = LocalFiles(data_cache=DataCache()) if local is None else local
+    common = fields.renamed(Config, common)
     _check_metric(settings.metric)
     chosen = configurations.list_configurations(settings)
     configurations.resolve_configurations(chosen, settings, common)  # errors before data are read
@@ -192,8 +204,19 @@ def _planned_run(label: str, number: int, resolved: Resolved, local: LocalFiles)
     device: Any = inputs.device_setup.device.type
     known = dataclasses.replace(config, device=device, precision=inputs.device_setup.precision)
     return PlannedRun(
-        label, config.seed, number == 0, Resolved(config, origins), identity(known), fingerprint
+        label,
+        config.seed,
+        number == 0,
+        Resolved(config, origins),
+        identity(known),
+        former_identity(known),
+        fingerprint,
     )
+
+
+def _digest(keys: Iterable[tuple[str, str]]) -> str:
+    parts = sorted(" ".join(key) for key in keys)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _check_models(children: list[PlannedRun], local: LocalFiles) -> None:

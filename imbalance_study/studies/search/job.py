@@ -24,7 +24,15 @@ _BALANCED = "balanced:per_class=50"
 # Options for the place of a record or a computation; they do not identify a study.
 _PLACES = {
     *("tracking_uri", "experiment", "run_name", "output_dir", "system_metrics", "analyses"),
-    *("data_dir", "cache_dir", "workers", "device", "precision", "resident", "memory_format"),
+    *(
+        "data_dir",
+        "cache_dir",
+        "decode_workers",
+        "device",
+        "precision",
+        "resident",
+        "memory_format",
+    ),
 }
 
 
@@ -54,6 +62,7 @@ def prepare_job(
     Raises:
         ValueError: A mistake in the options, or data without a validation part.
     """
+    given = fields.renamed(Config, given)
     fixed = {name: value for name, value in given.items() if value != "auto"}
     goals = objectives(settings.objective)
     if goals[0].name in typing.get_args(fields.types_of(Config)["select_by"]):
@@ -80,7 +89,7 @@ def prepare_job(
         pruner=settings.pruning,
         epochs=procedures.all_epochs(base.config, bind(base.config)),
         seed=settings.study_seed,
-        patience=settings.patience,
+        patience=settings.heartbeat_timeout,
     )
     storage = _default_storage(uri) if settings.storage == "auto" else settings.storage
     signature, arguments = _signature(plan, data), _arguments(settings, given)
@@ -121,7 +130,7 @@ def _arguments(settings: StudySettings, given: Mapping[str, str]) -> list[str]:
     typed = {
         field.name: str(getattr(settings, field.name)) for field in dataclasses.fields(settings)
     }
-    typed |= {"workers": "1"}
+    typed |= {"parallel": "1"}
     return [word for name, value in (typed | dict(given)).items() for word in (f"--{name}", value)]
 
 
@@ -148,6 +157,7 @@ def check_same(stored: Mapping[str, Any], job: Job) -> None:
     """
     mine = json.loads(json.dumps(job.signature))
     theirs = {"options" if name == "knobs" else name: value for name, value in stored.items()}
+    theirs["options"] = fields.renamed(Config, theirs.get("options", {}), note=False)
     for part, value in mine.items():
         if theirs.get(part) != value:
             raise ValueError(

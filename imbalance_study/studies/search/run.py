@@ -45,10 +45,10 @@ def run_search(settings: StudySettings, given: Mapping[str, str]) -> None:
     images = LocalFiles(data_cache=DataCache())
     with fetch.local_weights([weights], address, images) as local:
         job = prepare_job(settings, given, local)
-        storage = optuna_study.open_storage(job.storage, settings.patience)
+        storage = optuna_study.open_storage(job.storage, settings.heartbeat_timeout)
         study = OptunaStudy(storage, job.plan)
         _register(study, job)
-        if not _try_to_lead(study, settings.patience):
+        if not _try_to_lead(study, settings.heartbeat_timeout):
             _assist(study, job)
         if _is_leader(study):
             _lead(study, job)
@@ -99,7 +99,7 @@ def _assist(study: OptunaStudy, job: Job) -> None:
             complete = trials.run_trials(study, job, parent)
             if complete and study.attribute("reported") == job.plan.trials:
                 break
-            if _try_to_lead(study, job.settings.patience) or complete:
+            if _try_to_lead(study, job.settings.heartbeat_timeout) or complete:
                 break
             time.sleep(_POLL)
         patience = outage.PATIENCE
@@ -109,7 +109,7 @@ def _assist(study: OptunaStudy, job: Job) -> None:
 
 def _wait_for_parent(study: OptunaStudy, job: Job) -> str:
     """Wait until the leading process has started the study's run; return its id."""
-    until = time.monotonic() + job.settings.patience
+    until = time.monotonic() + job.settings.heartbeat_timeout
     while not study.attribute("parent"):
         if time.monotonic() > until:
             raise ValueError(
@@ -121,7 +121,7 @@ def _wait_for_parent(study: OptunaStudy, job: Job) -> str:
 
 def _lead(study: OptunaStudy, job: Job) -> None:
     """Run the trials, then the winner over seeds, then the report."""
-    plan, patience = job.plan, job.settings.patience
+    plan, patience = job.plan, job.settings.heartbeat_timeout
     before = study.attribute("parent", "")
     with (
         parent_run.study_run(job.base.config, plan.name, _params(job), before) as parent,
@@ -134,7 +134,7 @@ def _lead(study: OptunaStudy, job: Job) -> None:
                 study.enqueue(values, baseline=name)
         study.fail_stale_trials()
         parent_run.fail_orphaned_runs(parent, study.failed_trials())
-        workers = processes.start_workers(job.settings.workers - 1, job.worker_arguments)
+        workers = processes.start_workers(job.settings.parallel - 1, job.worker_arguments)
         try:
             while not trials.run_trials(study, job, parent):
                 time.sleep(_POLL)

@@ -44,18 +44,25 @@ class StudySettings:
     winner_seeds: int = option(
         3, "Study", "Runs of the winner on the test set, one per seed; 0: none.", minimum=0
     )
-    workers: int = option(1, "Study", "Processes that run trials, on this machine.", minimum=1)
+    parallel: int = option(
+        1,
+        "Study",
+        "Trials at once on this machine, each in its own process.",
+        minimum=1,
+        formerly="workers",
+    )
     storage: str = option(
         "auto",
         "Study",
         "A journal file, or a database URL for several machines; auto: studies.journal beside "
         "MLflow's store.",
     )
-    patience: float = option(
+    heartbeat_timeout: float = option(
         60.0,
         "Study",
         "Seconds without a heartbeat after which a worker on another machine counts as dead.",
         above=0,
+        formerly="patience",
     )
     study_seed: int = option(0, "Study", "Seed of the search.", minimum=0)
 

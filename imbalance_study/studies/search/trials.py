@@ -45,7 +45,7 @@ def run_trials(study: OptunaStudy, job: Job, parent: str) -> bool:
         if claim is None:
             return False
         try:
-            with processes.Heartbeat(claim.send_heartbeat, job.settings.patience / 6):
+            with processes.Heartbeat(claim.send_heartbeat, job.settings.heartbeat_timeout / 6):
                 _TrialRun(study, job, parent, claim, epoch_times).run()
             failures = 0
         except Exception as error:

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from imbalance_study import __version__, cli
 from imbalance_study.cli import COMMANDS
 from imbalance_study.cli.recipes import command_line
 from imbalance_study.cli.train import command
+from imbalance_study.config import fields
 from imbalance_study.config.recipes import RECIPES
 from imbalance_study.config.schema import Config
 
@@ -27,7 +29,27 @@ def test_every_field_is_an_option_of_train_with_its_default_on_the_help_page(cap
     for group in ("Data:", "Imbalance:", "Model:", "Remedy:", "Training:", "Machine:"):
         assert group in page
     assert "[default: cross_entropy]" in page
-    assert "balanced_softmax softmax with the class counts in it" in page
+    assert "balanced_softmax weighs each class in the softmax by its count" in page
+    assert "focal down-weights easy examples; option gamma" in page
+
+
+@pytest.mark.parametrize("name", ["train", "compare", "study", "predict"])
+def test_the_help_pages_show_no_name_of_the_previous_version(capsys, name):
+    cli.main([name, "--help"])
+    page = capsys.readouterr().out
+    assert "--decode_workers" in page
+    for old in ("--workers", "--probe", "--patience"):
+        assert f"{old} " not in page
+
+
+def test_a_name_of_the_previous_version_works_on_the_command_line_with_a_note(capsys):
+    fields._note.cache_clear()
+    words = ["--dataset", "digits", "--model", "resnet20", "--probe", "false", "--workers", "1"]
+    cli.main(["train", "--dry_run", *words])
+    shown = capsys.readouterr()
+    assert re.search(r"auto_precision +false +given", shown.out, re.IGNORECASE)
+    assert "probe is now auto_precision;" in shown.err
+    assert "workers is now decode_workers;" in shown.err
 
 
 @pytest.mark.parametrize(

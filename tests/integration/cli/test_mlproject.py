@@ -117,7 +117,7 @@ def test_the_command_passes_exactly_the_declared_parameters(name):
 
 
 def test_what_is_typed_behind_the_entry_point_study_reaches_the_command():
-    typed = {"search": "loss|sampler", "model": "resnet20|resnet32", "workers": "2", "lr": "1e-2"}
+    typed = {"search": "loss|sampler", "model": "resnet20|resnet32", "parallel": "2", "lr": "1e-2"}
     reached = _through_mlproject(typed, "study")
     assert {name: reached[name] for name in typed} == typed
     assert reached["trials"] == str(StudySettings.trials)

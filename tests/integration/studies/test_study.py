@@ -303,7 +303,12 @@ def test_of_two_workers_on_postgresql_one_goes_on_when_the_leader_is_killed(tmp_
 def test_a_silent_worker_on_another_machine_is_noticed_by_postgresql(tmp_path, postgres):
     given = GIVEN | {"tracking_uri": _uri(tmp_path)}
     settings = StudySettings(
-        study="silent", trials=2, search="loss", winner_seeds=0, storage=postgres, patience=2
+        study="silent",
+        trials=2,
+        search="loss",
+        winner_seeds=0,
+        storage=postgres,
+        heartbeat_timeout=2,
     )
     ready = job.prepare_job(settings, given)
     elsewhere = OptunaStudy(open_storage(postgres, 2), ready.plan)

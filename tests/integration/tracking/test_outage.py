@@ -83,7 +83,7 @@ def test_a_comparison_outlives_its_server(mlflow_server, parallel, at):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_study_outlives_its_server(mlflow_server, workers):
-    said = _through_an_outage(mlflow_server, [*STUDY, f"--workers={workers}"], "trial   0")
+    said = _through_an_outage(mlflow_server, [*STUDY, f"--parallel={workers}"], "trial   0")
     found = _runs(mlflow_server, said)
     assert len(found) == 6
     parent = found["study s"]

@@ -165,3 +165,12 @@ def test_whatever_is_typed_either_resolves_or_is_answered_with_a_sentence(values
 
 
 _WORDS = [field.name for field in dataclasses.fields(Config)] + ["spec", "twice"]
+
+
+def test_a_stored_configuration_is_rebuilt_from_old_names_without_unknown_options(capsys):
+    stored = dataclasses.asdict(Config(loss="focal"))
+    stored["probe"], stored["workers"] = False, 2
+    del stored["auto_precision"], stored["decode_workers"], stored["supcon"]
+    found = Config.from_dict(stored | {"gone": 1})
+    assert found == Config(loss="focal", auto_precision=False, decode_workers=2)
+    assert capsys.readouterr().err == ""

@@ -72,7 +72,7 @@ def test_a_trial_measures_each_way_and_is_remembered(tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"probe": False},
+        {"auto_precision": False},
         {"steps_per_epoch": 99, "epochs": 2},
         {"precision": "fp32", "memory_format": "contiguous"},
     ],

@@ -15,7 +15,9 @@ def client(empty_store):
 
 
 def planned(label, seed=0):
-    return PlannedRun(label, seed, seed == 0, resolve({}), f"identity of {label}", "the data")
+    former = f"former identity of {label}"
+    resolved = resolve({})
+    return PlannedRun(label, seed, seed == 0, resolved, f"identity of {label}", former, "the data")
 
 
 @pytest.fixture
@@ -36,19 +38,37 @@ def make_run(client):
 def test_a_finished_child_is_found_by_its_key(client, make_run):
     child = planned("focal")
     run = make_run(child_runs.child_tags(child, "0123456789"))
-    found = child_runs.finished_runs(client, run.info.experiment_id)
+    experiment = run.info.experiment_id
+    found = child_runs.finished_runs(client, experiment, [planned("vs"), child])
     assert {key: one.info.run_id for key, one in found.items()} == {child.key: run.info.run_id}
-    assert child_runs.finished_runs(client, run.info.experiment_id, "0123456789").keys() == {
-        child.key
-    }
-    assert child_runs.finished_runs(client, run.info.experiment_id, "another_parent") == {}
+    assert child_runs.finished_runs(client, experiment, [child], "0123456789").keys() == {child.key}
+    assert child_runs.finished_runs(client, experiment, [child], "another_parent") == {}
+    assert child_runs.finished_runs(client, experiment, [planned("vs")]) == {}
+
+
+def test_a_run_of_the_previous_version_is_found_by_the_hash_of_that_version(client, make_run):
+    child = planned("focal")
+    tags = child_runs.child_tags(child, "parent")
+    run = make_run(tags | {child_runs.IDENTITY: child.former_identity})
+    found = child_runs.finished_runs(client, run.info.experiment_id, [child])
+    assert {key: one.info.run_id for key, one in found.items()} == {child.key: run.info.run_id}
+
+
+def test_a_run_with_an_option_that_the_previous_version_did_not_know_has_no_former_hash(
+    client, make_run
+):
+    child = planned("focal")._replace(former_identity="")
+    run = make_run(child_runs.child_tags(child, "parent") | {child_runs.IDENTITY: ""})
+    assert child_runs.finished_runs(client, run.info.experiment_id, [child]) == {}
 
 
 def test_the_newest_run_of_a_key_counts(client, make_run):
     tags = child_runs.child_tags(planned("focal"), "parent")
     make_run(tags)
     newest = make_run(tags)
-    (found,) = child_runs.finished_runs(client, newest.info.experiment_id).values()
+    (found,) = child_runs.finished_runs(
+        client, newest.info.experiment_id, [planned("focal")]
+    ).values()
     assert found.info.run_id == newest.info.run_id
 
 
@@ -63,7 +83,7 @@ def test_the_newest_run_of_a_key_counts(client, make_run):
 def test_an_unfinished_run_or_one_of_another_version_is_not_reused(client, make_run, changes):
     tags = child_runs.child_tags(planned("focal"), "parent") | changes.pop("tags", {})
     run = make_run(tags, **changes)
-    assert child_runs.finished_runs(client, run.info.experiment_id) == {}
+    assert child_runs.finished_runs(client, run.info.experiment_id, [planned("focal")]) == {}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +91,7 @@ def test_an_unfinished_run_or_one_of_another_version_is_not_reused(client, make_
     [
         ({"status": "FAILED"}, True),
         ({"tags": {child_runs.COMPARISON: "same digest"}}, True),
+        ({"tags": {child_runs.COMPARISON: "former digest"}}, True),
         ({"tags": {child_runs.COMPARISON: "another digest"}}, False),
     ],
 )
@@ -81,7 +102,7 @@ def test_a_run_leaves_its_parent_unless_that_is_a_finished_comparison_of_other_r
     parent = make_run({child_runs.COMPARISON: "same digest"})
     child = planned("focal")
     run = make_run(child_runs.child_tags(child, before.info.run_id))
-    child_runs.attach_runs(client, [(child, run)], parent)
+    child_runs.attach_runs(client, [(child, run)], parent, {"same digest", "former digest"})
     tags = client.get_run(run.info.run_id).data.tags
     assert tags[child_runs.membership_tag(parent.info.run_id)] == "focal"
     expected = parent if moves else before

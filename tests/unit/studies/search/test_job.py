@@ -56,11 +56,11 @@ def test_a_cost_as_second_objective_needs_several_models(prepare):
 
 
 def test_a_worker_gets_the_same_command_line_for_one_process(prepare):
-    words = prepare(study="s", trials=7, workers=3).worker_arguments
+    words = prepare(study="s", trials=7, parallel=3).worker_arguments
     given = dict(zip(words[::2], words[1::2], strict=True))
     assert given["--study"] == "s"
     assert given["--trials"] == "7"
-    assert given["--workers"] == "1"
+    assert given["--parallel"] == "1"
     assert given["--dataset"] == "digits"
 
 
