@@ -203,8 +203,8 @@ def _complete(
             failed += 1
             print(f"{title}: failed: {result}", flush=True)
             continue
-        options, data, machine = identities[job]
-        append(options.out, {"knobs": options, "data": data, "machine": machine, **result})
+        named, data, machine = identities[job]
+        append(options.out, {"knobs": named, "data": data, "machine": machine, **result})
         accuracy = result["metrics"]["test_last/accuracy"]
         print(f"{title}: {100 * accuracy:.2f} % in {result['seconds']:.0f} s", flush=True)
     return failed
