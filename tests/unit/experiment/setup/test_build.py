@@ -58,7 +58,7 @@ def test_a_run_that_goes_on_takes_rate_precision_and_format_from_its_facts():
     assert setup.procedure.lr == setup.facts.lr == 0.03
     assert setup.range_test is None
     assert (setup.device_setup.precision, setup.device_setup.channels_last) == ("bf16", False)
-    kept = build(dataclasses.replace(config, probe=False), before=before)
+    kept = build(dataclasses.replace(config, auto_precision=False), before=before)
     assert kept.device_setup.precision == "fp32"
 
 

@@ -4,7 +4,11 @@ import json
 import re
 
 import pytest
+import torch
 
+from imbalance_study.experiment.setup.data import DataCache
+from imbalance_study.experiment.setup.inputs import LocalFiles
+from imbalance_study.models import checkpoint
 from imbalance_study.studies.search import job
 from imbalance_study.studies.search.settings import StudySettings
 
@@ -17,9 +21,9 @@ def prepare(tmp_path, make_store, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = {"tracking_uri": make_store(tmp_path)}
 
-    def made(given=(), **settings):
+    def made(given=(), local=None, **settings):
         return job.prepare_job(
-            StudySettings(search="loss", **settings), DIGITS | store | dict(given)
+            StudySettings(search="loss", **settings), DIGITS | store | dict(given), local
         )
 
     return made
@@ -87,3 +91,14 @@ def test_a_signature_of_an_older_version_is_understood(prepare):
     ready = prepare()
     old = {"knobs" if name == "options" else name: v for name, v in stored(ready).items()}
     job.check_same(old, ready)
+
+
+def test_trials_start_from_weights_that_were_downloaded_once(prepare, tmp_path):
+    facts = {"image_size": 12, "mean": [0.5] * 3, "std": [0.25] * 3, "class_names": ["a"]}
+    content = {"model": {"x": torch.zeros(1)}, "config": {"model": "resnet20", "stem": "auto"}}
+    checkpoint.save(tmp_path / "best.pt", content | {"facts": facts})
+    local = LocalFiles({"runs:/abc": tmp_path / "best.pt"}, DataCache())
+    ready = prepare({"weights": "runs:/abc"}, local)
+    assert ready.local is local
+    with pytest.raises(ValueError, match="whose checkpoint must be downloaded first"):
+        prepare({"weights": "runs:/abc"})
