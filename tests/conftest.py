@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import filelock
 import hypothesis
@@ -183,6 +184,30 @@ def make_store(session_folder):
 def empty_store(make_store, tmp_path):
     """The address of a store without a run, in the folder of the test."""
     return make_store(tmp_path)
+
+
+class Finished(NamedTuple):
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(capsys):
+    """A function that runs a command of the program in this process: words -> `Finished`."""
+    from imbalance_study import cli
+
+    def run(*words):
+        status = 0
+        try:
+            cli.main([str(word) for word in words])
+        except SystemExit as stop:
+            status = stop.code
+        return Finished(status, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture

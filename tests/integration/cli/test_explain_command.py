@@ -95,26 +95,6 @@ def test_a_checkpoint_and_a_state_dict_are_weights_too(tiny_run, photographs, tm
     assert "say which model they are of with model=NAME" in output.err
 
 
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        ((), "images must name an image or a folder"),
-        (("--images", "x.png"), "give either run=ID, or weights="),
-        (("--images", "x.png", "--run", "1", "--weights", "imagenet"), "give either run=ID, or"),
-        (("--images", "no/such.png", "--weights", "w"), "there is no image or folder no/such.png"),
-        (("--images", ".", "--weights", "w"), "there are no images in ."),
-        (("--methods", "lime", "--images", "."), "unknown methods 'lime'; known: gradcam"),
-        (("--colormap", "rainbow"), "colormap must be"),
-    ],
-)
-def test_a_mistake_is_one_line(args, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    status, output = _run(capsys, *args)
-    assert status == 1
-    assert message in output.err
-    assert output.err.count("\n") == 1
-
-
 def test_a_file_that_is_no_image_is_named(tiny_run, photographs, tmp_path, capsys):
     bad = tmp_path / "notes.png"
     bad.write_text("no picture")

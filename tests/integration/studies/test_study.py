@@ -203,7 +203,7 @@ def test_two_objectives_give_a_front(tmp_path):
 def _start(folder, storage, trials, **more):
     asked = {"study": "s", "search": "loss", "winner_seeds": "1", "storage": storage}
     asked |= GIVEN | {"tracking_uri": _uri(folder), "trials": trials, "epochs": "3"} | more
-    asked |= {"steps_per_epoch": "auto"}  # long enough to be killed in
+    del asked["steps_per_epoch"]  # so that there is time to kill it
     return subprocess.Popen(
         [sys.executable, "-m", "imbalance_study", "study", *words(asked)],
         cwd=ROOT,

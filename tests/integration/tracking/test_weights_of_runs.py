@@ -94,15 +94,3 @@ def test_another_model_is_named_by_its_run(tiny_run, capsys):
         cli.main(["train", *words(GIVEN | given | {"dry_run": "true"})])
     error = capsys.readouterr().err
     assert f"{tiny_run.address} holds resnet20, not model=resnet32" in error
-
-
-def test_a_range_test_by_command_writes_its_figure_and_no_run(tiny_run, capsys, tmp_path):
-    before = len(runs_of(tiny_run.store))
-    cli.main(
-        ["find_lr", "--dataset=digits", "--model=resnet20", "--image_size=8", "--batch_size=8",
-         f"--figure={tmp_path / 'curve.png'}"]
-    )  # fmt: skip
-    said = capsys.readouterr().out
-    assert said.startswith("suggested lr: 0.0")
-    assert (tmp_path / "curve.png").read_bytes()[1:4] == b"PNG"
-    assert len(runs_of(tiny_run.store)) == before

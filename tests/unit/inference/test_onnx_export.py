@@ -3,9 +3,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from imbalance_study import cli
 from imbalance_study.inference import load as trained
 from imbalance_study.inference import onnx_export
 from imbalance_study.models import zoo
@@ -71,36 +69,3 @@ def test_missing_packages_are_named_with_the_way_to_have_them(ready, images, tmp
     monkeypatch.setattr(onnx_export, "NEEDED", ("onnx", "no_such_package"))
     with pytest.raises(ValueError, match=r"needs no_such_package; .*imbalance-study\[export\]"):
         onnx_export.export(ready, tmp_path / "m.onnx", images)
-
-
-def test_the_command_tells_accuracy_on_the_test_images_of_the_run(tiny_run, tmp_path, capsys):
-    out = tmp_path / "m.onnx"
-    words = ["--model", f"runs:/{tiny_run.run_id}", "--tracking_uri", tiny_run.store]
-    cli.main(["export", *words, "--out", str(out)])
-    lines = capsys.readouterr().out
-    accuracy = tiny_run.result.metrics["test/accuracy"]
-    assert f"accuracy on them: {accuracy:.2%} (torch: {accuracy:.2%})" in lines
-    assert "the same class as torch: 100.00% of 539 images" in lines
-    assert f"Written to {out}" in lines
-    Image.new("RGB", (40, 30), "red").save(tmp_path / "a.png")
-    cli.main(["export", *words, "--out", str(out), "--images", str(tmp_path / "a.png")])
-    assert "100.00% of 1 images" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        ((), "model must name the model to export"),
-        (("--model", "m.pt", "--out", "m.pt"), "out must end in .onnx, got 'm.pt'"),
-        (("--model", "m.pt"), "model 'm.pt' does not exist"),
-        (("--model", "m.pt", "--format", "int4"), "format must be one of onnx, int8, got 'int4'"),
-    ],
-)
-def test_a_mistake_in_export_is_one_line(args, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit):
-        cli.main(["export", *args])
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-    assert os.listdir(tmp_path) == []
