@@ -10,6 +10,7 @@ from imbalance_study.evaluation import bootstrap, calibration, errors, metrics
 from imbalance_study.evaluation.figures import calibration as calibration_figures
 from imbalance_study.evaluation.figures import errors as errors_figures
 from imbalance_study.evaluation.figures import run as run_figures
+from imbalance_study.evaluation.metrics import Ints
 from imbalance_study.experiment.analyses.context import AnalysisResult, EvaluationContext
 
 GRID_IMAGES = 25
@@ -75,30 +76,10 @@ def mistakes(context: EvaluationContext) -> AnalysisResult:
     names, targets = context.class_names, context.test.targets
     pairs = errors.most_confused(context.confusion, names)
     surest = errors.most_confident_errors(targets, context.probs, GRID_IMAGES)
-    chosen = {
-        "misclassified": (
-            "Misclassified images, spread over the classes",
-            errors.misclassified(
-                targets, context.predictions, context.generator("misclassified"), GRID_IMAGES
-            ),
-        ),
-        "most_confident_errors": ("The most confident errors", surest),
-        "least_certain": (
-            "The least certain predictions",
-            errors.least_certain(context.probs, GRID_IMAGES),
-        ),
-    }
-    drawn = {
-        name: errors_figures.labelled_images(
-            context.images(positions),
-            targets[positions],
-            context.predictions[positions],
-            context.probs[positions].max(1),
-            names,
-            title,
-        )
-        for name, (title, positions) in chosen.items()
-    }
+    wrong = errors.misclassified(
+        targets, context.predictions, context.generator("misclassified"), GRID_IMAGES
+    )
+    unsure = errors.least_certain(context.probs, GRID_IMAGES)
     counted = errors.error_counts(targets, context.predictions)
     return AnalysisResult(
         metrics={"test_errors/count": counted["errors"], "test_errors/rate": counted["error_rate"]},
@@ -111,9 +92,24 @@ def mistakes(context: EvaluationContext) -> AnalysisResult:
                 "confidence": context.probs[surest].max(1).astype(float).tolist(),
             },
         },
-        figures=drawn
-        | {"confused_pairs": errors_figures.confused_pairs(pairs)}
-        | _recall_over_epochs(context),
+        figures={
+            "misclassified": _grid(context, wrong, "Misclassified images, spread over the classes"),
+            "most_confident_errors": _grid(context, surest, "The most confident errors"),
+            "least_certain": _grid(context, unsure, "The least certain predictions"),
+            "confused_pairs": errors_figures.confused_pairs(pairs),
+            **_recall_over_epochs(context),
+        },
+    )
+
+
+def _grid(context: EvaluationContext, positions: Ints, title: str) -> Any:
+    return errors_figures.labelled_images(
+        context.images(positions),
+        context.test.targets[positions],
+        context.predictions[positions],
+        context.probs[positions].max(1),
+        context.class_names,
+        title,
     )
 
 

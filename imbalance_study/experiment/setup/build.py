@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from imbalance_study.config.schema import Config
+from imbalance_study.data.loader import Batches
 from imbalance_study.experiment import auto_batch_size, auto_lr, auto_precision
 from imbalance_study.experiment.setup import model as model_setup
 from imbalance_study.experiment.setup import procedures
@@ -63,14 +64,7 @@ def build(
     inputs = auto_batch_size.settle(inputs, parts.train)
     inputs, verdict = auto_precision.settle(inputs, parts.train, before)
     built = model_setup.build(inputs)
-    range_test = None
-    if config.lr != "auto":
-        lr = config.lr
-    elif before is not None and before.lr is not None:
-        lr = before.lr
-    else:
-        range_test = auto_lr.range_test(inputs, built.model, parts.train)
-        lr = range_test.suggestion
+    lr, range_test = _learning_rate(inputs, built.model, parts.train, before)
     procedure = procedures.first(inputs, built.model, lr)
     facts = dataclasses.replace(
         _facts(inputs, built.model),
@@ -87,6 +81,18 @@ def build(
         facts=facts,
         range_test=range_test,
     )
+
+
+def _learning_rate(
+    inputs: RunInputs, model: Classifier, train: Batches, before: RunFacts | None
+) -> tuple[float, RangeTest | None]:
+    """Return the learning rate, and the range test that found it where there was one."""
+    if inputs.config.lr != "auto":
+        return inputs.config.lr, None
+    if before is not None and before.lr is not None:
+        return before.lr, None
+    tested = auto_lr.range_test(inputs, model, train)
+    return tested.suggestion, tested
 
 
 def _fields(inputs: RunInputs) -> dict[str, Any]:
