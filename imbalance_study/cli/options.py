@@ -40,9 +40,11 @@ class GroupedCommand(click.Command):
 
 
 class ConfigOption(click.Option):
-    """An option for one option; its value stays text until `options.parse_values`."""
+    """An option of the command line; its value stays text until `fields.parse_values`."""
 
     group = "Other"
+    field: dataclasses.Field[Any] | None = None  # its declaration, where it has one
+    annotation: Any = str
 
 
 def flag(name: str, text: str) -> Callable[[Any], Any]:
@@ -92,7 +94,7 @@ def _option(field: dataclasses.Field[Any], annotation: Any, name: str = "") -> C
         is_flag=False,
         **optional_value,
     )
-    option.group = field.metadata["group"]
+    option.group, option.field, option.annotation = field.metadata["group"], field, annotation
     return option
 
 

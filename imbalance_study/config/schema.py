@@ -1,7 +1,7 @@
 """Config: every option of a run once, with its default, help, choices and check.
 
-Nothing here imports torch, so that `--help` answers at once. What is decided where an option is not
-given stands in `decisions`.
+Nothing here imports torch, so that `--help` answers at once. `resolve` decides the options that are
+not given.
 """
 
 from __future__ import annotations
@@ -20,32 +20,34 @@ Auto = Literal["auto"]
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One configuration: what is trained on what, how, and where it is recorded.
+    """One configuration: data, model, remedy, training, evaluation and record of a run.
 
     Raises:
         ValueError: A value is outside its range or choices, or two values do not go together.
     """
 
-    dataset: str = option("cifar10", "Data", "The image set.", choices=choices.DATASETS)
+    dataset: str = option("cifar10", "Data", "Data set of images.", choices=choices.DATASETS)
     data_dir: str = option(
-        "data", "Data", "Folder that holds the data, or gets the download.", changes_result=False
+        "data", "Data", "Folder of the data; downloads go there too.", changes_result=False
     )
     image_size: int | Auto = option(
         "auto",
         "Data",
-        "Side in pixels that images are resized to; auto: native for small sets, "
-        "32 digits, 128 flowers, 224 otherwise.",
+        "Side in pixels of the resized images; auto: native for small images, 32 for digits, "
+        "128 for flowers, 224 otherwise.",
         minimum=8,
         maximum=1024,
     )
     on_bad_image: Literal["error", "skip"] = option(
-        "error", "Data", "What to do with a file that is no readable image."
+        "error",
+        "Data",
+        "Unreadable image files: error stops the run and names them, skip leaves them out.",
     )
     cache_dir: str = option(
         "auto",
         "Data",
-        "Folder of the decoded images, and of checkpoints and journal of each run that is not "
-        "finished (runs/<id>); auto: ~/.cache/imbalance_study.",
+        "Folder of decoded images, and of checkpoint and journal of each unfinished run "
+        "(runs/<id>); auto: ~/.cache/imbalance_study.",
         changes_result=False,
     )
     decode_workers: int = option(
@@ -60,73 +62,86 @@ class Config:
     imbalance: str = option(
         "auto",
         "Imbalance",
-        "Class counts of the training set; auto: exponential:ratio=100 for CIFAR, "
-        "ratio 10 for digits, none otherwise.",
+        "Profile of the class counts of the training set; auto: exponential:ratio=100 for "
+        "CIFAR, ratio 10 for digits, none otherwise.",
         choices={"auto": Choice("takes the data set's default")} | choices.IMBALANCES,
     )
     imbalance_ratio: float | Auto = option(
-        "auto", "Imbalance", "Short for the ratio of `imbalance`: n_max / n_min.", minimum=1
+        "auto", "Imbalance", "Ratio n_max / n_min of `imbalance`, as a short form.", minimum=1
     )
     class_order: Literal["label", "size", "random"] = option(
-        "label", "Imbalance", "Which classes become rare: the last by label, by size, or any."
+        "label",
+        "Imbalance",
+        "Order of the classes from frequent to rare: by label, by size, or random.",
     )
     test_fraction: float | Auto = option(
         "auto",
         "Imbalance",
-        "Share cut for testing, stratified, where a set has no test images of its own; "
-        "auto: 0.3 for digits, 0.2 otherwise.",
+        "Fraction of each class that is cut off for testing, where a data set has no test images "
+        "of its own; auto: 0.3 for digits, 0.2 otherwise.",
         above=0,
         below=1,
     )
     validation: str = option(
         "stratified:fraction=0.1",
         "Imbalance",
-        "The part of the training set that choices are made on.",
+        "Validation images, cut off the training set; they select the epoch.",
         choices=choices.VALIDATIONS,
     )
     data_seed: int = option(
-        0, "Imbalance", "Seed of subset and split; all remedies meet on the same images.", minimum=0
+        0,
+        "Imbalance",
+        "Seed of subset and split: runs with equal seeds have equal images.",
+        minimum=0,
     )
 
     model: str = option(
         "efficientnet_b0",
         "Model",
-        "The network; any torchvision classifier by its name, or package.module:function.",
+        "Network; any torchvision classifier by its name, or package.module:function.",
         choices=choices.MODELS,
         open_choice=True,
     )
     stem: Literal["auto", "small", "imagenet"] = option(
-        "auto", "Model", "First layers: for small images, or as for ImageNet."
+        "auto", "Model", "First layers: small for small images, imagenet as torchvision has them."
     )
-    head: str = option("auto", "Model", "Classifier on the features.", choices=choices.HEADS)
+    head: str = option("auto", "Model", "Classifier on top of the features.", choices=choices.HEADS)
     weights: str = option(
         "none",
         "Model",
-        "Weights to start from: none, imagenet (torchvision's), runs:/ID (a finished run), or a "
-        "file; stem, image_size and normalisation come with them where they are auto.",
+        "Weights at the start: none, imagenet (torchvision's), runs:/ID (of a finished run), or a "
+        "file; they decide stem, image_size and normalisation where these are auto.",
     )
-    freeze: str = option("none", "Model", "What of the weights stays.", choices=choices.FREEZES)
+    freeze: str = option("none", "Model", "Weights that do not train.", choices=choices.FREEZES)
     backbone_lr: float = option(
-        1.0, "Model", "Learning rate of the backbone as a share of the head's.", above=0, maximum=10
+        1.0,
+        "Model",
+        "Learning rate of the backbone, as a fraction of the rate of the head.",
+        above=0,
+        maximum=10,
     )
     normalisation: Literal["auto", "data", "imagenet"] = option(
         "auto",
         "Model",
-        "Mean and deviation that images are normalised with; auto: those of the weights, else of "
-        "the training pixels.",
+        "Mean and standard deviation that normalise the images: of the training pixels (data) or "
+        "of ImageNet; auto: those of the weights, else data.",
     )
     autoencoder: str = option(
         "off",
         "Model",
-        "Training of the decoder, with unet and mobilenet_v2_autoencoder.",
+        "Training of the decoder of unet and mobilenet_v2_autoencoder.",
         choices=choices.AUTOENCODERS,
     )
 
     loss: str = option(
-        "cross_entropy", "Remedy", "The loss, or package.module:function.", choices=choices.LOSSES
+        "cross_entropy", "Remedy", "Loss, or package.module:function.", choices=choices.LOSSES
     )
     label_smoothing: float = option(
-        0.0, "Remedy", "Share of the target spread over all classes.", minimum=0, below=1
+        0.0,
+        "Remedy",
+        "Fraction of each target that is spread over all classes.",
+        minimum=0,
+        below=1,
     )
     class_weights: str = option(
         "none", "Remedy", "Weight of each class in the loss.", choices=choices.CLASS_WEIGHTS
@@ -134,24 +149,27 @@ class Config:
     sampler: str = option(
         "shuffle",
         "Remedy",
-        "Which images an epoch shows, or package.module:function.",
+        "Rule that draws the images of an epoch, or package.module:function.",
         choices=choices.SAMPLERS,
     )
     defer: float = option(
         0.0,
         "Remedy",
-        "Fraction of the training before class weights and sampler start (0.8 as in DRW).",
+        "Fraction of the training after which class weights and sampler start (DRW: 0.8).",
         minimum=0,
         below=1,
     )
     mix: str = option("none", "Remedy", "Mixing of images and labels.", choices=choices.MIXES)
     resample: str = option(
-        "none", "Remedy", "New training images, made once.", choices=choices.RESAMPLES
+        "none",
+        "Remedy",
+        "New training images, made once after the split.",
+        choices=choices.RESAMPLES,
     )
     augment: str = option(
         "auto",
         "Remedy",
-        "Augmentations joined by +, or none; auto: crop+flip, for digits crop.",
+        "Augmentations, joined by +, or none; auto: crop+flip, for digits crop.",
         choices={"auto": Choice("takes the data set's default")} | choices.AUGMENTATIONS,
         chain=True,
     )
@@ -159,77 +177,90 @@ class Config:
         "none", "Remedy", "More augmentation for rarer classes.", choices=choices.TAIL_AUGMENTS
     )
     hard_fraction: float = option(
-        1.0, "Remedy", "Share of a batch, hardest first, that counts.", above=0, maximum=1
+        1.0,
+        "Remedy",
+        "Fraction of each batch, by largest loss, that contributes to the loss (online hard "
+        "example mining).",
+        above=0,
+        maximum=1,
     )
     supcon: float = option(
-        0.0, "Remedy", "Weight of a supervised contrastive loss on the features.", minimum=0
+        0.0,
+        "Remedy",
+        "Weight of a supervised contrastive loss on the features; 0: none.",
+        minimum=0,
     )
     stage2: str = option(
         "none", "Remedy", "Second stage on frozen features.", choices=choices.STAGES
     )
     allow_double_correction: bool = option(
-        False, "Remedy", "Let combinations through that correct twice for the same imbalance."
+        False, "Remedy", "Allow combinations that correct twice for the same imbalance."
     )
 
     epochs: int = option(30, "Training", "Passes over the training set.", minimum=1)
     batch_size: int | Auto = option(
         128,
         "Training",
-        "Images an update; auto: the data set's, halved until it fits into a GPU's memory.",
+        "Images of an update; auto: the data set's number, halved until it fits the GPU's memory.",
         minimum=1,
     )
     steps_per_epoch: int = option(
-        0, "Training", "Updates an epoch; 0: as many as the sampler fills.", minimum=0
+        0, "Training", "Updates of an epoch; 0: as many as the sampler fills.", minimum=0
     )
-    optimizer: str = option("adamw", "Training", "The optimizer.", choices=choices.OPTIMIZERS)
+    optimizer: str = option("adamw", "Training", "Optimizer.", choices=choices.OPTIMIZERS)
     lr: float | Auto = option(
         0.002,
         "Training",
-        "Peak learning rate; when not set, 0.05 for sgd, 0.001 for adam and rmsprop; auto: found "
-        "by a range test.",
+        "Peak learning rate; when not given, 0.05 for sgd, 0.001 for adam and rmsprop; auto: a "
+        "range test finds it.",
         above=0,
     )
     weight_decay: float = option(
         0.01,
         "Training",
-        "Weight decay; when not set, 0.0005 for sgd, 0 for adam and rmsprop.",
+        "Weight decay; when not given, 0.0005 for sgd, 0 for adam and rmsprop.",
         minimum=0,
     )
     schedule: str = option(
         "cosine:warmup=1",
         "Training",
-        "Learning rate over time; every schedule takes warmup in epochs.",
+        "Learning rate over the training; every schedule takes warmup, in epochs.",
         choices=choices.SCHEDULES,
     )
     early_stopping: str = option(
         "none",
         "Training",
-        "none, or a validation metric with its patience in epochs: "
-        "val/balanced_accuracy:patience=10.",
+        "Validation metric that ends the training when it stops improving, with its patience in "
+        "epochs: val/balanced_accuracy:patience=10; none: never.",
     )
     select_by: Literal[
         "val/balanced_accuracy", "val/accuracy", "val/macro_f1", "val/loss", "last"
     ] = option(
         "val/balanced_accuracy",
         "Training",
-        "What picks the best epoch and drives plateau; last: no picking.",
+        "Validation metric that selects the best epoch and drives schedule=plateau; last: keep "
+        "the last epoch.",
     )
-    ema: bool = option(False, "Training", "Evaluate a moving average of the weights.")
+    ema: bool = option(False, "Training", "Evaluate an exponential moving average of the weights.")
     ema_decay: float = option(0.999, "Training", "Decay of that average.", above=0, below=1)
-    grad_clip: float = option(0.0, "Training", "Largest norm of the gradient; 0: any.", minimum=0)
+    grad_clip: float = option(
+        0.0, "Training", "Largest norm of the gradient; 0: no limit.", minimum=0
+    )
     max_minutes: float = option(
         0.0, "Training", "Stop training after this time, then evaluate; 0: no limit.", minimum=0
     )
     seed: int = option(0, "Training", "Seed of weights, order and augmentation.", minimum=0)
 
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
-        "auto", "Machine", "Where to compute; auto: cuda, else mps, else cpu."
+        "auto", "Machine", "Device that computes; auto: cuda, else mps, else cpu."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
-        "auto", "Machine", "auto: bf16 on CUDA that has it, else fp16 there; fp32 on CPU."
+        "auto",
+        "Machine",
+        "Number format; auto: bf16 on CUDA devices that have it, fp16 on others, fp32 on cpu.",
     )
     memory_format: Literal["auto", "channels_last", "contiguous"] = option(
-        "auto", "Machine", "Order of the numbers in memory; auto: channels_last."
+        "auto", "Machine", "Order of images and weights in memory; auto: channels_last."
     )
     auto_precision: bool = option(
         True,
@@ -242,17 +273,19 @@ class Config:
     compile: bool = option(
         False,
         "Machine",
-        "Compile the model's steps (torch.compile): a minute or more before the first one, faster "
-        "ones afterwards.",
+        "Compile the updates (torch.compile): the first takes a minute or more, the others are "
+        "faster.",
     )
     resident: Literal["auto", "true", "false"] = option(
-        "auto", "Machine", "Keep the training images on the device; auto: when they fit."
+        "auto",
+        "Machine",
+        "Keep the training images in the memory of the device; auto: when they fit.",
     )
 
     analyses: str = option(
         "standard",
         "Evaluation",
-        "What is looked at after the training, joined by +.",
+        "Analyses after the training, joined by +.",
         choices=choices.ANALYSES,
         chain=True,
         changes_result=False,
@@ -260,18 +293,18 @@ class Config:
     gradcam_layers: str = option(
         "auto",
         "Evaluation",
-        "Layers that Grad-CAM and feature maps look at, joined by +; auto: the last one with a map "
-        "of 4x4 or more, all: the last one of each resolution.",
+        "Layers of Grad-CAM and feature maps, joined by +; auto: the last one with a map of 4x4 "
+        "or more, all: the last one of each resolution.",
         changes_result=False,
     )
     colormap: Literal["inferno", "viridis", "magma", "plasma", "cividis", "turbo", "jet"] = option(
-        "inferno", "Evaluation", "Colours of the maps that explain.", changes_result=False
+        "inferno", "Evaluation", "Colours of Grad-CAM and other maps.", changes_result=False
     )
     figure_every: int = option(
         0,
         "Evaluation",
-        "Epochs between two looks at fixed validation images, from before the first epoch on "
-        "(training images where there is no validation); 0: none.",
+        "Epochs between two figures of the same validation images (training images where there "
+        "is no validation), the first before the training; 0: no such figures.",
         minimum=0,
         changes_result=False,
     )
@@ -279,11 +312,11 @@ class Config:
     tracking_uri: str = option(
         "auto",
         "Tracking",
-        "MLflow store or server; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
+        "Address of the MLflow store; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
         changes_result=False,
     )
     experiment: str = option(
-        "imbalance_study", "Tracking", "MLflow experiment.", changes_result=False
+        "imbalance_study", "Tracking", "Name of the MLflow experiment.", changes_result=False
     )
     run_name: str = option(
         "auto",
@@ -294,13 +327,14 @@ class Config:
     tracking: Literal["online", "offline"] = option(
         "online",
         "Tracking",
-        "offline: record on this machine alone; imbalance-study sync uploads it later.",
+        "online records in MLflow; offline records on this machine, and imbalance-study sync "
+        "uploads it later.",
         changes_result=False,
     )
     output_dir: str = option(
         "auto",
         "Tracking",
-        "Folder for the kept and the last weights; auto: a temporary one, kept in MLflow only.",
+        "Folder for the selected and the last weights; auto: MLflow alone keeps them.",
         changes_result=False,
     )
     system_metrics: bool = option(
@@ -309,7 +343,7 @@ class Config:
     recipe: str = option(
         "none",
         "Tracking",
-        "A named set of options; see imbalance-study recipes.",
+        "Named set of options; see imbalance-study recipes.",
         choices={"none": Choice("no recipe")}
         | {name: Choice(recipe.about) for name, recipe in RECIPES.items()},
         changes_result=False,
