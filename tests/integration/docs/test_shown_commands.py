@@ -128,6 +128,16 @@ def test_a_command_that_a_page_shows_can_be_typed(page, line):
     _check(line)
 
 
+def test_every_option_within_the_text_is_one_of_a_command():
+    known = set()
+    for name in cli.COMMANDS:
+        known |= _options_of(cli.cli.get_command(click.Context(cli.cli), name))
+    for page in pages.of(ROOT):
+        if page.name != "CHANGELOG.md":
+            for option in re.findall(r"`(?:-P |--)(\w+)[= ]", page.read_text()):
+                assert option in known | {"key"}, f"{option} of {page.name}"
+
+
 @pytest.mark.parametrize(
     "line",
     [
