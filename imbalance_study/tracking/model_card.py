@@ -143,17 +143,17 @@ def _limits(evidence: Evidence, shown: int) -> list[str]:
     facts, table = evidence.resolved, evidence.per_class
     names, counts = facts["class_names"], facts["train_counts"]
     most = max(shown, 5)
-    few = [f"{_cell(n)} ({c})" for n, c in zip(names, counts, strict=True) if c < FEW_TRAINING]
+    few = [f"{n} ({c})" for n, c in zip(names, counts, strict=True) if c < FEW_TRAINING]
     lines = []
     if few:
         lines.append(f"- Fewer than {FEW_TRAINING} training images: {_listed(few, most)}.")
     if table:
         _, low, _ = _recall(table)
-        weak = [_cell(n) for n, edge in zip(table["class"], low, strict=True) if edge < _LOW_RECALL]
+        weak = [n for n, edge in zip(table["class"], low, strict=True) if edge < _LOW_RECALL]
         if weak:
             lines.append(f"- May miss half of the images or more of: {_listed(weak, most)}.")
         rare = [
-            _cell(n)
+            n
             for n, count in zip(table["class"], table["test_count"], strict=True)
             if count < FEW_TEST
         ]

@@ -8,10 +8,8 @@ import pytest
 
 from imbalance_study import __version__, cli
 from imbalance_study.cli import COMMANDS
-from imbalance_study.cli.recipes import command_line
 from imbalance_study.cli.train import command
 from imbalance_study.config import fields
-from imbalance_study.config.recipes import RECIPES
 from imbalance_study.config.schema import Config
 
 
@@ -69,16 +67,6 @@ def test_a_typing_mistake_is_one_line_and_a_status(capsys, args, message):
     assert output.out == ""
     assert message in output.err
     assert output.err.count("\n") == 1
-
-
-def test_recipes_are_listed_with_what_they_set_and_their_source(capsys):
-    cli.main(["recipes"])
-    page = capsys.readouterr().out
-    for name, recipe in RECIPES.items():
-        assert name in page
-        assert recipe.source in page
-    cli.main(["recipes", "paper_ldam_drw"])
-    assert capsys.readouterr().out.strip() == command_line("paper_ldam_drw")
 
 
 def test_booleans_take_a_value_or_stand_alone():

@@ -16,3 +16,31 @@ def test_an_unknown_run_and_a_run_without_checkpoint_are_told_apart(tiny_run, tm
     made = client.create_run(place)
     with pytest.raises(ValueError, match=r"no checkpoint checkpoints/best.pt: .* RUNNING"):
         fetch.download_checkpoint(made.info.run_id, tmp_path, own)
+
+
+class _FewAtATime(mlflow.MlflowClient):
+    """A client of a store that gives two runs a page."""
+
+    def search_runs(self, *args, **kwargs):
+        return super().search_runs(*args, max_results=2, **kwargs)
+
+
+def test_runs_of_all_pages_are_found_the_newest_first(empty_store):
+    client = _FewAtATime(empty_store)
+    ids = [client.create_run("0", start_time=time).info.run_id for time in (1, 3, 2, 5, 4)]
+    client.set_tag(ids[0], "other", "1")
+    found = [run.info.run_id for run in fetch.search_runs(client, "0", "")]
+    assert found == [ids[position] for position in (3, 4, 1, 2, 0)]
+    query = "tags.other = '1'"
+    assert [run.info.run_id for run in fetch.search_runs(client, "0", query)] == [ids[0]]
+    assert list(fetch.search_runs(client, "0", "tags.other = '2'")) == []
+
+
+def test_an_artifact_that_does_not_exist_is_named_with_its_run(empty_store, tmp_path):
+    client = mlflow.MlflowClient(empty_store)
+    place = client.create_experiment("x", artifact_location=str(tmp_path / "artifacts"))
+    run = client.create_run(place)
+    with pytest.raises(ValueError, match=f"a.txt of run {run.info.run_id} cannot be downloaded"):
+        fetch.download(client, run, "a.txt", tmp_path)
+    client.log_text(run.info.run_id, "text", "a.txt")
+    assert fetch.download(client, run, "a.txt", tmp_path).read_text() == "text"

@@ -106,9 +106,3 @@ def test_what_is_not_uploaded_stays(tmp_path):
     book.advance(1)
     book.close()
     assert [entry.op for entry in Journal(tmp_path / "one").pending()] == ["end"]
-
-
-@pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "a b", "x" * 65])
-def test_a_run_id_cannot_lead_out_of_its_folder(name):
-    with pytest.raises(ValueError, match="a run id is made of"):
-        run_folder.folder_of(name)

@@ -1,4 +1,3 @@
-import os
 import signal
 import subprocess
 import sys
@@ -62,12 +61,3 @@ def test_runs_of_others_are_left_alone(store):
     run = client.create_run("0", start_time=0)
     assert not list(orphans.reap(store))
     assert client.get_run(run.info.run_id).info.status == "RUNNING"
-
-
-def test_a_process_id_that_another_process_got_does_not_count_as_the_same():
-    tags = process.tags()
-    assert process.has_ended(tags) is False
-    machine, pid, _ = tags[process.PROCESS].split(" ")
-    assert int(pid) == os.getpid()
-    assert process.has_ended({process.PROCESS: f"{machine} {pid} 12345"}) is True
-    assert process.has_ended({}) is None

@@ -5,7 +5,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from imbalance_study import cli
-from imbalance_study.tracking import fetch, model_card, registry
+from imbalance_study.tracking import fetch, registry
 
 
 @pytest.fixture(autouse=True)
@@ -50,37 +50,6 @@ def test_the_card_tells_data_recall_calibration_and_limits(tiny_run, promoted, t
     assert f"off by {tiny_run.result.metrics['test_calibration/ece']:.1%}" in text
     assert tiny_run.result.facts.digest in text
     assert "Tested on images of digits alone. Not tested:" in text
-
-
-def test_a_long_card_is_cut_at_classes_and_says_so():
-    names = [f"class | {number}" for number in range(300)]
-    evidence = model_card.Evidence(
-        "1",
-        {"model": "resnet18", "dataset": "mine", "imbalance": "none"},
-        {
-            "class_names": names,
-            "image_size": 64,
-            "images": {"train": 900, "val": 0, "test": 300},
-            "train_counts": [3] * 300,
-            "fingerprint": {"fingerprint": "abc"},
-            "skipped_images": [],
-        },
-        {"test/accuracy": 0.5},
-        {
-            "class": names,
-            "train_count": [3] * 300,
-            "test_count": [1] * 299 + [0],
-            "recall": [0.0, *[1.0] * 298, None],
-        },
-        {},
-        "imbalance-study train",
-    )
-    whole, short = model_card.write(evidence), model_card.write(evidence, 5_000)
-    assert whole.count("\n| class") == 301
-    assert len(short) <= 5_000
-    assert "| class \\| 0 | 3 | 1 | 0.00 |" in short
-    assert "classes of higher recall: see model_card.md" in short
-    assert "Calibration was not measured" in short
 
 
 def test_models_are_found_by_alias_version_and_id(tiny_run, promoted):

@@ -15,7 +15,7 @@ from tiny import TINY
 from imbalance_study.config.resolve import resolve
 from imbalance_study.config.schema import AXES
 from imbalance_study.models import checkpoint
-from imbalance_study.tracking import description, run, ui_view
+from imbalance_study.tracking import run, ui_view
 
 GIVEN = TINY | {"epochs": "2", "lr": "0.01"}
 
@@ -177,7 +177,3 @@ def test_the_same_seed_gives_the_same_metrics_to_the_last_digit(tmp_path):
 
 def _statuses(store):
     return [record.info.status for record in tiny.runs_of(store)]
-
-
-def test_the_columns_of_a_description_stand_apart_in_the_ui():
-    assert description.markdown_row(["a|b", "1", ""]) == "| a\\|b | &emsp;1 | &emsp; |"

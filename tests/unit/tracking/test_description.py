@@ -1,0 +1,61 @@
+import shlex
+
+import pytest
+
+from imbalance_study.config.resolve import resolve
+from imbalance_study.tracking import description
+
+
+def test_the_name_of_a_run_holds_the_options_in_which_runs_differ():
+    given = {"dataset": "digits", "model": "resnet20", "loss": "focal:gamma=1", "seed": "3"}
+    assert description.run_name(resolve(given).config) == "focal:gamma=1 resnet20 digits seed 3"
+    given |= {"sampler": "class_balanced"}
+    name = description.run_name(resolve(given).config)
+    assert name == "focal:gamma=1 class_balanced resnet20 digits seed 3"
+    assert description.run_name(resolve(given | {"run_name": "mine"}).config) == "mine"
+
+
+def test_the_command_repeats_the_options_that_were_given_and_not_where_it_is_recorded():
+    given = {"dataset": "digits", "data_dir": "my data", "ema": "true", "run_name": "x"}
+    words = shlex.split(description.repeat_command(resolve(given)))
+    assert words[:2] == ["imbalance-study", "train"]
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    assert options.pop("--model")
+    assert options == {
+        "--dataset": "digits",
+        "--data_dir": "my data",
+        "--ema": "true",
+        "--seed": "0",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<b>", "&lt;b&gt;"),
+        ("a|b", "a\\|b"),
+        ("`x` *y* [z]", "\\`x\\` \\*y\\* \\[z\\]"),
+        ("two\n lines", "two lines"),
+        ("größe 1", "größe 1"),
+    ],
+)
+def test_html_and_marks_of_markdown_are_shown_as_they_are(text, shown):
+    assert description.escape_markdown(text) == shown
+    assert description.failure_note(text) == f"**Failed**: {shown}"
+
+
+def test_the_columns_of_a_table_have_a_gap_in_the_ui():
+    assert description.markdown_row(["a|b", "1", ""]) == "| a\\|b | &emsp;1 | &emsp; |"
+
+
+def test_a_local_store_is_opened_by_a_command_and_a_server_by_its_address():
+    (_, command) = description.how_to_open("sqlite:////a b/mlflow.db")
+    assert shlex.split(command) == [
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        "sqlite:////a b/mlflow.db",
+    ]
+    assert description.how_to_open("http://host:1/") == []
+    assert description.server("http://host:1/") == "http://host:1"
+    assert description.server("sqlite:////a/mlflow.db") == "http://127.0.0.1:5000"

@@ -1,0 +1,31 @@
+import os
+import subprocess
+import sys
+
+from imbalance_study.tracking import process
+
+
+def test_this_process_has_not_ended():
+    tags = process.tags()
+    assert tags[process.PID] == str(os.getpid())
+    assert process.has_ended(tags) is False
+
+
+def test_an_ended_process_is_known_on_its_machine():
+    code = "from imbalance_study.tracking import process; print(process.tags())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    tags = eval(done.stdout)
+    assert process.has_ended(tags) is True
+
+
+def test_a_process_id_that_another_process_got_does_not_count_as_the_same():
+    machine, pid, started = process.tags()[process.PROCESS].split(" ")
+    assert process.has_ended({process.PROCESS: f"{machine} {pid} {started}"}) is False
+    assert process.has_ended({process.PROCESS: f"{machine} {pid} 12345"}) is True
+
+
+def test_a_process_of_another_machine_or_without_tags_is_not_known():
+    _, pid, started = process.tags()[process.PROCESS].split(" ")
+    assert process.has_ended({process.PROCESS: f"another-boot/4 {pid} {started}"}) is None
+    assert process.has_ended({process.PROCESS: f"another-boot/4 no-number {started}"}) is None
+    assert process.has_ended({}) is None
