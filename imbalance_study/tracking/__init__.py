@@ -1,1 +1,1 @@
-"""What MLflow is told; the only package that talks to it."""
+"""Recording of runs in MLflow, and reading them back."""

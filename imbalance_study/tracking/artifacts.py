@@ -62,7 +62,7 @@ def log_final_grid(drawn: Mapping[str, bytes]) -> None:
 
 
 def log_first_images(drawn: Mapping[str, bytes], wanted: Collection[str]) -> None:
-    """Show the wanted figures in the image grid, at step 0, where its slider begins."""
+    """Show the figures with the wanted names in the image grid, at step 0."""
     for name, content in drawn.items():
         last = name.rpartition("/")[2]
         if last in wanted:

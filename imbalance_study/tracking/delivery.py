@@ -47,27 +47,27 @@ def start(client: MlflowClient, journal: Journal) -> None:
     """
     if journal.state["run_id"]:
         return
-    begun = journal.start
-    experiment = _experiment_of(client, begun)
+    fields = journal.start
+    experiment = _experiment_of(client, fields)
     run = _find_run(client, experiment, journal.id)
     if run is None:
-        tags = dict(begun["tags"]) | {JOURNAL_TAG: journal.id}
-        if begun["parent"]:
-            tags["mlflow.parentRunId"] = _parent_id(client, experiment, journal, begun["parent"])
-        run = client.create_run(experiment, begun["time"], tags, begun["name"]).info.run_id
+        tags = dict(fields["tags"]) | {JOURNAL_TAG: journal.id}
+        if fields["parent"]:
+            tags["mlflow.parentRunId"] = _parent_id(client, experiment, journal, fields["parent"])
+        run = client.create_run(experiment, fields["time"], tags, fields["name"]).info.run_id
     journal.state |= {"run_id": run, "experiment_id": experiment}
     journal.save_state()
 
 
-def _experiment_of(client: MlflowClient, begun: dict[str, Any]) -> str:
+def _experiment_of(client: MlflowClient, fields: dict[str, Any]) -> str:
     """Return the experiment of a run: that of its parent, else the one named at its start."""
-    if begun["parent"] and not begun["parent"].startswith(run_folder.OFFLINE):
+    if fields["parent"] and not fields["parent"].startswith(run_folder.OFFLINE):
         try:
-            return str(client.get_run(begun["parent"]).info.experiment_id)
+            return str(client.get_run(fields["parent"]).info.experiment_id)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # the parent is in another store
                 raise
-    return _find_or_create_experiment(client, begun["experiment"])
+    return _find_or_create_experiment(client, fields["experiment"])
 
 
 def _find_or_create_experiment(client: MlflowClient, name: str) -> str:

@@ -65,11 +65,11 @@ def repeat_command(resolved: Resolved) -> str:
 
 def run_note(result: RunResult, resolved: Resolved) -> str:
     """Describe the result and the command that repeats it, in Markdown."""
-    config, found = result.config, result.metrics
+    config, metrics = result.config, result.metrics
     counts = result.facts.train_counts
     lines = [
-        f"**{found['test/balanced_accuracy']:.1%} balanced accuracy**{_interval_text(result)}, "
-        f"{found['test/accuracy']:.1%} accuracy, {found['test/macro_f1']:.3f} macro F1 on "
+        f"**{metrics['test/balanced_accuracy']:.1%} balanced accuracy**{_interval_text(result)}, "
+        f"{metrics['test/accuracy']:.1%} accuracy, {metrics['test/macro_f1']:.3f} macro F1 on "
         f"{result.facts.images['test']:,} test images.",
         "",
         f"{escape_markdown(config.model)} on {config.dataset} ({config.imbalance}: "
@@ -81,7 +81,7 @@ def run_note(result: RunResult, resolved: Resolved) -> str:
         markdown_row(["metric", "test", "95 % interval"]),
         "|---|---|---|",
         *(
-            markdown_row([text, f"{found[name]:.4f}", _interval(result, name)])
+            markdown_row([text, f"{metrics[name]:.4f}", _interval(result, name)])
             for name, text in HEADLINES.items()
         ),
         "",
@@ -104,15 +104,17 @@ def markdown_row(cells: Iterable[str]) -> str:
 
 
 def _interval_text(result: RunResult) -> str:
-    found = result.analysis.intervals.get("balanced_accuracy")
+    interval = result.analysis.intervals.get("balanced_accuracy")
     return (
-        "" if found is None else f" (95 % interval {100 * found.low:.1f} to {100 * found.high:.1f})"
+        ""
+        if interval is None
+        else f" (95 % interval {100 * interval.low:.1f} to {100 * interval.high:.1f})"
     )
 
 
 def _interval(result: RunResult, name: str) -> str:
-    found = result.analysis.intervals.get(name.removeprefix("test/"))
-    return "" if found is None else f"{found.low:.4f} to {found.high:.4f}"
+    interval = result.analysis.intervals.get(name.removeprefix("test/"))
+    return "" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
 
 
 def _selection(result: RunResult) -> str:

@@ -53,14 +53,15 @@ def resume(
             running, or the data, the versions or the machine have changed since its start.
     """
     run_id = run_id.removeprefix("runs:/").strip("/")
-    alone = tracking != "offline" and not distributed.is_secondary_rank()
-    if alone and (told := _upload_rest(run_id, tracking_uri, cache_dir)):
-        print(told, file=sys.stderr, flush=True)
-        return None
+    first = not distributed.is_secondary_rank()
+    if first and tracking != "offline":
+        message = _upload_rest(run_id, tracking_uri, cache_dir)
+        if message:
+            print(message, file=sys.stderr, flush=True)
+            return None
     interrupted = _find(run_id, tracking_uri, cache_dir)
     resolved = _resolved(interrupted, tracking, cache_dir)
     with contextlib.chdir(interrupted.folder):
-        first = not distributed.is_secondary_rank()
         online = resolved.config.tracking == "online" and not run_id.startswith(run_folder.OFFLINE)
         if first and online:
             _check_store(run_id, interrupted.uri)

@@ -83,7 +83,7 @@ def train(
         The result; a `RunResult` unless `test` is off.
 
     Raises:
-        ValueError: The configuration, the data or the store is wrong; the message says how.
+        ValueError: The configuration, the data or the store is wrong.
     """
     config = resolved.config
     bind(config)

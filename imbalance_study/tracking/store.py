@@ -90,8 +90,8 @@ def connect(tracking_uri: str) -> str:
 def address(tracking_uri: str) -> str:
     """Return the address of a store, with ``auto`` resolved.
 
-    MLflow percent-encodes the path of its default store, and then makes an empty folder of the
-    encoded name (``My%20Project``), or fails where it may not. So the path is written as it is.
+    MLflow percent-encodes the path of its default store, and then creates an empty folder with the
+    encoded name (``My%20Project``), or fails without permission for it. So the path is decoded.
     """
     uri = mlflow.get_tracking_uri() if tracking_uri == "auto" else tracking_uri
     path = sqlite_file(uri)
@@ -107,17 +107,18 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def sqlite_address(path: Path) -> str:
-    """Return the address of a sqlite file; only what would end or change the path is encoded."""
+    """Return the address of a sqlite file; of its signs, only % and ? are encoded."""
     text = str(path.absolute())
     return f"sqlite:///{text.replace('%', '%25').replace('?', '%3F')}"
 
 
 @contextlib.contextmanager
 def _encoded_artifact_root() -> Iterator[None]:
-    """Let MLflow open a store in a folder whose name it cannot use as the root of artifacts.
+    """Let MLflow open a store in a folder whose name cannot be its root of artifacts.
 
-    It puts the path of ``./mlruns`` into an SQL statement, where quotes, backslashes and colons
-    mean something else, and decodes ``%20`` in it. An encoded ``file://`` address has none of them.
+    MLflow puts the path of ``./mlruns`` into an SQL statement, in which quotes, backslashes and
+    colons have a meaning, and decodes ``%20`` in it. An encoded ``file://`` address has none of
+    them.
     """
     name = "_MLFLOW_SERVER_ARTIFACT_ROOT"  # MLflow's own; read when it opens a store of files
     if name in os.environ or not re.search(r"[%'\"\\:]", os.getcwd()):
