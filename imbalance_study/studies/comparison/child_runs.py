@@ -56,14 +56,14 @@ def finished_runs(
     tag = IDENTITY if parent_id is None else membership_tag(parent_id)
     keys = {child.former_key: child.key for child in planned if child.former_identity}
     keys |= {child.key: child.key for child in planned}
-    found: dict[Key, Run] = {}
+    finished: dict[Key, Run] = {}
     for run in search_runs(client, experiment_id, f"status = 'FINISHED' and tags.{tag} LIKE '%'"):
         tags = run.data.tags
         complete = "test/balanced_accuracy" in run.data.metrics
         key = keys.get((tags.get(IDENTITY, ""), tags.get("data_fingerprint", "")))
         if complete and key and tags.get("imbalance_study.version") == __version__:
-            found.setdefault(key, run)
-    return found
+            finished.setdefault(key, run)
+    return finished
 
 
 def attach_runs(
@@ -112,8 +112,8 @@ def _may_leave(old: Run | None, digests: Collection[str]) -> bool:
 def _active_run(client: MlflowClient, run_id: str) -> Run | None:
     """Get a run; None where there is none or it was deleted."""
     with contextlib.suppress(MlflowException):
-        found = client.get_run(run_id)
-        return found if found.info.lifecycle_stage == "active" else None
+        run = client.get_run(run_id)
+        return run if run.info.lifecycle_stage == "active" else None
     return None
 
 

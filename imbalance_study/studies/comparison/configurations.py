@@ -96,20 +96,20 @@ def list_configurations(settings: ComparisonSettings) -> list[Configuration]:
         )
     if settings.suite != "none":
         pairs = SUITES[settings.suite].configurations.items()
-        found = [Configuration(label, dict(values)) for label, values in pairs]
+        listed = [Configuration(label, dict(values)) for label, values in pairs]
     elif settings.recipes != "none":
         names = _values("recipes", settings.recipes)
-        found = [Configuration(name, {"recipe": name}) for name in names]
+        listed = [Configuration(name, {"recipe": name}) for name in names]
     else:
         axes = parse_vary(settings.vary)
-        found = [
+        listed = [
             Configuration(label(combination), combination)
             for values in itertools.product(*axes.values())
             for combination in [dict(zip(axes, values, strict=True))]
         ]
-    if len(found) < 2:
-        raise ValueError(f"a comparison needs at least two configurations, got {found[0].label!r}")
-    return found
+    if len(listed) < 2:
+        raise ValueError(f"a comparison needs at least two configurations, got {listed[0].label!r}")
+    return listed
 
 
 def parse_vary(text: str) -> dict[str, list[str]]:
@@ -169,12 +169,12 @@ def config_fields_by_name() -> dict[str, dataclasses.Field[Any]]:
 
 
 def resolve_configurations(
-    found: list[Configuration], settings: ComparisonSettings, common: Mapping[str, Any]
+    chosen: list[Configuration], settings: ComparisonSettings, common: Mapping[str, Any]
 ) -> dict[str, list[Resolved]]:
     """Resolve each configuration for each seed.
 
     Args:
-        found: The configurations.
+        chosen: The configurations.
         settings: Settings of the comparison.
         common: Options of all runs, as typed.
 
@@ -188,11 +188,11 @@ def resolve_configurations(
     if settings.suite != "none":
         common = {**SUITES[settings.suite].shared, **common}
     typed = fields.parse_values(Config, common)
-    _refuse_given_and_varied(found, typed)
-    _check_baseline(found, settings.baseline)
+    _refuse_given_and_varied(chosen, typed)
+    _check_baseline(chosen, settings.baseline)
     resolved: dict[str, list[Resolved]] = {}
     seen: dict[str, str] = {}
-    for label, values in found:
+    for label, values in chosen:
         try:
             resolved[label] = [
                 resolve({**common, **values, **_seeds(settings, typed, number)})
@@ -209,20 +209,20 @@ def resolve_configurations(
 
 
 def _seeds(settings: ComparisonSettings, typed: Mapping[str, Any], number: int) -> dict[str, int]:
-    found = {"seed": typed.get("seed", Config.seed) + number}
+    seeds = {"seed": typed.get("seed", Config.seed) + number}
     if settings.vary_data:
-        found["data_seed"] = typed.get("data_seed", Config.data_seed) + number
-    return found
+        seeds["data_seed"] = typed.get("data_seed", Config.data_seed) + number
+    return seeds
 
 
-def _refuse_given_and_varied(found: list[Configuration], typed: Mapping[str, Any]) -> None:
+def _refuse_given_and_varied(chosen: list[Configuration], typed: Mapping[str, Any]) -> None:
     """Refuse an option that is given for all runs and varied.
 
     A given default passes: ``mlflow run`` always passes the declared options. A configuration that
     returns to the default passes too, as one without the weights that all others start from.
     """
     known = config_fields_by_name()
-    for label, values in found:
+    for label, values in chosen:
         for name in values:
             given, default = typed.get(name, "auto"), known[name].default
             if given not in ("auto", default) and values[name] != default:
@@ -232,7 +232,7 @@ def _refuse_given_and_varied(found: list[Configuration], typed: Mapping[str, Any
                 )
 
 
-def _check_baseline(found: list[Configuration], baseline: str) -> None:
-    labels = [label for label, _ in found]
+def _check_baseline(chosen: list[Configuration], baseline: str) -> None:
+    labels = [label for label, _ in chosen]
     if baseline not in ("auto", *labels):
         raise ValueError(fields.unknown(baseline, labels, "baseline"))

@@ -80,13 +80,13 @@ def _bars(grouped: GroupedOutcomes, metric: str) -> comparison.Bars:
 
 def _over_seeds(grouped: GroupedOutcomes, metric: str) -> tuple[Floats, Floats, Floats]:
     """Compute means (K,) and the ends of their intervals, NaN with fewer than three seeds."""
-    found = [
+    summaries = [
         significance.summarise(list(group.values(metric).values())) for group in grouped.groups
     ]
-    few = np.array([one.seeds < significance.MIN_SEEDS for one in found])
-    lows = np.where(few, np.nan, [one.low for one in found])
-    highs = np.where(few, np.nan, [one.high for one in found])
-    return np.array([one.mean for one in found]), lows, highs
+    few = np.array([one.seeds < significance.MIN_SEEDS for one in summaries])
+    lows = np.where(few, np.nan, [one.low for one in summaries])
+    highs = np.where(few, np.nan, [one.high for one in summaries])
+    return np.array([one.mean for one in summaries]), lows, highs
 
 
 def differences_to_baseline(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
@@ -108,13 +108,13 @@ def differences_to_baseline(grouped: GroupedOutcomes, names: dict[str, str]) -> 
 
 def training_curves(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
     """Draw validation and training over the epochs; None where no run recorded them."""
-    found: dict[str, dict[int, comparison.Band]] = {}
+    bands: dict[str, dict[int, comparison.Band]] = {}
     for metric in CURVES:
         for index, group in enumerate(grouped.groups):
             curves = [one.curves[metric] for one in group.outcomes if metric in one.curves]
             if any(len(curve.steps) for curve in curves):
-                found.setdefault(metric, {})[index] = band(curves)
-    return comparison.training_curves_compared(found, list(names.values())) if found else None
+                bands.setdefault(metric, {})[index] = band(curves)
+    return comparison.training_curves_compared(bands, list(names.values())) if bands else None
 
 
 def band(curves: Sequence[Curve]) -> comparison.Band:
@@ -123,16 +123,16 @@ def band(curves: Sequence[Curve]) -> comparison.Band:
     values = np.full((len(curves), len(steps)), np.nan)
     for row, curve in zip(values, curves, strict=True):
         row[np.searchsorted(steps, curve.steps)] = curve.values
-    found = [significance.summarise(column) for column in values.T]
-    means = np.array([one.mean for one in found])
-    spread = np.nan_to_num([one.sd for one in found])
+    summaries = [significance.summarise(column) for column in values.T]
+    means = np.array([one.mean for one in summaries])
+    spread = np.nan_to_num([one.sd for one in summaries])
     return comparison.Band(steps.astype(float), means, means - spread, means + spread)
 
 
 def confusion_matrices(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
     """Draw a confusion matrix per configuration; None without predictions."""
-    found = [(group, predictions.confusion_shares(group)) for group in grouped.same_classes]
-    known = [(group, shares) for group, shares in found if shares is not None]
+    shares_of = [(group, predictions.confusion_shares(group)) for group in grouped.same_classes]
+    known = [(group, shares) for group, shares in shares_of if shares is not None]
     if not known:
         return None
     return comparison_panels.confusion_panel(
@@ -185,7 +185,7 @@ def recall_by_frequency(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
     if not recalls:
         return None
     first = grouped.baseline.outcomes[0]
-    means = [[significance.summarise(of).mean for of in found.T] for found in recalls.values()]
+    means = [[significance.summarise(of).mean for of in seeds.T] for seeds in recalls.values()]
     return comparison_panels.recall_compared(
         first.train_counts,
         [np.array(one) for one in means],
@@ -196,14 +196,14 @@ def recall_by_frequency(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
 
 def all_metrics(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
     """Draw the heat map of all metrics; None without any."""
-    found = {
+    means_of = {
         name: [_mean(group, name) for group in grouped.groups]
         for name in tables.shown_metrics(grouped)
     }
-    metrics = [name for name, means in found.items() if np.isfinite(means).any()]
+    metrics = [name for name, means in means_of.items() if np.isfinite(means).any()]
     if not metrics:
         return None
-    values = np.array([found[name] for name in metrics])
+    values = np.array([means_of[name] for name in metrics])
     ways = [differences.direction(name) for name in metrics]
     return comparison_metrics.metrics_heatmap(values, ways, metrics, list(names.values()))
 
@@ -213,12 +213,12 @@ def radar(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
     judgements = differences.judge(grouped, grouped.metric)
     ranking = [one.group for one in differences.ranked(judgements, grouped.metric)]
     top = (tables.by_validation(grouped, "selected_val/balanced_accuracy") or ranking)[:TOP]
-    found = {name: [_mean(group, f"test/{name}") for group in top] for name in PROFILE}
-    metrics = [name for name, means in found.items() if np.isfinite(means).any()]
+    means_of = {name: [_mean(group, f"test/{name}") for group in top] for name in PROFILE}
+    metrics = [name for name, means in means_of.items() if np.isfinite(means).any()]
     if len(metrics) < 3:
         return None
     return comparison_metrics.radar(
-        np.array([found[name] for name in metrics]).T,
+        np.array([means_of[name] for name in metrics]).T,
         [name.replace("_", " ").replace("f1", "F1") for name in metrics],
         [names[group.name] for group in top],
         np.array([list(names).index(group.name) for group in top]),

@@ -114,10 +114,10 @@ def group_outcomes(outcomes: Sequence[Outcome], baseline: str, metric: str) -> G
 
 def _by_seed(name: str, outcomes: Iterable[Outcome], notes: list[str]) -> dict[int, Outcome]:
     runs = [one for one in outcomes if one.configuration == name]
-    found = {one.seed: one for one in runs}
-    if len(found) < len(runs):
-        notes.append(f"{name}: {len(runs) - len(found)} runs repeat a seed; the last one counts")
-    return dict(sorted(found.items()))
+    by_seed = {one.seed: one for one in runs}
+    if len(by_seed) < len(runs):
+        notes.append(f"{name}: {len(runs) - len(by_seed)} runs repeat a seed; the last one counts")
+    return dict(sorted(by_seed.items()))
 
 
 def _missing_seeds(groups: Sequence[Group]) -> list[str]:

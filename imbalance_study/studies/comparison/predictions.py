@@ -114,14 +114,14 @@ def _ensemble(
         return None
     targets = tests[0].targets
     probs = np.mean([one.probs.astype(np.float64) for one in tests], axis=0)
-    found = scores.classification_metrics(
+    metrics = scores.classification_metrics(
         targets, probs, members[0].train_counts, negative_log_likelihood(targets, probs)
     )
     short = tables.short(metric)
     mean = significance.summarise(
         [one.metrics.get(metric, significance.NAN) for one in members]
     ).mean
-    value = found.get(short, significance.NAN)
+    value = metrics.get(short, significance.NAN)
     return {
         "ensemble": name,
         "of": of,
@@ -129,7 +129,7 @@ def _ensemble(
         f"{short}": value,
         "members_mean": mean,
         "gain": value - mean,
-        **{key: one for key, one in found.items() if key != short},
+        **{key: one for key, one in metrics.items() if key != short},
     }
 
 

@@ -43,8 +43,8 @@ def summary(grouped: GroupedOutcomes) -> Table:
         row |= _judgement(one, short(metric))
         row |= {"best": one is winner, **_marks(one.group)}
         for other in grouped.headline[1:]:
-            found = significance.summarise(list(one.group.values(other).values()))
-            row |= {short(other): found.mean, f"{short(other)}_sd": found.sd}
+            stats = significance.summarise(list(one.group.values(other).values()))
+            row |= {short(other): stats.mean, f"{short(other)}_sd": stats.sd}
         rows.append(row)
     return columns(rows)
 
@@ -110,10 +110,10 @@ def all_metrics(grouped: GroupedOutcomes) -> Table:
     for metric in shown_metrics(grouped):
         better = {1: "higher", -1: "lower", 0: ""}[differences.direction(metric)]
         for group in grouped.groups:
-            found = significance.summarise(list(group.values(metric).values()))
+            stats = significance.summarise(list(group.values(metric).values()))
             row: dict[str, Any] = {"metric": metric, "better": better, "configuration": group.name}
-            row |= {"seeds": found.seeds, "mean": found.mean, "sd": found.sd}
-            rows.append(row | {"low_95": found.low, "high_95": found.high})
+            row |= {"seeds": stats.seeds, "mean": stats.mean, "sd": stats.sd}
+            rows.append(row | {"low_95": stats.low, "high_95": stats.high})
     return columns(rows)
 
 
@@ -131,14 +131,14 @@ def best_by_metric(grouped: GroupedOutcomes) -> Table:
         twin = f"selected_val/{short(metric)}"
         chosen = _best_on(grouped, twin)
         picked = chosen or on_test.group
-        found = significance.summarise(list(picked.values(metric).values()))
+        stats = significance.summarise(list(picked.values(metric).values()))
         rows.append(
             {
                 "metric": metric,
                 "chosen_by": twin if chosen else "the test set itself: too good",
                 "configuration": picked.name,
-                "test_mean": found.mean,
-                "test_sd": found.sd,
+                "test_mean": stats.mean,
+                "test_sd": stats.sd,
                 "best_on_test": on_test.group.name,
                 "best_on_test_mean": on_test.summary.mean,
                 "same": picked.name == on_test.group.name,
@@ -150,13 +150,13 @@ def best_by_metric(grouped: GroupedOutcomes) -> Table:
 def _best_on(grouped: GroupedOutcomes, metric: str) -> Group | None:
     """Find the comparable configuration with the best mean; None unless all have a value."""
     fair = [group for group in grouped.groups if group.comparable]
-    found = {
+    summaries = {
         group.name: significance.summarise(list(group.values(metric).values())) for group in fair
     }
-    if not all(one.seeds for one in found.values()):
+    if not all(one.seeds for one in summaries.values()):
         return None
     sign = differences.direction(metric) or 1
-    return max(fair, key=lambda group: sign * found[group.name].mean)
+    return max(fair, key=lambda group: sign * summaries[group.name].mean)
 
 
 def by_validation(grouped: GroupedOutcomes, metric: str) -> list[Group]:
@@ -225,11 +225,11 @@ def per_seed(grouped: GroupedOutcomes) -> Table:
 
 def class_recalls(group: Group) -> dict[int, scores.Floats]:
     """Map seed to the recall (C,) of each class, for the runs that have test predictions."""
-    found = {}
+    recalls = {}
     for seed, test in group.predictions().items():
         matrix = scores.confusion_matrix(test.targets, test.probs.argmax(1), test.probs.shape[1])
-        found[seed] = scores.class_scores(matrix).recall
-    return found
+        recalls[seed] = scores.class_scores(matrix).recall
+    return recalls
 
 
 def recall_by_class(grouped: GroupedOutcomes) -> Table:

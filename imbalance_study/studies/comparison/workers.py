@@ -64,11 +64,11 @@ def count_parallel(parallel: int | str, children: Sequence[PlannedRun], local: L
 
 def _distinct(children: Sequence[PlannedRun]) -> list[Any]:
     """Keep one configuration for each need of memory."""
-    found = {}
+    distinct = {}
     for child in children:
         config = child.resolved.config
-        found[config.model, config.image_size, config.batch_size, config.ema] = config
-    return list(found.values())
+        distinct[config.model, config.image_size, config.batch_size, config.ema] = config
+    return list(distinct.values())
 
 
 def _gpu_bytes(config: Any, local: LocalFiles) -> int:

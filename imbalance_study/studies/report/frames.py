@@ -46,9 +46,9 @@ def runs(experiment: str, tracking_uri: str = "auto") -> pd.DataFrame:
         ValueError: There is no such store or experiment.
     """
     client = connect(tracking_uri)
-    found = runs_of(client, experiment_of(client, experiment))
-    names = labels([run.data.params for run in found])
-    return pd.DataFrame([_row(run, name) for run, name in zip(found, names, strict=True)])
+    records = runs_of(client, experiment_of(client, experiment))
+    names = labels([run.data.params for run in records])
+    return pd.DataFrame([_row(run, name) for run, name in zip(records, names, strict=True)])
 
 
 def history(run_id: str, tracking_uri: str = "auto") -> pd.DataFrame:
@@ -95,17 +95,17 @@ def experiment_of(client: MlflowClient, experiment: str) -> Experiment:
     Raises:
         ValueError: There is none; the message lists the known ones.
     """
-    found = client.get_experiment_by_name(experiment)
-    if found is None and experiment.isdigit():
+    match = client.get_experiment_by_name(experiment)
+    if match is None and experiment.isdigit():
         try:
-            found = client.get_experiment(experiment)
+            match = client.get_experiment(experiment)
         except MlflowException:
-            found = None
-    if found is None:
+            match = None
+    if match is None:
         known = ", ".join(sorted(one.name for one in client.search_experiments()))
         place = store.without_password(mlflow.get_tracking_uri())
         raise ValueError(f"unknown experiment {experiment!r} in {place}; known: {known}")
-    return found
+    return match
 
 
 def run_of(client: MlflowClient, run_id: str) -> Run:
@@ -123,12 +123,12 @@ def run_of(client: MlflowClient, run_id: str) -> Run:
 
 def runs_of(client: MlflowClient, experiment: Experiment) -> list[Run]:
     """List all runs of an experiment, the oldest first, without those that hold reports."""
-    found = [
+    listed = [
         run
         for run in search_runs(client, experiment.experiment_id, "")
         if REPORT not in run.data.tags
     ]
-    return found[::-1]
+    return listed[::-1]
 
 
 def labels(options: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -161,12 +161,12 @@ def _varied(options: Sequence[Mapping[str, Any]]) -> list[str]:
         for name in (*AXES, *fields)
         if fields[name].metadata["changes_result"] and name not in _NOT_VARIED
     )
-    found = [name for name in counted if len({str(one.get(name, "")) for one in options}) > 1]
-    if "data_seed" in found:
+    varying = [name for name in counted if len({str(one.get(name, "")) for one in options}) > 1]
+    if "data_seed" in varying:
         pairs = {(str(one.get("seed")), str(one.get("data_seed", ""))) for one in options}
         if len({seed for seed, _ in pairs}) == len(pairs):
-            found.remove("data_seed")
-    return found
+            varying.remove("data_seed")
+    return varying
 
 
 def _recipe(options: Sequence[Mapping[str, Any]], keys: Sequence[tuple[str, ...]]) -> list[str]:

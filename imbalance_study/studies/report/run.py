@@ -173,14 +173,14 @@ def _corrections(stored: StoredRun) -> list[Block]:
 
 def _metrics(run: Run, section: str, caption: str) -> list[Block]:
     """Show the metrics of a section."""
-    found = {
+    values = {
         name.removeprefix(section): value
         for name, value in sorted(run.data.metrics.items())
         if name.startswith(section)
     }
     columns: dict[str, list[Any]] = {
-        "metric": list(map(document.words, found)),
-        "value": list(found.values()),
+        "metric": list(map(document.words, values)),
+        "value": list(values.values()),
     }
     return document.table(section.rstrip("/"), caption, columns)
 

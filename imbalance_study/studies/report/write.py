@@ -81,13 +81,13 @@ def _output_folder(settings: ReportSettings) -> Path:
 def _gather(client: MlflowClient, settings: ReportSettings) -> _Gathered:
     """Read the runs, and build the report of an experiment, a comparison or one training."""
     if settings.run == "none":
-        found = frames.experiment_of(client, settings.experiment)
-        runs = frames.runs_of(client, found)
+        subject = frames.experiment_of(client, settings.experiment)
+        runs = frames.runs_of(client, subject)
         if not runs:
-            raise ValueError(f"the experiment {found.name!r} has no runs")
-        title = f"Experiment {found.name}"
+            raise ValueError(f"the experiment {subject.name!r} has no runs")
+        title = f"Experiment {subject.name}"
         report = _report_of_runs(client, _without_own_run(runs), title, settings)
-        return _Gathered(report, found.experiment_id, None)
+        return _Gathered(report, subject.experiment_id, None)
     one = frames.run_of(client, settings.run)
     experiment_id = one.info.experiment_id
     if child_runs.COMPARISON not in one.data.tags:

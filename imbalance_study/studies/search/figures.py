@@ -32,23 +32,23 @@ def draw_figures(
     values = np.array([trial.values[0] for trial in complete])
     importances = label_importances(importances, searched)
     dimensions = _dimensions(complete, searched, importances)
-    found = {
+    drawn = {
         "study_history": _history(trials, complete, values, goals),
         "study_intermediate": _intermediate(trials, goals),
     }
     if dimensions:
-        found["study_slices"] = search_dimensions.slices(dimensions[:_SLICED], values, goal.name)
-        found["study_parallel"] = search_dimensions.parallel(
+        drawn["study_slices"] = search_dimensions.slices(dimensions[:_SLICED], values, goal.name)
+        drawn["study_parallel"] = search_dimensions.parallel(
             dimensions[:_PARALLEL], values, goal.name, goal.maximize
         )
     if importances:
-        found["study_importances"] = plots.importances(importances, goal.name)
+        drawn["study_importances"] = plots.importances(importances, goal.name)
     pair = _pair(dimensions, importances)
     if pair:
-        found["study_contour"] = search_dimensions.contour(*pair, values, goal.name)
+        drawn["study_contour"] = search_dimensions.contour(*pair, values, goal.name)
     if len(goals) > 1:
         front = {trial.number for trial in records.pareto_front(complete, goals)}
-        found["study_pareto"] = plots.pareto(
+        drawn["study_pareto"] = plots.pareto(
             values,
             np.array([trial.values[1] for trial in complete]),
             np.array([trial.number in front for trial in complete]),
@@ -58,7 +58,7 @@ def draw_figures(
             ],
             (goal.name, goals[1].name),
         )
-    return found
+    return drawn
 
 
 def label_importances(importances: Mapping[str, float], searched: space.Space) -> dict[str, float]:
@@ -87,18 +87,18 @@ def _dimensions(
     complete: Sequence[records.Trial], searched: space.Space, importances: Mapping[str, float]
 ) -> list[search_dimensions.Dimension]:
     """Those in which the complete trials differ: by importance, then by how many trials have it."""
-    found = []
+    dimensions = []
     for axis in searched.axes:
         values = [_option_value(axis, trial.dimensions.get(axis.name)) for trial in complete]
         if len({value for value in values if value is not None}) > 1:
-            found.append(
+            dimensions.append(
                 search_dimensions.Dimension(_label(axis), values, axis.log or axis.form in _BASES)
             )
 
     def rank(one: search_dimensions.Dimension) -> tuple[float, int]:
         return -importances.get(one.name, -1.0), sum(value is None for value in one.values)
 
-    return sorted(found, key=rank)
+    return sorted(dimensions, key=rank)
 
 
 def _pair(

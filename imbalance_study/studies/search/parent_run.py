@@ -64,8 +64,8 @@ def study_run(config: Config, name: str, params: Mapping[str, Any], before: str)
 def run_exists(run_id: str) -> bool:
     """Whether the store has a run that is not deleted."""
     try:
-        found = outage.PatientClient().get_run(run_id)
-        return str(found.info.lifecycle_stage) == "active"
+        run_record = outage.PatientClient().get_run(run_id)
+        return str(run_record.info.lifecycle_stage) == "active"
     except MlflowException:
         return False
 
@@ -104,8 +104,9 @@ def fail_orphaned_runs(parent: str, failed: Collection[int]) -> None:
 
 def finished_winner_runs(parent: str, trial: int) -> dict[int, Run]:
     """Find the finished runs of a winner; returns seed to run."""
-    found = search_children(parent, f"attributes.status = 'FINISHED' and tags.{WINNER} = '{trial}'")
-    return {int(child.data.params["seed"]): child for child in found}
+    condition = f"attributes.status = 'FINISHED' and tags.{WINNER} = '{trial}'"
+    finished = search_children(parent, condition)
+    return {int(child.data.params["seed"]): child for child in finished}
 
 
 def search_children(parent: str, condition: str) -> list[Run]:

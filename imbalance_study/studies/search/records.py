@@ -168,8 +168,8 @@ def _against_baseline(order: Sequence[Trial], goals: Sequence[Objective]) -> str
 
 
 def _front_sentence(trials: Sequence[Trial], goals: Sequence[Objective]) -> str:
-    found = sorted(pareto_front(trials, goals), key=lambda trial: trial.values[1])
-    points = "; ".join(f"trial {t.number}: {t.values[0]:.4f} at {t.values[1]:.4g}" for t in found)
+    front = sorted(pareto_front(trials, goals), key=lambda trial: trial.values[1])
+    points = "; ".join(f"trial {t.number}: {t.values[0]:.4f} at {t.values[1]:.4g}" for t in front)
     return (
         f"No trial beats these in both {goals[0].name} and {goals[1].name}: {points}. The winner "
         f"is the best in {goals[0].name}."
@@ -179,7 +179,7 @@ def _front_sentence(trials: Sequence[Trial], goals: Sequence[Objective]) -> str:
 def _test_sentence(tests: Sequence[Mapping[str, float]]) -> str:
     parts = []
     for metric in ("balanced_accuracy", "accuracy", "macro_f1"):
-        values = [found[f"test/{metric}"] for found in tests]
+        values = [metrics[f"test/{metric}"] for metrics in tests]
         spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
         parts.append(f"{metric.replace('_', ' ')} {statistics.fmean(values):.4f}{spread}")
     seeds = "seed" if len(tests) == 1 else "seeds"

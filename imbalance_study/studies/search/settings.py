@@ -108,14 +108,14 @@ def objectives(text: str) -> tuple[Objective, ...]:
         ValueError: The text is anything else.
     """
     names = [part.strip() for part in text.split("|")]
-    found = []
+    parsed = []
     for position, name in enumerate(names[:2]):
         known = COSTS if position else tuple(f"val/{metric}" for metric in METRICS)
         if name not in known:
             if name.startswith("test"):
                 raise ValueError(f"objective must be a validation metric, got {name!r}")
             raise ValueError(fields.unknown(name, known, "objective"))
-        found.append(Objective(name, position == 0 and not name.endswith("loss")))
+        parsed.append(Objective(name, position == 0 and not name.endswith("loss")))
     if len(names) > 2:
         raise ValueError(f"objective must be one metric, or a metric and a cost, got {text!r}")
-    return tuple(found)
+    return tuple(parsed)

@@ -252,7 +252,7 @@ def _write(axis: Axis, value: Any, given: dict[str, str]) -> None:
 
 def baselines(space: Space) -> dict[str, dict[str, Any]]:
     """Find the baselines that the space contains; returns name to values."""
-    found: dict[str, dict[str, Any]] = {}
+    points: dict[str, dict[str, Any]] = {}
     base = _base(space.fixed)
     for name, wanted in BASELINES.items():
         values = propose(space, lambda axis, wanted=wanted: _value(axis, wanted, base)).values  # type: ignore[misc]
@@ -260,10 +260,10 @@ def baselines(space: Space) -> dict[str, dict[str, Any]]:
         known = {axis.name for axis in space.axes} | set(space.names) | {"defer"}
         if any(context.get(key) != value for key, value in wanted.items() if key in known):
             continue
-        if values in found.values():
-            found = {other: point for other, point in found.items() if point != values}
-        found[name] = values
-    return found
+        if values in points.values():
+            points = {other: point for other, point in points.items() if point != values}
+        points[name] = values
+    return points
 
 
 def _value(axis: Axis, wanted: Mapping[str, Any], base: Config) -> Any:

@@ -75,23 +75,23 @@ def _metrics(
     trials: Sequence[records.Trial], job: Job, tests: Sequence[Mapping[str, float]]
 ) -> dict[str, float]:
     """Make the metrics of the study's run."""
-    found: dict[str, float] = {
+    metrics: dict[str, float] = {
         f"trials/{state}": float(sum(trial.state == state for trial in trials))
         for state in ("complete", "pruned", "failed")
     }
     order = records.ranked(trials, job.plan.goals)
     if order:
         for goal, value in zip(job.plan.goals, order[0].values, strict=True):
-            found[f"selected_{goal.name}" if "/" in goal.name else goal.name] = value
+            metrics[f"selected_{goal.name}" if "/" in goal.name else goal.name] = value
         if math.isfinite(order[0].error):
             name = job.plan.goals[0].name
-            found[f"selected_{name}_standard_error"] = order[0].error
+            metrics[f"selected_{name}_standard_error"] = order[0].error
     gaps = [trial.gap for trial in trials if math.isfinite(trial.gap)]
     if gaps:
-        found["trials/seconds_between"] = statistics.median(gaps)
-    found["time/trials_seconds"] = sum(trial.seconds for trial in trials)
+        metrics["trials/seconds_between"] = statistics.median(gaps)
+    metrics["time/trials_seconds"] = sum(trial.seconds for trial in trials)
     shared: Any = set.intersection(*(set(test) for test in tests)) if tests else set()
     for name in sorted(shared):
         if name.startswith("test/"):
-            found[name] = statistics.fmean(test[name] for test in tests)
-    return found
+            metrics[name] = statistics.fmean(test[name] for test in tests)
+    return metrics
