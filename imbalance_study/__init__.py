@@ -18,6 +18,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 if TYPE_CHECKING:
     from imbalance_study.config.resolve import make, resolve
     from imbalance_study.config.schema import Config
+    from imbalance_study.data.plug_in import Examples
     from imbalance_study.experiment.run import run
     from imbalance_study.studies.comparison.configurations import ComparisonSettings
     from imbalance_study.studies.comparison.run import compare
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "ComparisonSettings": "studies.comparison.configurations",
     "Config": "config.schema",
+    "Examples": "data.plug_in",
     "compare": "studies.comparison.run",
     "make": "config.resolve",
     "resolve": "config.resolve",
@@ -37,6 +39,7 @@ _EXPORTS = {
 __all__ = [
     "ComparisonSettings",
     "Config",
+    "Examples",
     "__version__",
     "compare",
     "make",

@@ -97,9 +97,22 @@ def _images(
         return read_images(paths[::step][: settings.limit], loaded.image_size), None
     assert loaded.config is not None  # a run or its checkpoint was named
     config = loaded.config
+    if Path(settings.model).expanduser().is_file():
+        _refuse_own_code(config, settings.model)
     if config.image_size == "auto" and config.weights != "none":  # the weights decided it
         config = dataclasses.replace(config, image_size=loaded.image_size)
     return _test_images(config, settings.limit)
+
+
+def _refuse_own_code(config: Config, path: str) -> None:
+    """Refuse to read the data of a file that names code: a file does not decide what is run."""
+    from imbalance_study.inference.load import own_functions
+
+    for name, function in own_functions(config).items():
+        raise ValueError(
+            f"{path} names the function {function} as its {name}, and a file does not decide "
+            "which code is run; name the images with images=FOLDER, or the model by runs:/ID"
+        )
 
 
 def _test_images(config: Config, limit: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -26,7 +26,12 @@ class Config:
         ValueError: A value is outside its range or choices, or two values do not go together.
     """
 
-    dataset: str = option("cifar10", "Data", "Data set of images.", choices=choices.DATASETS)
+    dataset: str = option(
+        "cifar10",
+        "Data",
+        "Data set of images, or package.module:function.",
+        choices=choices.DATASETS,
+    )
     data_dir: str = option(
         "data", "Data", "Folder of the data; downloads go there too.", changes_result=False
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_study.config import choices, spec
-from imbalance_study.data import csv_table, image_folder, torchvision_archives
+from imbalance_study.data import csv_table, image_folder, plug_in, torchvision_archives
 from imbalance_study.data.cache import Write, cached
 from imbalance_study.data.decode import resize
 from imbalance_study.data.image_set import ImageSet, ReadSettings, decoded
@@ -45,7 +46,7 @@ def load(
     Images are converted to RGB and made square, see `decode.decode`.
 
     Args:
-        dataset: A name in `choices.DATASETS`.
+        dataset: A name in `choices.DATASETS`, or a function of the user's own; see `plug_in`.
         data_dir: Folder that holds the files, or gets the download. It must exist, unless it is
             the default.
         image_size: Side of the images in pixels; 0 for `default_image_size`.
@@ -59,7 +60,8 @@ def load(
             unreadable images, or no data and no network; the message names the ways out.
         OSError: The cache or data folder cannot be written or is on a full disk.
     """
-    read = spec.find(choices.DATASETS, dataset, "dataset")
+    named = spec.parse(dataset)
+    read = spec.bind(choices.DATASETS, named, "dataset")
     if on_bad_image not in ("error", "skip"):
         raise ValueError(f"on_bad_image must be one of error, skip, got {on_bad_image!r}")
     if image_size < 0:
@@ -68,8 +70,11 @@ def load(
     if str(data_dir) not in ("", "data") and not folder.exists():
         raise ValueError(f"data_dir {str(data_dir)!r} does not exist")
     cache = default_cache_dir() if str(cache_dir) in ("", "auto") else Path(cache_dir).expanduser()
+    settings = ReadSettings(image_size, on_bad_image, cache, workers, base_url)
+    if ":" in named.name:
+        return plug_in.read(dataset, read, folder, settings)
     size = image_size or default_image_size(dataset)
-    image_set: ImageSet = read(folder, ReadSettings(size, on_bad_image, cache, workers, base_url))
+    image_set: ImageSet = read(folder, dataclasses.replace(settings, image_size=size))
     return image_set
 
 

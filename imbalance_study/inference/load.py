@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -87,13 +88,29 @@ def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> L
 
 def _refuse_own_code(config: Config, path: Path, named: str) -> None:
     """Refuse functions that a file names, unless the user typed the same name beside it."""
+    functions = own_functions(config)
     for option in ("model", "loss", "head", "stage2"):
-        function = spec.parse(getattr(config, option)).name
-        if ":" in function and getattr(config, option) != named:
+        if option in functions and getattr(config, option) != named:
             raise ValueError(
-                f"{path} names the function {function} as its {option}, and a file does not decide "
-                "which code is run; take the model from its run, with runs:/ID"
+                f"{path} names the function {functions[option]} as its {option}, and a file does "
+                "not decide which code is run; take the model from its run, with runs:/ID"
             )
+
+
+def own_functions(config: Config) -> dict[str, str]:
+    """Find the options whose value names code outside the registry: option to ``module:function``.
+
+    Loading the data of such a configuration calls that code.
+    """
+    found: dict[str, str] = {}
+    for field in dataclasses.fields(config):
+        if field.metadata["choices"] is not None:
+            text = getattr(config, field.name)
+            specs = spec.parse_chain(text) if field.metadata["chain"] else [spec.parse(text)]
+            functions = [one.name for one in specs if ":" in one.name]
+            if functions:
+                found[field.name] = functions[0]
+    return found
 
 
 def from_weights(model: str, weights: str) -> LoadedModel:

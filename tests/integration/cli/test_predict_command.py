@@ -156,3 +156,17 @@ def test_a_folder_given_twice_is_labelled_once(tiny_run, photographs, capsys):
     names = pd.read_parquet("predictions.parquet").file
     assert len(names) == names.nunique() == 13
     assert "/deep/" in names[0]
+
+
+@pytest.mark.parametrize("option", ["dataset", "sampler", "augment"])
+def test_a_file_cannot_choose_a_function_for_the_images_of_an_export(
+    option, tiny_run, tmp_path, capsys
+):
+    best = fetch.download_checkpoint(tiny_run.run_id, tmp_path, tiny_run.store)
+    content = checkpoint.load(best)
+    content["config"][option] = "os.path:join"
+    checkpoint.save(tmp_path / "m.pt", content)
+    status, output = _run(capsys, "export", "--model", tmp_path / "m.pt", "--out", "m.onnx")
+    assert status == 1
+    assert f"names the function os.path:join as its {option}" in output.err
+    assert "images=FOLDER" in output.err
