@@ -19,7 +19,7 @@ def given(own_place, empty_store):
 
 
 def test_a_study_whose_leader_does_not_start_is_given_up(given, tmp_path):
-    settings = StudySettings(study="s", search="loss", patience=0.3)
+    settings = StudySettings(study="s", search="loss", heartbeat_timeout=0.3)
     job = prepare_job(settings, given)
     study = OptunaStudy(open_storage(job.storage, 60), job.plan)
     study.set_attribute("signature", job.signature)
