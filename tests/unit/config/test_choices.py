@@ -4,7 +4,7 @@ import inspect
 import pytest
 
 from imbalance_study.config import choices, spec
-from imbalance_study.config.choice import SUPPLIED, Choice, with_trait
+from imbalance_study.config.choice import SUPPLIED, with_trait
 from imbalance_study.config.schema import Config
 
 REGISTRIES = {name: value for name, value in vars(choices).items() if name.isupper()}
@@ -35,12 +35,6 @@ def test_no_two_choices_of_an_option_call_the_same_function_but_the_features():
         addresses = [one.address for one in entries.values() if one.address]
         same = {address for address in addresses if addresses.count(address) > 1}
         assert same in (set(), {"imbalance_study.experiment.analyses.features:features"}), registry
-
-
-def test_the_help_line_names_the_options():
-    assert Choice("falls").line == "falls"
-    assert Choice("falls", options="gamma=2").line == "falls; option gamma"
-    assert Choice("falls", options="a=1,b=2/3").line == "falls; options a, b"
 
 
 def test_losses_have_the_kinds_that_their_papers_give_them():

@@ -126,3 +126,13 @@ def test_the_printed_command_line_leads_through_mlproject_to_the_recipe(name, ca
     reached = given({key: params[key] for key in params if key not in ("dry_run", "debug")})
     expected = {"recipe": name, "model": RECIPES[name].model or schema.Config.model}
     assert resolve.resolve(reached).config == resolve.resolve(expected).config
+
+
+def test_recipes_set_neither_data_set_nor_model_and_all_resolve():
+    for name, recipe in RECIPES.items():
+        assert not {"dataset", "model"} & set(recipe.options), name
+        found, origins = resolve.resolve({"recipe": name})
+        for option, value in recipe.options.items():
+            assert getattr(found, option) == value
+            assert origins[option] == "recipe"
+        assert recipe.source
