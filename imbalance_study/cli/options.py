@@ -48,7 +48,7 @@ class ConfigOption(click.Option):
 
 
 def flag(name: str, text: str) -> Callable[[Any], Any]:
-    """A switch of a command itself, no option: ``--name`` or ``--name true``; its value is text."""
+    """Make a switch of a command: ``--name`` or ``--name true``; its value is text."""
     return click.option(
         f"--{name}",
         default="false",
@@ -79,7 +79,7 @@ def options(settings: type) -> Callable[[click.Command], click.Command]:
 
 
 def given(values: dict[str, Any]) -> dict[str, str]:
-    """The options that were typed."""
+    """Keep the options that were typed."""
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -108,7 +108,7 @@ def _metavar(annotation: Any, field: dataclasses.Field[Any]) -> str:
 
 
 def _help(field: dataclasses.Field[Any]) -> str:
-    """Meaning, default and, a line each, the choices."""
+    """Write meaning and default, then one line for each choice."""
     default = str(field.default).lower() if isinstance(field.default, bool) else field.default
     text = f"{field.metadata['help']} [default: {default}]"
     named = field.metadata["choices"]

@@ -1,1 +1,1 @@
-"""What a run is told: options, spec strings, recipes, defaults. Nothing here imports torch."""
+"""Configuration of a run: options, choices, recipes, defaults, rules. It imports no torch."""

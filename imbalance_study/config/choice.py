@@ -50,7 +50,7 @@ class Choice:
 
     @property
     def line(self) -> str:
-        """The line of the help page: what the choice does, and the names of its options."""
+        """Line of the help page: the meaning of the choice, and the names of its options."""
         names = [option.partition("=")[0] for option in self.options.split(",") if option]
         if not names:
             return self.about
@@ -61,7 +61,7 @@ Registry = Mapping[str, Choice]
 
 
 def with_trait(registry: Registry, trait: Trait) -> tuple[str, ...]:
-    """The names of a registry that have a trait, in the order of the registry."""
+    """List the names of a registry that have a trait, in the order of the registry."""
     return tuple(name for name, choice in registry.items() if trait in choice.traits)
 
 

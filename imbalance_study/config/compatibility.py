@@ -1,7 +1,6 @@
-"""Which options go together: double correction and options without effect are refused, with the
-reason.
+"""Compatibility of options: refuse double correction, contradictions and options without effect.
 
-The rules look at names alone and import nothing heavy. `Config` applies them to itself.
+The rules read names and traits of the registry alone. `Config` applies them to itself.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ _DECODERS = with_trait(choices.MODELS, "decoder")
 
 
 def corrections(config: Config) -> list[str]:
-    """The options of a configuration that correct for the class frequencies.
+    """List the options of a configuration that correct for the class frequencies.
 
-    Margins, focusing, mixing and smoothing count as none, and so does the second stage.
+    Margins, focusing, mixing, smoothing and the second stage do not count as corrections.
     """
     found = []
     if spec.parse(config.loss).name in _CORRECTING:
@@ -40,7 +39,7 @@ def corrections(config: Config) -> list[str]:
 
 
 def check(config: Config) -> None:
-    """Refuse combinations that correct twice, contradict each other or leave an option idle.
+    """Refuse options that correct twice, contradict each other or have no effect.
 
     Raises:
         ValueError: With the reason and the way out.

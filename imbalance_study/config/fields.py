@@ -1,8 +1,8 @@
 """Dataclasses of options: one declaration gives the check, the help and the command-line option.
 
-An option is a dataclass field made by `option`: a scalar with a default, a group, a help line and,
-where there are any, its choices and its bounds. `Config` and the settings of the other commands are
-built from it; `imbalance_study.cli.options` derives the options.
+An option is a dataclass field made by `option`: a scalar with a default, a group, a help text and
+optionally choices and bounds. `Config` and the settings of the other commands consist of them;
+`imbalance_study.cli.options` derives the command line.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def option(
     changes_result: bool = True,
     formerly: str = "",
 ) -> Any:
-    """A dataclass field with what the check, the help page and the option need.
+    """Make a dataclass field with the metadata for check, help page and command line.
 
     Args:
         default: A scalar; never None.
@@ -50,8 +50,8 @@ def option(
         maximum: Largest value that is allowed.
         above: The value must be larger than this; `below` likewise.
         below: The value must be smaller than this.
-        changes_result: Whether a run comes out differently with another value; not so for where
-            it is recorded, say.
+        changes_result: Whether the value affects the result of a run; the place of its record
+            does not.
         formerly: The name of the option in the previous version; it is still understood.
     """
     metadata = {
@@ -71,7 +71,7 @@ _HINTS: dict[type, dict[str, Any]] = {}  # resolved once: it is slow
 
 
 def types_of(settings: type) -> dict[str, Any]:
-    """The annotated type of each option."""
+    """Return the annotated type of each option."""
     if settings not in _HINTS:
         _HINTS[settings] = typing.get_type_hints(settings)
     return _HINTS[settings]
@@ -117,7 +117,7 @@ def _note(old: str, new: str) -> None:
 
 
 def parse_values(settings: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Text to typed values, by the annotations of the dataclass.
+    """Convert text to typed values, by the annotations of the dataclass.
 
     Raises:
         ValueError: An unknown name (the message names the nearest known ones), or a value that
@@ -133,7 +133,7 @@ def parse_values(settings: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unknown(name: str, known: Iterable[str], kind: str) -> str:
-    """The message for an unknown name: close matches, else all names if they are not too many."""
+    """Write the message for an unknown name: close matches, else all names if they are few."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
@@ -147,7 +147,7 @@ def check(settings: Any) -> None:
     """Check every option of a settings object against its own bounds and choices.
 
     Raises:
-        ValueError: With the rule, what came and what is possible.
+        ValueError: With the rule, the value and the possible values.
     """
     hints = types_of(type(settings))
     for field in dataclasses.fields(settings):

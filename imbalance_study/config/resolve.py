@@ -1,6 +1,6 @@
-"""How every option is decided: given > recipe > the data set's default > Config's default.
+"""Decide every option: given > recipe > the data set's default > Config's default.
 
-``auto`` means undecided and falls to the next level. Nothing here imports torch, as in `config`.
+``auto`` means undecided and falls to the next level.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from imbalance_study.config.choice import with_trait
 from imbalance_study.config.recipes import RECIPES
 from imbalance_study.config.schema import Config
 
-# What a data set decides where neither the user nor a recipe did.
+# Defaults of a data set, where neither the user nor a recipe decides.
 _PHOTOGRAPHS = {"imbalance": "none", "augment": "crop+flip", "test_fraction": 0.2, "batch_size": 32}
 _CIFAR = {"imbalance": "exponential:ratio=100", "augment": "crop+flip"}
 DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -34,19 +34,19 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
     "csv": _PHOTOGRAPHS,
 }
 
-# What goes with an optimizer where nobody set it.
+# Defaults of an optimizer.
 USUAL: dict[str, dict[str, Any]] = {
     "sgd": {"lr": 0.05, "weight_decay": 5e-4},
     "adam": {"lr": 0.001, "weight_decay": 0.0},
     "rmsprop": {"lr": 0.001, "weight_decay": 0.0},
 }
 
-# Where auto is no absence of a decision, but a way to find the value.
+# Options whose auto is a way to find the value.
 _AUTO_IS_A_WAY = frozenset({"lr", "batch_size"})
 
 
 class Resolved(NamedTuple):
-    """A Config and, for each of its fields, who decided."""
+    """A Config and the origin of each of its values."""
 
     config: Config
     origins: dict[str, str]  # "given", "recipe", "data set", "optimizer" or "default"
@@ -98,7 +98,7 @@ def _dataset_defaults(dataset: str) -> Mapping[str, Any]:
 
 
 def usual_batch_size(config: Config) -> int:
-    """The batch size where nobody gives one: the recipe's, the data set's, or the default."""
+    """Return the batch size of the recipe, else of the data set, else the default."""
     levels: list[Mapping[str, Any]] = [_dataset_defaults(config.dataset)]
     if config.recipe != "none":
         levels.insert(0, RECIPES[config.recipe].options)
@@ -106,7 +106,7 @@ def usual_batch_size(config: Config) -> int:
 
 
 def make(**given: Any) -> Config:
-    """A resolved Config, for callers in Python: ``make(dataset="digits", epochs=2)``.
+    """Make a resolved Config: ``make(dataset="digits", epochs=2)``.
 
     Raises:
         ValueError: As `resolve`.

@@ -23,13 +23,13 @@ from imbalance_study.config.choice import Registry
 
 
 class Spec(NamedTuple):
-    """A spec string taken apart, its values still text."""
+    """A parsed spec string; the values are still text."""
 
     name: str
     options: dict[str, str]
 
     def __str__(self) -> str:
-        """The spec string in canonical form."""
+        """Write the spec string in canonical form."""
         options = ",".join(f"{key}={value}" for key, value in self.options.items())
         return f"{self.name}:{options}" if options else self.name
 
@@ -153,7 +153,7 @@ def bind(
         reserved: Keyword-only parameters that are no options.
 
     Raises:
-        ValueError: Unknown name, unknown option (the message names those that the function takes),
+        ValueError: Unknown name, unknown option (the message lists the options of the function),
             or a value of the wrong type.
     """
     spec = text if isinstance(text, Spec) else parse(text)

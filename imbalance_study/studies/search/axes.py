@@ -57,6 +57,7 @@ def _searched(registry: Registry) -> tuple[str, ...]:
 _CORRECTING = with_trait(choices.LOSSES, "correcting")
 _PLAIN = tuple(name for name in _searched(choices.LOSSES) if name not in _CORRECTING)
 _UNWEIGHTED = {"loss": _PLAIN, "class_weights": ("none",)}
+_SMOOTHABLE = with_trait(choices.LOSSES, "smoothable")
 _WEIGHTS = _searched(choices.CLASS_WEIGHTS)
 _SAMPLERS = _searched(choices.SAMPLERS)
 _MIXES = _searched(choices.MIXES)
@@ -64,7 +65,7 @@ _MIXES = _searched(choices.MIXES)
 SPACE: tuple[Axis, ...] = (
     Axis("loss", ("loss",), "loss", "cross_entropy", _searched(choices.LOSSES)),
     Axis("label_smoothing", ("loss",), "label_smoothing", 0.0, high=0.2,
-         when=({"loss": ("cross_entropy",)},)),
+         when=({"loss": _SMOOTHABLE},)),
     Axis("gamma", ("loss",), "loss:gamma", 2.0, low=0.5, high=4,
          when=({"loss": ("focal", "sigmoid_focal")},)),
     Axis("tau", ("loss",), "loss:tau", 1.0, low=0.25, high=2.5,
@@ -108,6 +109,8 @@ BASELINES: dict[str, dict[str, Any]] = {
     "vs": {"loss": "vs"},
     "sigmoid_focal": {"loss": "sigmoid_focal"},
 }
+_TRIED = {baseline.get("loss") for baseline in BASELINES.values()}
+BASELINES |= {name: {"loss": name} for name in _searched(choices.LOSSES) if name not in _TRIED}
 
 # Remedies that are off by Config's default.
 OFF = ("class_weights", "sampler", "mix", "label_smoothing", "defer")
