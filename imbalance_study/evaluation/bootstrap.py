@@ -1,4 +1,4 @@
-"""Uncertainty of a metric: standard errors and bootstrap intervals.
+"""Standard errors, and stratified resamples of a test set.
 
 The bootstrap is stratified: every resample draws as many images of each class as the set has, with
 replacement. For a metric of counts, such a resample is one multinomial draw per class over the
@@ -66,75 +66,28 @@ def standard_error_of_mean_recall(recall: Floats, support: Ints | Floats) -> flo
     return float(np.sqrt(variance.sum()) / present.sum())
 
 
-def bootstrap_intervals(
-    targets: Ints,
-    probs: Floats,
-    train_counts: Ints,
-    generator: np.random.Generator,
-    *,
-    resamples: int = 1_000,
-    auc_resamples: int = 200,
-    confidence: float = 0.95,
-) -> dict[str, Interval]:
-    """Compute percentile bootstrap intervals of the metrics, stratified by class.
-
-    The percentiles of the deviations from the mean of the resamples are laid around the metric and
-    cut at 0 and 1. For accuracy or a mean recall these are the plain percentiles; a smallest recall
-    or an average precision is biased in resamples, and plain percentiles can miss the value itself.
+def resampled_confusions(
+    confusion: Ints, resamples: int, generator: np.random.Generator, *, shares: Floats
+) -> Iterator[Ints]:
+    """Draw confusion matrices (B, C, C) of stratified resamples, in chunks that fit in memory.
 
     Args:
-        targets: True classes (N,).
-        probs: Class probabilities (N, C).
-        train_counts: Training images of each class (C,).
+        confusion: Confusion matrix (C, C); every resample has its numbers of images of each class.
+        resamples: B in all.
         generator: Source of the draws.
-        resamples: Resamples of the metrics of counts.
-        auc_resamples: Resamples of the areas under curves; 0 leaves these out.
-        confidence: Coverage of the interval.
-
-    Returns:
-        Name (as in `metrics.count_metrics`, and the AUCs) to interval. A metric that is NaN has
-        NaN ends.
+        shares: Probabilities (C, C) of the predicted classes, a row for each true class.
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
-    probs = np.asarray(probs)
-    confusion = metrics.confusion_matrix(targets, probs.argmax(1), probs.shape[1])
-    chunks = [
-        metrics.count_metrics(matrices, train_counts)
-        for matrices in resampled_confusions(confusion, resamples, generator)
-    ]
-    samples = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    if auc_resamples:
-        samples |= _resampled_aucs(np.asarray(targets), probs, auc_resamples, generator)
-    values = metrics.count_metrics(confusion, train_counts)
-    if auc_resamples:
-        values |= metrics.auc_means(metrics.ranking_scores(targets, probs))
-    edge = 100 * (1 - confidence) / 2
-    intervals = {}
-    for name, drawn in samples.items():
-        deviations = np.percentile(drawn, [edge, 100 - edge]) - drawn.mean()
-        low, high = np.clip(values[name] + deviations, 0, 1)
-        intervals[name] = Interval(float(low), float(high))
-    return intervals
-
-
-def resampled_confusions(
-    confusion: Ints, resamples: int, generator: np.random.Generator
-) -> Iterator[Ints]:
-    """Draw confusion matrices (B, C, C) of stratified resamples, in chunks that fit in memory."""
     support = confusion.sum(1)
-    shares = confusion / np.maximum(support, 1)[:, None]
-    shares[support == 0] = 1 / len(confusion)  # drawn zero times
     chunk = max(1, CELLS_AT_ONCE // confusion.size)
     for start in range(0, resamples, chunk):
         size = (min(chunk, resamples - start), len(confusion))
         yield generator.multinomial(support, shares, size=size)
 
 
-def _resampled_aucs(
+def resampled_aucs(
     targets: Ints, probs: Floats, resamples: int, generator: np.random.Generator
 ) -> dict[str, Floats]:
-    """Compute the three averages of `metrics.auc_means` of each resample (B,)."""
+    """Resample the images of each class; return the averages of `metrics.auc_means`, (B,) each."""
     counts = np.bincount(targets, minlength=probs.shape[1])
     labels = np.flatnonzero((counts > 0) & (counts < len(targets)))
     if not len(labels) or not np.isfinite(probs).all():

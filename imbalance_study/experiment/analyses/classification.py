@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_study.evaluation import bootstrap, calibration, errors, metrics
+from imbalance_study.evaluation import calibration, errors, intervals, metrics
 from imbalance_study.evaluation.figures import calibration as calibration_figures
 from imbalance_study.evaluation.figures import errors as errors_figures
 from imbalance_study.evaluation.figures import run as run_figures
@@ -31,14 +31,15 @@ def predictions(context: EvaluationContext) -> AnalysisResult:
 
 
 def confidence_intervals(context: EvaluationContext) -> AnalysisResult:
-    """Estimate 95 % bootstrap intervals of the test metrics."""
+    """Estimate 95 % intervals of the test metrics."""
     counts, targets = context.data.class_counts, context.test.targets
-    found = bootstrap.bootstrap_intervals(
+    found = intervals.metric_intervals(
         targets, context.probs, counts, context.generator("bootstrap")
     )
     values = metrics.count_metrics(context.confusion, counts)
     values |= metrics.auc_means(metrics.ranking_scores(targets, context.probs))
     low, high = found["balanced_accuracy"]
+    few = intervals.few_images(context.confusion.sum(1), context.class_names)
     return AnalysisResult(
         metrics={
             "test_ci/balanced_accuracy_low": low,
@@ -53,6 +54,7 @@ def confidence_intervals(context: EvaluationContext) -> AnalysisResult:
                 "high_95": [one.high for one in found.values()],
             }
         },
+        notes=[few] if few else [],
     )
 
 

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 
@@ -15,31 +13,19 @@ def some_predictions(size, num_classes, seed=0, strength=1.5):
     return targets, probs / probs.sum(1, keepdims=True)
 
 
-def resample_by_images(targets, probs, counts, resamples, generator):
-    """The plain stratified bootstrap: draw images of each class, compute everything anew."""
-    groups = [np.flatnonzero(targets == label) for label in np.unique(targets)]
-    drawn = []
-    for _ in range(resamples):
-        picks = np.concatenate([generator.choice(group, len(group)) for group in groups])
-        drawn.append(metrics.classification_metrics(targets[picks], probs[picks], counts, 0.0))
-    return {name: np.array([each[name] for each in drawn]) for name in drawn[0]}
-
-
-def test_intervals_are_those_of_resampling_the_images_one_by_one():
+def test_resampled_areas_spread_as_those_of_resampling_the_images_one_by_one():
     targets, probs = some_predictions(300, 4)
-    counts = np.array([40, 30, 20, 10])
-    plain = resample_by_images(targets, probs, counts, 1_500, np.random.default_rng(1))
-    found = bootstrap.bootstrap_intervals(
-        targets, probs, counts, np.random.default_rng(2), resamples=4_000, auc_resamples=1_500
-    )
-    values = metrics.classification_metrics(targets, probs, counts, 0.0)
-    for name, (low, high) in found.items():
-        width = np.subtract(*np.percentile(plain[name], [97.5, 2.5]))
-        assert high - low == pytest.approx(width, rel=0.1), name
-        low_end, high_end = np.percentile(plain[name], [2.5, 97.5]) - plain[name].mean()
-        assert (low, high) == pytest.approx(
-            (values[name] + low_end, values[name] + high_end), abs=0.1 * width
-        ), name
+    groups = [np.flatnonzero(targets == label) for label in range(4)]
+    generator = np.random.default_rng(1)
+    plain = []
+    for _ in range(1_000):
+        picks = np.concatenate([generator.choice(group, len(group)) for group in groups])
+        plain.append(metrics.auc_means(metrics.ranking_scores(targets[picks], probs[picks])))
+    drawn = bootstrap.resampled_aucs(targets, probs, 1_500, np.random.default_rng(2))
+    for name in metrics.AUC_NAMES:
+        alone = np.array([each[name] for each in plain])
+        assert drawn[name].mean() == pytest.approx(alone.mean(), abs=0.1 * alone.std())
+        assert drawn[name].std() == pytest.approx(alone.std(), rel=0.1)
 
 
 def test_weighted_areas_are_those_of_the_repeated_images():
@@ -57,20 +43,20 @@ def test_weighted_areas_are_those_of_the_repeated_images():
             assert precision[column] == pytest.approx(expected.average_precision[label], abs=1e-12)
 
 
-def test_every_interval_holds_its_metric_and_stays_between_0_and_1():
-    targets, probs = some_predictions(2_000, 40, strength=1.0)
-    counts = np.arange(40) + 1
-    found = bootstrap.bootstrap_intervals(targets, probs, counts, np.random.default_rng(0))
-    values = metrics.classification_metrics(targets, probs, counts, 0.0)
-    assert set(found) == set(values) - {"loss", "top5_accuracy"}
-    for name, (low, high) in found.items():
-        assert 0 <= low <= values[name] <= high <= 1, name
+def _shares(confusion):
+    """The observed shares; of a class without images any."""
+    support = confusion.sum(1, keepdims=True)
+    return np.where(support, confusion / np.maximum(support, 1), 1 / len(confusion))
 
 
 def test_resamples_keep_the_number_of_images_of_each_class():
     confusion = np.array([[50, 0, 7], [0, 0, 0], [1, 2, 3]])
     drawn = np.concatenate(
-        list(bootstrap.resampled_confusions(confusion, 500, np.random.default_rng(0)))
+        list(
+            bootstrap.resampled_confusions(
+                confusion, 500, np.random.default_rng(0), shares=_shares(confusion)
+            )
+        )
     )
     assert drawn.shape == (500, 3, 3)
     np.testing.assert_array_equal(drawn.sum(2), np.broadcast_to([57, 0, 6], (500, 3)))
@@ -81,50 +67,11 @@ def test_resamples_keep_the_number_of_images_of_each_class():
 def test_resamples_come_in_chunks_that_add_up(monkeypatch):
     monkeypatch.setattr(bootstrap, "CELLS_AT_ONCE", 30)
     drawn = list(
-        bootstrap.resampled_confusions(np.eye(3, dtype=int) * 5, 10, np.random.default_rng(0))
+        bootstrap.resampled_confusions(
+            np.eye(3, dtype=int) * 5, 10, np.random.default_rng(0), shares=np.eye(3)
+        )
     )
     assert [len(part) for part in drawn] == [3, 3, 3, 1]
-
-
-def test_the_same_generator_state_gives_the_same_intervals():
-    targets, probs = some_predictions(200, 3)
-    one, two = (
-        bootstrap.bootstrap_intervals(targets, probs, np.ones(3, int), np.random.default_rng(7))
-        for _ in range(2)
-    )
-    assert one == two
-
-
-def test_a_perfect_result_has_an_interval_without_width():
-    targets = np.arange(5).repeat(4)
-    found = bootstrap.bootstrap_intervals(
-        targets, np.eye(5)[targets], np.ones(5, int), np.random.default_rng(0)
-    )
-    assert all(interval == (1.0, 1.0) for interval in found.values())
-
-
-def test_metrics_that_are_undefined_have_undefined_intervals():
-    found = bootstrap.bootstrap_intervals(
-        np.zeros(9, int), np.eye(2)[np.zeros(9, int)], np.ones(2, int), np.random.default_rng(0)
-    )
-    assert np.isnan(found["roc_auc_macro"]).all()
-    assert np.isnan(found["medium_recall"]).all()
-    assert found["accuracy"] == (1.0, 1.0)
-
-
-def test_ten_thousand_predictions_take_less_than_two_seconds():
-    targets, probs = some_predictions(10_000, 10)
-    start = time.process_time()
-    bootstrap.bootstrap_intervals(targets, probs, np.arange(10) + 1, np.random.default_rng(0))
-    assert time.process_time() - start < 2
-
-
-def test_a_confidence_of_95_percent_written_as_95_is_refused():
-    targets, probs = some_predictions(10, 2)
-    with pytest.raises(ValueError, match="between 0 and 1, got 95"):
-        bootstrap.bootstrap_intervals(
-            targets, probs, np.ones(2, int), np.random.default_rng(0), confidence=95
-        )
 
 
 def test_the_standard_error_of_balanced_accuracy_by_hand():
