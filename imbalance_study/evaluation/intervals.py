@@ -90,7 +90,7 @@ def count_intervals(
 
 
 def worst_recall_interval(confusion: Ints, confidence: float = 0.95) -> Interval:
-    """Return the interval of the smallest recall: smallest lower end to smallest upper end.
+    """Return the interval of the smallest recall, from smallest lower end to smallest upper end.
 
     Lower ends are Jeffreys' at ``confidence``, since the class that is truly worst lies above its
     own in all but half of the remaining cases. Upper ends have that error shared among the C
@@ -149,7 +149,7 @@ def few_images(support: Ints, class_names: Sequence[str]) -> str:
 
 
 def _smoothed(confusion: Ints) -> Floats:
-    """Return rows (C, C) of probabilities, with one more right and one more wrong image in each."""
+    """Return rows (C, C) of probabilities, each with one more right and one more wrong image."""
     classes = len(confusion)
     more = np.full((classes, classes), 1 / max(classes - 1, 1))
     np.fill_diagonal(more, 1.0)
@@ -158,7 +158,7 @@ def _smoothed(confusion: Ints) -> Floats:
 
 
 def _at_effective_size(value: float, centre: float, variance: float, confidence: float) -> Interval:
-    """Return Jeffreys' interval of `value` with as many images as ``centre (1 - centre) / variance``."""
+    """Return Jeffreys' interval of `value` with ``centre (1 - centre) / variance`` images."""
     if not np.isfinite(value) or not np.isfinite(variance):
         return Interval(float("nan"), float("nan"))
     size = centre * (1 - centre) / variance if variance > 0 else np.inf
@@ -204,7 +204,7 @@ def _auc_intervals(
 
 
 def _area_variance(area: Floats, positives: Ints, negatives: Ints) -> Floats:
-    """Return the variance of areas (C,) under ROC curves by Hanley and McNeil (1982), equation 1."""
+    """Return the variance of areas (C,) under ROC curves (Hanley and McNeil 1982, equation 1)."""
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     total = area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
     return np.asarray(total / (positives * negatives))
