@@ -92,7 +92,7 @@ METHODS: dict[str, Callable[..., dict[str, Interval]]] = {
 def coverage(
     pattern: str, sizes: tuple[int, ...], test_sets: int, generator: np.random.Generator
 ) -> Found:
-    """Return, for each method and metric, the share of intervals with the truth, and their width."""
+    """Return each method's and metric's share of intervals that hold the truth, and their width."""
     counts = np.arange(len(sizes))[::-1] + 1
     rates = confusion_rates(pattern, sizes)
     truth = metrics.count_metrics(rates * np.array(sizes)[:, None] * 1e6, counts)
