@@ -143,8 +143,8 @@ def few_images(support: Ints, class_names: Sequence[str]) -> str:
     named = ", ".join(f"{class_names[label]} {support[label]}" for label in few[:3])
     more = f" and {len(few) - 3} more classes" if len(few) > 3 else ""
     return (
-        f"fewer than {FEW_IMAGES} test images: {named}{more}; each of them counts for much, so that "
-        "metrics over classes are uncertain"
+        f"fewer than {FEW_IMAGES} test images: {named}{more}; each image counts for much, so that "
+        "means over classes are uncertain"
     )
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import html
+import math
 import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+
 from imbalance_study.config.recipes import recipe_note
 from imbalance_study.config.resolve import Resolved
 from imbalance_study.config.schema import RECORDING, Config
+from imbalance_study.evaluation.intervals import few_images
 from imbalance_study.experiment.result import RunResult
 from imbalance_study.tracking import ui_view
 
@@ -81,11 +86,14 @@ def run_note(result: RunResult, resolved: Resolved) -> str:
         markdown_row(["metric", "test", "95 % interval"]),
         "|---|---|---|",
         *(
-            markdown_row([text, f"{metrics[name]:.4f}", _interval(result, name)])
+            markdown_row([text, _number(metrics[name], ".4f"), _interval(result, name)])
             for name, text in HEADLINES.items()
         ),
         "",
-        *(f"{escape_markdown(note[:1].upper() + note[1:])}.\n" for note in result.analysis.notes),
+        *(
+            f"{escape_markdown(note[:1].upper() + note[1:])}.\n"
+            for note in [*cautions(result), *result.analysis.notes]
+        ),
         f"Repeat: {_code(repeat_command(resolved))}",
     ]
     note = recipe_note(config.recipe, config.model)
@@ -103,6 +111,24 @@ def markdown_row(cells: Iterable[str]) -> str:
     return "| " + " | &emsp;".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def cautions(result: RunResult) -> list[str]:
+    """Say what makes the headline figures doubtful: one class for all images, few test images."""
+    names, test = result.facts.class_names, result.test
+    logits = torch.from_numpy(test.logits)
+    predicted = result.procedure.probabilities(logits).argmax(1).unique().tolist()
+    found = []
+    if len(predicted) == 1:
+        count = f"{len(test.targets):,}"
+        found.append(f"the model gives all {count} test images the class {names[predicted[0]]}")
+    few = few_images(np.bincount(test.targets, minlength=len(names)), names)
+    return [*found, few] if few else found
+
+
+def _number(value: float, form: str) -> str:
+    """Write a metric; a dash where it is undefined, as a middle third of two classes is."""
+    return f"{value:{form}}" if math.isfinite(value) else "-"
+
+
 def _interval_text(result: RunResult) -> str:
     interval = result.analysis.intervals.get("balanced_accuracy")
     return (
@@ -114,7 +140,9 @@ def _interval_text(result: RunResult) -> str:
 
 def _interval(result: RunResult, name: str) -> str:
     interval = result.analysis.intervals.get(name.removeprefix("test/"))
-    return "" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
+    if interval is None or not math.isfinite(interval.low):
+        return ""
+    return f"{interval.low:.4f} to {interval.high:.4f}"
 
 
 def _selection(result: RunResult) -> str:
@@ -133,7 +161,11 @@ def terminal_summary(result: RunResult, uri: str, run: Session) -> str:
     """Make the last lines on the terminal: headline figures, and links."""
     width = max(map(len, HEADLINES.values()))
     lines = ["", f"Result on {result.facts.images['test']:,} test images"]
-    lines += [f"  {text:{width}}  {result.metrics[name]:7.2%}" for name, text in HEADLINES.items()]
+    lines += [
+        f"  {text:{width}}  {_number(result.metrics[name], '7.2%'):>7}"
+        for name, text in HEADLINES.items()
+    ]
+    lines += [f"  Note: {caution}" for caution in cautions(result)]
     lines.append(f"  {_selection(result)}; {result.fit.seconds:.0f} s of training")
     skipped = result.facts.skipped_images
     if skipped:

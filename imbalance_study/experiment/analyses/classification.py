@@ -39,7 +39,6 @@ def confidence_intervals(context: EvaluationContext) -> AnalysisResult:
     values = metrics.count_metrics(context.confusion, counts)
     values |= metrics.auc_means(metrics.ranking_scores(targets, context.probs))
     low, high = found["balanced_accuracy"]
-    few = intervals.few_images(context.confusion.sum(1), context.class_names)
     return AnalysisResult(
         metrics={
             "test_ci/balanced_accuracy_low": low,
@@ -54,7 +53,6 @@ def confidence_intervals(context: EvaluationContext) -> AnalysisResult:
                 "high_95": [one.high for one in found.values()],
             }
         },
-        notes=[few] if few else [],
     )
 
 
