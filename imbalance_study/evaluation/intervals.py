@@ -8,7 +8,7 @@ and Coull 1998 do the same to a proportion). The variance of a metric over these
 number of images that would be as informative for a plain proportion, its effective sample size, and
 Jeffreys' interval of a proportion is taken at that number (Korn and Graubard 1998; Brown, Cai and
 DasGupta 2001). So an interval lies within 0 and 1 and always has a width. Coverage by simulation:
-``benchmarks/coverage.py`` and docs/statistics.md.
+``benchmarks/interval_coverage.py`` and docs/statistics.md.
 """
 
 from __future__ import annotations

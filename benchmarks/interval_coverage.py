@@ -4,8 +4,8 @@ For each kind of test set and each pattern of recalls the truth is known; test s
 it, and the intervals of the product are compared with a plain stratified bootstrap, which it had
 before.
 
-python benchmarks/coverage.py --out coverage.md            about 25 minutes on one core
-python benchmarks/coverage.py --test_sets 50               a quick look
+python benchmarks/interval_coverage.py --out coverage.md            about 25 minutes on one core
+python benchmarks/interval_coverage.py --test_sets 50               a quick look
 """
 
 from __future__ import annotations
