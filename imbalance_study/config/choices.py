@@ -299,7 +299,7 @@ ANALYSES: dict[str, Choice] = {
     "predictions": Choice("the test predictions as Parquet",
                           "imbalance_study.experiment.analyses.classification:predictions",
                           traits=("standard",)),
-    "intervals": Choice("95 % bootstrap intervals of the test metrics",
+    "intervals": Choice("95 % intervals of the test metrics",
                         "imbalance_study.experiment.analyses.classification:confidence_intervals",
                         traits=("standard",)),
     "confusion": Choice("confusion matrices, and recall against class frequency",
