@@ -173,14 +173,15 @@ def _autoencoder(config: Config) -> Iterator[str]:
 
 
 def _looks(config: Config) -> Iterator[str]:
-    parts = [part.strip() for part in config.analyses.split("+")]
-    if "none" in parts and len(parts) > 1:
+    parts = [spec.parse(part) for part in config.analyses.split("+")]
+    names = [part.name for part in parts]
+    if "none" in names and len(names) > 1:
         yield f"analyses=none goes with nothing else, got {config.analyses}"
-    if ":" in config.analyses:
+    if any(part.options for part in parts):
         yield f"an analysis has no options, got analyses={config.analyses}"
     if config.figure_every > 0:
         return
     for option, trait in (("gradcam_layers", "layers"), ("colormap", "coloured")):
-        used = any(trait in choices.ANALYSES[part].traits for part in parts)
+        used = any(":" in name or trait in choices.ANALYSES[name].traits for name in names)
         if not used and getattr(config, option) != getattr(type(config), option):
             yield f"{option} has no effect with analyses={config.analyses}"

@@ -173,7 +173,11 @@ def _check_bounds(name: str, value: float, bounds: Mapping[str, float | None]) -
 
 
 def _check_names(field: dataclasses.Field[Any], value: str) -> None:
+    choices = field.metadata["choices"]
+    called = any(choice.address for choice in choices.values())
     specs = spec.parse_chain(value) if field.metadata["chain"] else [spec.parse(value)]
     for one in specs:
-        if not field.metadata["open_choice"] or ":" in one.name:
-            spec.check_name(field.metadata["choices"], one.name, field.name)
+        if ":" in one.name and not called:
+            raise ValueError(f"unknown {field.name} {one.name!r}; known: {', '.join(choices)}")
+        if ":" in one.name or not field.metadata["open_choice"]:
+            spec.check_name(choices, one.name, field.name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from imbalance_study.config import choices, spec
 from imbalance_study.config.choice import with_trait
@@ -22,7 +23,7 @@ _GROUPS = {"standard": with_trait(choices.ANALYSES, "standard"), "all": _NAMES, 
 
 
 def names_in(text: str) -> frozenset[str]:
-    """Return the analyses that a chain such as ``standard+occlusion`` asks for.
+    """Return the analyses that a chain such as ``standard+occlusion+mine:function`` asks for.
 
     Raises:
         ValueError: An unknown name, or ``none`` beside others.
@@ -44,9 +45,17 @@ def check(text: str, gradcam_layers: str, model: Classifier) -> frozenset[str]:
         ValueError: An unknown analysis or layer.
     """
     wanted = names_in(text)
+    _functions(wanted)
     if wanted & {*with_trait(choices.ANALYSES, "layers")}:
         saliency.layers_of(model, gradcam_layers)
     return wanted
+
+
+def _functions(wanted: frozenset[str]) -> dict[Callable[[EvaluationContext], AnalysisResult], str]:
+    """Import each function once, those of the user's own last: function to name."""
+    named = [name for name in choices.ANALYSES if name in wanted]
+    named += sorted(name for name in wanted if ":" in name)
+    return {spec.find(choices.ANALYSES, name, "analysis"): name for name in named}
 
 
 def warm_up(wanted: frozenset[str]) -> threading.Thread | None:
@@ -56,8 +65,7 @@ def warm_up(wanted: frozenset[str]) -> threading.Thread | None:
 
 def analyse(context: EvaluationContext) -> AnalysisResult:
     """Run the analyses that are wanted."""
-    wanted = {name: one for name, one in choices.ANALYSES.items() if name in context.wanted}
-    functions = {choice.load(): name for name, choice in wanted.items()}
+    functions = _functions(context.wanted)
     found = AnalysisResult()
     for function, name in functions.items():
         begun = time.perf_counter()

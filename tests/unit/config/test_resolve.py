@@ -50,6 +50,7 @@ def test_imbalance_ratio_is_short_for_the_ratio_of_the_spec():
         ({"loss": "focall"}, "unknown loss 'focall'; known: cross_entropy"),
         ({"augment": "crop+flop"}, "unknown augment 'flop'"),
         ({"recipe": "paper"}, "unknown recipe 'paper'"),
+        ({"recipe": "mine:recipe"}, "unknown recipe 'mine:recipe'"),
         ({"device": "gpu"}, "device must be .*'cuda'.*, got 'gpu'|must be one of .*cuda"),
         ({"image_size": "4"}, "image_size must be at least 8, got 4"),
         ({"defer": "1"}, "defer must be smaller than 1, got 1"),

@@ -349,3 +349,17 @@ def test_a_model_without_maps_gets_notes_in_place_of_grad_cam(two_classes):
     ]
     assert set(found.figures) == {"deletion"}
     assert "test_deletion/occlusion_salient" in found.metrics
+
+
+def test_an_analysis_of_ones_own_runs_beside_the_others(tmp_path, monkeypatch):
+    (tmp_path / "owncounts.py").write_text(
+        "from imbalance_study.experiment.analyses.context import AnalysisResult\n\n\n"
+        "def counts(context):\n"
+        "    return AnalysisResult(metrics={'test/images': float(len(context.test.targets))})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    result = _run(_with_images(tmp_path), analyses="confusion+owncounts:counts")
+    assert result.metrics["test/images"] == len(result.test.targets)
+    assert "confusion_matrix" in result.figures
+    with pytest.raises(ValueError, match="analysis 'owncounts:gone' cannot be imported"):
+        _run(tmp_path, analyses="owncounts:gone")

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 
@@ -85,3 +87,42 @@ def test_label_smoothing_reaches_the_loss_or_is_refused():
 def test_a_mistake_in_an_option_is_found_before_anything_is_loaded(options, message):
     with pytest.raises(ValueError, match=message):
         bind(make(dataset="digits", **options))
+
+
+OWN = """
+import torch
+from imbalance_study.data import augment, longtail, mixing, samplers
+from imbalance_study.training import losses, optim, schedules, second_stage
+
+imbalance, validation = longtail.exponential, longtail.balanced
+loss, sampler, mix = losses.focal, samplers.power, mixing.mixup
+augment, tail_augment = augment.flip, lambda images, targets, counts, generator: images
+optimizer, schedule, stage2 = optim.sgd, schedules.step, second_stage.crt
+
+
+def class_weights(counts, *, power: float = 1.0):
+    return counts**-power
+
+
+def resample(images, labels, seed):
+    return images, labels
+"""
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("imbalance", "validation", "loss", "class_weights", "sampler", "mix", "augment"),
+        *("tail_augment", "resample", "optimizer", "schedule", "stage2"),
+    ],
+)
+def test_every_choice_may_be_a_function_in_a_file_of_the_current_folder(
+    option, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ownchoices.py").write_text(OWN)
+    found = getattr(bind(make(**{option: f"ownchoices:{option}"})), option)
+    names = found.names if option == "augment" else (found.name,)
+    assert names == (f"ownchoices:{option}",)
+    assert sys.modules.pop("ownchoices").__file__ == str(tmp_path / "ownchoices.py")
