@@ -5,6 +5,7 @@ two wait for each other. Torch reads the variable when it is imported, which is 
 """
 
 import contextlib
+import gc
 import os
 import pwd
 import resource
@@ -42,6 +43,13 @@ hypothesis.settings.register_profile("ci", max_examples=100, deadline=None)
 # What is started in the background inherits that Ctrl-C is ignored; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish():
+    """Let the garbage collector pass over the millions of objects of imported modules."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

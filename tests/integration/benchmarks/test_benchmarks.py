@@ -93,6 +93,7 @@ def test_the_remedies_are_compared_at_equal_updates_in_a_table(tmp_path, capsys)
     assert store.read(out) == rows
 
 
+@pytest.mark.slow
 def test_runs_at_a_time_in_processes_of_their_own(tmp_path):
     out = tmp_path / "table.jsonl"
     words = [*QUICK, "--recipes", "paper_ce|paper_drw", "--parallel", "2", "--out", str(out)]
@@ -202,6 +203,7 @@ def test_a_typing_mistake_is_one_line(words, message, capsys, monkeypatch):
     assert output.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_operations_fall_into_kinds_and_their_shares_add_up(capsys, tmp_path):
     assert where_time_goes.kind_of("aten::convolution_backward") == "convolutions, backwards"
     assert where_time_goes.kind_of("aten::native_batch_norm_backward") == "batch norm"

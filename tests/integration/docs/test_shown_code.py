@@ -25,6 +25,7 @@ def test_the_names_that_a_page_imports_exist(page, line):
     exec(line, {})
 
 
+@pytest.mark.slow
 def test_the_readmes_ten_lines_of_python_run(tmp_path):
     (code,) = pages.blocks(ROOT / "README.md", "python")
     assert len([line for line in code.splitlines() if line.strip()]) <= 10

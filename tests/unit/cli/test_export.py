@@ -6,6 +6,7 @@ from PIL import Image
 from imbalance_study import cli
 
 
+@pytest.mark.slow
 def test_the_command_tells_accuracy_on_the_test_images_of_the_run(tiny_run, tmp_path, capsys):
     out = tmp_path / "m.onnx"
     words = ["--model", tiny_run.address, "--tracking_uri", tiny_run.store]

@@ -127,6 +127,7 @@ SLOW = {
     "a learning rate that was looked for",
     "factors on a head",
     "an autoencoder, then its classifier",
+    "dropout, no validation",
 }
 
 
@@ -191,7 +192,10 @@ def test_the_time_before_counts(tmp_path):
     "options",
     [
         {"freeze": "gradual:start=0.3,end=0.6", "ema": True, "backbone_lr": 0.5},
-        {"freeze": "partial:blocks=2", "optimizer": "sgd", "lr": "auto"},
+        pytest.param(
+            {"freeze": "partial:blocks=2", "optimizer": "sgd", "lr": "auto"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_fine_tuning_goes_on_with_what_was_frozen_then(tmp_path, options):
@@ -204,7 +208,9 @@ def test_fine_tuning_goes_on_with_what_was_frozen_then(tmp_path, options):
     assert whole.facts.lr == resumed.facts.lr
 
 
-@pytest.mark.parametrize("way", ["joint:weight=2", "separate"])
+@pytest.mark.parametrize(
+    "way", ["joint:weight=2", pytest.param("separate", marks=pytest.mark.slow)]
+)
 def test_an_autoencoder_goes_on_in_either_stage(tmp_path, way):
     small = SMALL | {"image_size": 16, "epochs": 2, "model": "unet:width=4"}
     config = make(**small, autoencoder=way)

@@ -21,7 +21,14 @@ CASES = {name: {"loss": name} for name in choices.LOSSES} | {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+# One of each kind of probabilities and of heads; .ci/run has them all.
+QUICK = {"cross_entropy", "ldam with another scale", "sigmoid_focal", "crt after cosines", "las"}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in CASES],
+)
 def test_the_model_from_a_checkpoint_takes_raw_images_and_gives_the_probabilities_of_the_run(
     case, tmp_path
 ):

@@ -210,10 +210,14 @@ DEGENERATE = {
     "one-pixel images": ((6, 5), (2, 1), _one_pixel),
     "three test images": ((6, 5, 4), (1, 1, 1), _coloured),
 }
+SLOW = {"grey images", "three test images"}
 
 
 @pytest.mark.parametrize("wanted", WANTED, ids=["without UMAP", "all"])
-@pytest.mark.parametrize("name", DEGENERATE)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in DEGENERATE],
+)
 def test_degenerate_sets_are_analysed_without_a_failure(name, wanted, tmp_path):
     train, test, draw = DEGENERATE[name]
     _folders(tmp_path / "images", train, test, draw)
