@@ -52,6 +52,11 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_unconfigure():
+    """Let it look at them at the end: some libraries report what is left as a leak."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def _threads(request):
     """As many threads of torch as the mark ``threads`` asks for, while its test lasts."""
