@@ -116,7 +116,7 @@ def test_children_of_a_server_that_comes_back_are_there_once_caught_up(
     }
     assert {run.data.tags["mlflow.parentRunId"] for run in found} == {parent.info.run_id}
     said = capsys.readouterr().err
-    assert said.count("until MLflow takes 2 runs") == 1
+    assert said.count("until MLflow has 2 runs") == 1
     assert "sync" not in said
 
 
