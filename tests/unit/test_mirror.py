@@ -12,7 +12,6 @@ PACKAGE = UNIT.parents[1] / "imbalance_study"
 # A module's path: why tests/unit has no file for it.
 ELSEWHERE = {
     "tracking/active.py": "two records that only hold fields",
-    "training/procedure.py": "records that only hold fields; toy_training.py makes them",
 }
 
 
