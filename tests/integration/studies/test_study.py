@@ -278,7 +278,7 @@ def _two_workers_one_killed(folder, storage):
             trial.user_attrs.get("process", {}).get("pid")
             for trial in _trials(storage)
             if trial.state.name == "RUNNING"
-        } == {first.pid, second.pid}
+        } == {str(first.pid), str(second.pid)}
 
     _wait_for(both)
     os.kill(first.pid, signal.SIGKILL)  # the one that leads
