@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,6 +60,14 @@ def done(tmp_path_factory, make_store):
     return folder, said, client
 
 
+@pytest.fixture
+def copied(done, tmp_path):
+    """The same with a store of the test's own, for tests that add to it."""
+    folder, said, _ = done
+    shutil.copyfile(folder / "mlflow.db", tmp_path / "mlflow.db")
+    return tmp_path, said, MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
 def test_each_configuration_and_seed_is_a_finished_child_of_one_parent(done):
     _, _, client = done
     parent = _parents(client)[0]
@@ -94,8 +103,8 @@ def test_the_prepared_view_finds_the_children_and_shows_what_was_varied(done):
     assert ui_view.view_url("", parent.info.experiment_id, "x").startswith("/#/experiments/")
 
 
-def test_a_repeated_command_takes_the_finished_runs_over(done):
-    folder, said, client = done
+def test_a_repeated_command_takes_the_finished_runs_over(copied):
+    folder, said, client = copied
     before = {run.info.run_id for run in _all(client)}
     again, _ = _compare(folder)
     new = [run for run in _all(client) if run.info.run_id not in before]
@@ -106,8 +115,8 @@ def test_a_repeated_command_takes_the_finished_runs_over(done):
     assert table[-1] in again
 
 
-def test_another_comparison_borrows_runs_of_a_finished_one_without_taking_them_away(done):
-    folder, _, client = done
+def test_another_comparison_borrows_runs_of_a_finished_one_without_taking_them_away(copied):
+    folder, _, client = copied
     owner = _parents(client)[-1]
     owned = len(_children(client, owner))
     said, _ = _compare(folder, {"vary": "loss=cross_entropy|focal", "seeds": 1})
@@ -121,8 +130,8 @@ def test_another_comparison_borrows_runs_of_a_finished_one_without_taking_them_a
     }
 
 
-def test_again_runs_finished_ones_once_more(done):
-    folder, _, client = done
+def test_again_runs_finished_ones_once_more(copied):
+    folder, _, client = copied
     before = len(_all(client, "tags.identity LIKE '%'"))
     said, _ = _compare(folder, {"vary": "loss=cross_entropy|focal", "seeds": 1, "again": True})
     assert "2 to do" in said
