@@ -1,6 +1,8 @@
 import ast
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,5 +56,6 @@ def test_the_types_of_exported_names_are_seen_by_mypy(tmp_path):
         text=True,
         timeout=300,
         cwd=tmp_path,
+        env=os.environ | {"MYPYPATH": str(Path(__file__).parents[2])},
     )
     assert "def (**given: Any) -> imbalance_study.config.schema.Config" in done.stdout

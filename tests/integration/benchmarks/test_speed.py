@@ -1,8 +1,6 @@
 """The speed benchmark works; how fast anything is, no test says."""
 
 import json
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import ours  # noqa: E402
 import run  # noqa: E402
 import speed  # noqa: E402
 import turns  # noqa: E402
+from waiting_training import works_for  # noqa: E402
 
 
 def bench(tmp_path):
@@ -61,22 +60,6 @@ def test_the_naive_loop_trains_in_a_process_of_its_own_which_ends_with_it(tmp_pa
         assert window(1) > 0
         assert window(1) > 0
     assert process.exitcode == 0
-
-
-def works_for(hook, seconds, beside):
-    """Trains by waiting; `beside` seconds of it in a thread that the last epoch waits for."""
-    thread = threading.Thread(target=waits, args=(beside,))
-    hook(False)
-    thread.start()
-    waits(seconds)
-    thread.join()
-    hook(True)
-
-
-def waits(seconds):
-    """As long as a clock goes on that stands still while the process is stopped."""
-    for _ in range(round(100 * seconds)):
-        time.sleep(0.01)
 
 
 @pytest.mark.slow
