@@ -74,7 +74,7 @@ def resolve(given: Mapping[str, Any]) -> Resolved:
     if recipe != "none":
         levels.append(("recipe", RECIPES[recipe].options))
     dataset = decided.get("dataset", Config.dataset)
-    levels.append(("data set", _dataset_defaults(dataset)))
+    levels.append(("data set", dataset_defaults(dataset)))
     values: dict[str, Any] = {}
     origins = {field.name: "default" for field in dataclasses.fields(Config)}
     for origin, level in reversed(levels):
@@ -91,7 +91,7 @@ def resolve(given: Mapping[str, Any]) -> Resolved:
     return Resolved(Config(**values), origins)
 
 
-def _dataset_defaults(dataset: str) -> Mapping[str, Any]:
+def dataset_defaults(dataset: str) -> Mapping[str, Any]:
     """Return the defaults of a data set; a user's own has those of photographs."""
     name = spec.parse(dataset).name
     return _PHOTOGRAPHS if ":" in name else DATASET_DEFAULTS.get(name, {})
@@ -99,7 +99,7 @@ def _dataset_defaults(dataset: str) -> Mapping[str, Any]:
 
 def usual_batch_size(config: Config) -> int:
     """Return the batch size of the recipe, else of the data set, else the default."""
-    levels: list[Mapping[str, Any]] = [_dataset_defaults(config.dataset)]
+    levels: list[Mapping[str, Any]] = [dataset_defaults(config.dataset)]
     if config.recipe != "none":
         levels.insert(0, RECIPES[config.recipe].options)
     return next((int(level["batch_size"]) for level in levels if "batch_size" in level), 128)

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -31,16 +31,18 @@ _FLOWERS = {"daisy", "dandelion", "rose", "sunflower", "tulip"}
 _FLOWER_FOLDERS = ("flowers", "flower_photos", "flowers-recognition", "flowers_recognition")
 
 
-def load(
-    dataset: str,
-    data_dir: str | Path = "data",
-    *,
-    image_size: int = 0,
-    on_bad_image: str = "error",
-    cache_dir: str | Path = "auto",
-    workers: int = 0,
-    base_url: str = "",
-) -> ImageSet:
+class ReadOptions(TypedDict, total=False):
+    """Ways to read a data set, each with a default."""
+
+    image_size: int  # side of the images in pixels; 0: `default_image_size`
+    on_bad_image: str  # "error", or "skip" to leave unreadable files out
+    cache_dir: str | Path  # folder of decoded images; "auto": `files.default_cache_dir`
+    workers: int  # cores to decode with; 0: all
+    base_url: str  # server that replaces the public ones in downloads
+    csv_columns: str  # columns of a table, as path:NAME,label:NAME; "auto": by their usual names
+
+
+def load(dataset: str, data_dir: str | Path = "data", **options: Unpack[ReadOptions]) -> ImageSet:
     """Read a data set, from the cache where it was decoded before.
 
     Images are converted to RGB and made square, see `decode.decode`.
@@ -49,11 +51,7 @@ def load(
         dataset: A name in `choices.DATASETS`, or a function of the user's own; see `plug_in`.
         data_dir: Folder that holds the files, or gets the download. It must exist, unless it is
             the default.
-        image_size: Side of the images in pixels; 0 for `default_image_size`.
-        on_bad_image: "error", or "skip" to leave unreadable files out.
-        cache_dir: Folder of decoded images; "auto" for `files.default_cache_dir`.
-        workers: Cores to decode with; 0 for all.
-        base_url: Server that replaces the public ones in downloads.
+        **options: Ways to read it.
 
     Raises:
         ValueError: An unknown name, a folder that does not exist or has another layout,
@@ -62,20 +60,35 @@ def load(
     """
     named = spec.parse(dataset)
     read = spec.bind(choices.DATASETS, named, "dataset")
-    if on_bad_image not in ("error", "skip"):
-        raise ValueError(f"on_bad_image must be one of error, skip, got {on_bad_image!r}")
-    if image_size < 0:
-        raise ValueError(f"image_size must be at least 1, or 0 for the default, got {image_size}")
+    settings = _settings(options)
     folder = Path(data_dir or "data").expanduser()
     if str(data_dir) not in ("", "data") and not folder.exists():
         raise ValueError(f"data_dir {str(data_dir)!r} does not exist")
-    cache = default_cache_dir() if str(cache_dir) in ("", "auto") else Path(cache_dir).expanduser()
-    settings = ReadSettings(image_size, on_bad_image, cache, workers, base_url)
     if ":" in named.name:
         return plug_in.read(dataset, read, folder, settings)
-    size = image_size or default_image_size(dataset)
+    size = settings.image_size or default_image_size(dataset)
     image_set: ImageSet = read(folder, dataclasses.replace(settings, image_size=size))
     return image_set
+
+
+def _settings(options: ReadOptions) -> ReadSettings:
+    settings = ReadSettings(
+        image_size=options.get("image_size", 0),
+        on_bad_image=options.get("on_bad_image", "error"),
+        cache_dir=Path(options.get("cache_dir") or "auto").expanduser(),
+        workers=options.get("workers", 0),
+        base_url=options.get("base_url", ""),
+        csv_columns=options.get("csv_columns", "auto"),
+    )
+    if settings.on_bad_image not in ("error", "skip"):
+        raise ValueError(f"on_bad_image must be one of error, skip, got {settings.on_bad_image!r}")
+    if settings.image_size < 0:
+        raise ValueError(
+            f"image_size must be at least 1, or 0 for the default, got {settings.image_size}"
+        )
+    if str(settings.cache_dir) == "auto":
+        return dataclasses.replace(settings, cache_dir=default_cache_dir())
+    return settings
 
 
 def default_image_size(dataset: str) -> int:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imbalance_study.data.report import Finding
+
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
     *(".ppm", ".pgm", ".pbm"),
@@ -58,6 +60,7 @@ class Listing:
     parts: np.ndarray  # (N,) int8, positions in PARTS
     class_names: tuple[str, ...]  # (C,)
     groups: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # (N,) or (0,)
+    findings: tuple[Finding, ...] = ()  # for the report
 
 
 def is_image(name: str) -> bool:

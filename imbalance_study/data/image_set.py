@@ -13,6 +13,9 @@ from tqdm import tqdm
 from imbalance_study.data.cache import Write, cached
 from imbalance_study.data.decode import decode_files
 from imbalance_study.data.image_folder import Listing, readable
+from imbalance_study.data.report import Finding, listed
+
+_NAMED = 5  # unreadable files in a message
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class ImageSet:
     test: np.ndarray  # int64 indices; empty when the set has none
     groups: np.ndarray  # int64 (N,), or empty
     skipped: tuple[str, ...]  # unreadable files that were left out
+    findings: tuple[Finding, ...] = ()  # of the reader, for the report
 
 
 class Split(NamedTuple):
@@ -48,6 +52,7 @@ class ReadSettings:
     cache_dir: Path
     workers: int
     base_url: str
+    csv_columns: str = "auto"
 
 
 def decoded(name: str, listing: Listing, settings: ReadSettings) -> ImageSet:
@@ -92,15 +97,28 @@ def decoded(name: str, listing: Listing, settings: ReadSettings) -> ImageSet:
     files = tuple(readable(entry.name) for entry in entries if entry.name not in bad)
     groups = listing.groups[good] if len(listing.groups) else np.empty(0, np.int64)
     skipped = tuple(map(readable, bad))
+    findings = (*listing.findings, *_left_out(listing, good))
     return ImageSet(
-        name, images, labels, listing.class_names, files, train, val, test, groups, skipped
+        *(name, images, labels, listing.class_names, files, train, val, test, groups, skipped),
+        findings=findings,
     )
+
+
+def _left_out(listing: Listing, good: np.ndarray) -> list[Finding]:
+    """Count the unreadable images that were left out, by class."""
+    counts = np.bincount(listing.labels[~good], minlength=len(listing.class_names))
+    total = int(counts.sum())
+    if not total:
+        return []
+    order = [label for label in np.argsort(-counts, kind="stable") if counts[label]]
+    names = listed([f"{listing.class_names[label]} {counts[label]}" for label in order])
+    return [Finding("left out", f"{total:,} unreadable images: {names}", total)]
 
 
 def _refuse_bad(bad: Mapping[str, str], count: int, on_bad_image: str, root: Path) -> None:
     if not bad or (on_bad_image == "skip" and len(bad) < count):
         return
-    first = "; ".join(f"{readable(name)} ({bad[name]})" for name in list(bad)[:3])
-    more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
+    first = "; ".join(f"{readable(name)} ({bad[name]})" for name in list(bad)[:_NAMED])
+    more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
     way = "none is left" if len(bad) == count else "on_bad_image=skip leaves them out"
     raise ValueError(f"{len(bad)} of {count} images in {root} cannot be read: {first}{more}; {way}")

@@ -73,6 +73,7 @@ def _lines(inputs: RunInputs, built: Built, procedure: Procedure) -> list[str]:
         f"{'channels_last' if device_setup.channels_last else 'contiguous'}",
         f"images          {sizes['train']:,} train, {sizes['val']:,} validation, "
         f"{sizes['test']:,} test, {data.image_size} px",
+        *data.report.lines(),
         f"class counts    {_counts(data)}",
         f"steps           {steps:,} an epoch, {steps * config.epochs:,} in all "
         f"({images:,} images an epoch)",
@@ -105,13 +106,9 @@ def _text(value: Any) -> str:
 
 
 def _counts(data: Data) -> str:
-    counts = data.class_counts.tolist()
-    named = [
-        f"{name} {count}" for name, count in zip(data.image_set.class_names, counts, strict=True)
-    ]
-    if len(named) > 20:
-        named = [*named[:10], "...", *named[-5:]]
-    return f"{', '.join(named)} (ratio {max(counts) / min(counts):.3g})"
+    most, least = int(data.class_counts.max()), int(data.class_counts.min())
+    after = " after resampling" if len(data.train_rows) != len(data.split.train) else ""
+    return f"{most:,} to {least:,} in training{after} (ratio {most / least:.3g})"
 
 
 def _duration(seconds: float) -> str:

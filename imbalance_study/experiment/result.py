@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imbalance_study.config.schema import Config
+from imbalance_study.data.report import DataReport
 from imbalance_study.experiment.analyses.context import AnalysisResult
 from imbalance_study.experiment.setup.build import RunSetup
 from imbalance_study.experiment.setup.data import Data
@@ -18,9 +19,10 @@ from imbalance_study.training.procedure import EpochResult, Fit, Procedure
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunStart(EpochResult):
-    """Start of a run, before its first epoch: facts and figures of the data."""
+    """Start of a run, before its first epoch: facts, report and figures of the data."""
 
     facts: RunFacts
+    report: DataReport
     figures: dict[str, Any] = dataclasses.field(default_factory=dict)  # name -> Figure
 
 

@@ -148,6 +148,8 @@ class _Training:
         with _isolated(self.config, before):
             setup = build(self.config, self.local, test=self.test, before=before)
             resume.check(state, setup.facts)
+            if self.show_progress:
+                print("\n".join(setup.data.report.lines()), flush=True)
             reporter = self._start(setup)
             epochs = procedures.all_epochs(setup.config, setup.choices)
             progress = Progress(epochs, enabled=self.show_progress)
@@ -171,7 +173,13 @@ class _Training:
         if self.checkpoints.state is None:
             images = monitor.look(setup.model, 0, setup.procedure.probabilities)
             self.on_epoch(
-                RunStart(0, {}, images=images, facts=setup.facts, figures=self._figures(setup))
+                RunStart(
+                    *(0, {}),
+                    images=images,
+                    facts=setup.facts,
+                    report=setup.data.report,
+                    figures=self._figures(setup),
+                )
             )
         return Reporter(setup, self.on_epoch, monitor, self.checkpoints.keeper)
 

@@ -14,6 +14,7 @@ import torch
 from imbalance_study.config.recipes import recipe_note
 from imbalance_study.config.resolve import Resolved
 from imbalance_study.config.schema import RECORDING, Config
+from imbalance_study.data.report import listed
 from imbalance_study.evaluation.intervals import few_images
 from imbalance_study.experiment.result import RunResult
 from imbalance_study.tracking import ui_view
@@ -94,10 +95,18 @@ def run_note(result: RunResult, resolved: Resolved) -> str:
             f"{escape_markdown(note[:1].upper() + note[1:])}.\n"
             for note in [*cautions(result), *result.analysis.notes]
         ),
+        *_findings(result),
         f"Repeat: {_code(repeat_command(resolved))}",
     ]
     note = recipe_note(config.recipe, config.model)
     return "\n".join([*lines, "", note] if note else lines)
+
+
+def _findings(result: RunResult) -> list[str]:
+    """List what was found out about the images, but for classes with few: see `cautions`."""
+    found = [one for one in result.data.report.findings if one.kind != "parts"]
+    lines = [f"- {one.kind}: {escape_markdown(one.text)}" for one in found]
+    return ["The images:", "", *lines, ""] if lines else []
 
 
 def _code(text: str) -> str:
@@ -116,11 +125,18 @@ def cautions(result: RunResult) -> list[str]:
     names, test = result.facts.class_names, result.test
     logits = torch.from_numpy(test.logits)
     predicted = result.procedure.probabilities(logits).argmax(1).unique().tolist()
+    counts = np.bincount(test.targets, minlength=len(names))
     found = []
+    lacking = [name for name, count in zip(names, counts, strict=True) if not count]
+    if lacking:
+        found.append(
+            f"there is no test image of {listed(lacking)}: balanced accuracy is over "
+            f"{len(names) - len(lacking)} of {len(names)} classes"
+        )
     if len(predicted) == 1:
         count = f"{len(test.targets):,}"
         found.append(f"the model gives all {count} test images the class {names[predicted[0]]}")
-    few = few_images(np.bincount(test.targets, minlength=len(names)), names)
+    few = few_images(counts, names)
     return [*found, few] if few else found
 
 

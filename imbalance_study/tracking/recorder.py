@@ -82,6 +82,7 @@ class Recorder:
         entity = images._to_mlflow_entity()
         self._journal.append("input", {"dataset": dict(entity), "context": "training"})
         artifacts.log_figures(start.figures)
+        self._journal.table(start.report.columns(), "data_report.json")
         if self._started is not None:
             self._journal.metrics({"time/start_seconds": time.perf_counter() - self._started}, 0)
 

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from imbalance_study.config import resolve
 from imbalance_study.config.schema import Config
-from imbalance_study.data import datasets, fingerprint, longtail
+from imbalance_study.data import datasets, fingerprint, longtail, report
 from imbalance_study.data.image_set import ImageSet, Split
 from imbalance_study.data.loader import Batches, fits
 from imbalance_study.experiment.setup.components import Choices
@@ -32,6 +33,7 @@ class Data(NamedTuple):
     mean: npt.NDArray[np.float64]  # (3,) in 0..1
     std: npt.NDArray[np.float64]
     fingerprint: dict[str, Any]  # see `fingerprint.fingerprint`
+    report: report.DataReport
 
     @property
     def num_classes(self) -> int:
@@ -149,7 +151,28 @@ def _cut(config: Config, choices: Choices, cache: DataCache) -> Data:
     counts = np.bincount(labels[rows], minlength=len(image_set.class_names))
     losses.check_class_counts(torch.from_numpy(counts), image_set.class_names)
     identity = fingerprint.fingerprint(image_set, split, config.data_seed)
-    return Data(image_set, split, images, labels, rows, counts, mean, std, identity)
+    found = report.make(
+        image_set.class_names,
+        image_set.labels,
+        split._asdict(),
+        [*image_set.findings, *_idle(config, image_set, split)],
+    )
+    return Data(image_set, split, images, labels, rows, counts, mean, std, identity, found)
+
+
+def _idle(config: Config, image_set: ImageSet, split: Split) -> list[report.Finding]:
+    """Name the options that do nothing, as the images come with parts of their own."""
+    usual = resolve.dataset_defaults(config.dataset)
+    found = []
+    if len(image_set.test) and config.test_fraction not in (
+        "auto",
+        usual.get("test_fraction", "auto"),
+    ):
+        found.append(f"test_fraction={config.test_fraction:g} does nothing: there are test images")
+    stratified = config.validation not in ("none", Config.validation)
+    if len(image_set.val) and len(split.val) and stratified:
+        found.append(f"validation={config.validation} does nothing: there are validation images")
+    return [report.Finding("options", text) for text in found]
 
 
 class Parts(NamedTuple):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from imbalance_study.config.resolve import make
+from imbalance_study.data import report
 from imbalance_study.data.image_set import ImageSet, Split
 from imbalance_study.experiment.analyses.context import EvaluationContext
 from imbalance_study.experiment.result import TrainedStage
@@ -60,6 +61,7 @@ def make_data():
             mean=pixels.mean((0, 1, 2)),
             std=pixels.std((0, 1, 2)),
             fingerprint={"fingerprint": "ab12"},
+            report=report.make(NAMES, labels, split._asdict()),
         )
 
     return make_it

@@ -19,6 +19,7 @@ def test_metrics_tables_and_figures_are_those_of_scores_and_analyses(make_setup,
 
 
 def test_the_start_of_a_run_is_the_moment_before_its_first_epoch(make_setup):
-    start = RunStart(0, {}, facts=make_setup().facts)
+    setup = make_setup()
+    start = RunStart(0, {}, facts=setup.facts, report=setup.data.report)
     assert isinstance(start, EpochResult)
     assert (start.epoch, start.figures, start.images) == (0, {}, {})
