@@ -21,9 +21,9 @@ DATASETS: dict[str, Choice] = {
                       "imbalance_study.data.datasets:flowers"),
     "flowers102": Choice("Oxford 102 Flowers: 8,189 photographs with their own split",
                          "imbalance_study.data.datasets:flowers102", traits=("own_test_set",)),
-    "imagefolder": Choice("any folder of class folders, with or without train/val/test above them",
+    "imagefolder": Choice("any folder or zip file of class folders, with or without parts",
                           "imbalance_study.data.datasets:imagefolder"),
-    "csv": Choice("a csv file with the columns path and label, and optionally split and group",
+    "csv": Choice("a table of files and labels, and optionally parts and groups",
                   "imbalance_study.data.datasets:table"),
 }
 

@@ -61,6 +61,13 @@ def _problems(config: Config) -> Iterator[str]:
 
 
 def _idle(config: Config) -> Iterator[str]:
+    if config.csv_columns != "auto" and config.dataset != "csv":
+        yield f"csv_columns has no effect with dataset={config.dataset}; it goes with dataset=csv"
+    if config.test_fold != "auto" and config.dataset not in ("imagefolder", "csv"):
+        yield (
+            f"test_fold has no effect with dataset={config.dataset}; it goes with "
+            "dataset=imagefolder or csv"
+        )
     loss = spec.parse(config.loss).name
     if config.label_smoothing > 0 and loss not in _SMOOTHABLE and ":" not in loss:
         yield (

@@ -48,6 +48,19 @@ class Config:
         "Data",
         "Unreadable image files: error stops the run and names them, skip leaves them out.",
     )
+    csv_columns: str = option(
+        "auto",
+        "Data",
+        "Columns of the table of dataset=csv, as path:image_id,label:dx,group:lesion_id; the names "
+        "stand for file, class, images that stay together, and split:NAME for the part; "
+        "label:A+B+C are columns of 0 and 1, group:none is no group; auto: by usual names.",
+    )
+    test_fold: int | Auto = option(
+        "auto",
+        "Data",
+        "Number of the fold that is the test part, where images come in folds; auto: the lowest.",
+        minimum=0,
+    )
     cache_dir: str = option(
         "auto",
         "Data",

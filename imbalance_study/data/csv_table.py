@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imbalance_study.data.image_folder import PART_NAMES, PARTS, Entry, Listing, within
+from imbalance_study.data.image_folder import Entry, Listing, within
+from imbalance_study.data.part_names import PARTS, part_of
 
 
 class Row(NamedTuple):
@@ -62,7 +63,7 @@ def list_table(path: Path) -> Listing:
         raise ValueError(f"{path} must have at least two labels in column label, found: {listed}")
     number = {name: label for label, name in enumerate(names)}
     labels = np.array([number[row.label] for row in rows], np.int64)
-    parts = np.array([PART_NAMES[row.split] for row in rows], np.int8)
+    parts = np.array([part_of(row.split) for row in rows], np.int8)
     for label, name in enumerate(names):
         if not (parts[labels == label] == 0).any():
             raise ValueError(f"{path}: label {name!r} has no image whose split is train")
@@ -100,13 +101,17 @@ def _row(path: Path, line: int, record: dict[str, str], columns: Iterable[str]) 
         if column in columns and not record[column].strip():
             raise ValueError(f"{path}, line {line}: column {column!r} is empty")
     split = record.get("split", "train").strip().lower()
-    if split not in PART_NAMES:
+    if part_of(split) is None:
         raise ValueError(
             f"{path}, line {line}: column 'split' must be one of {', '.join(PARTS)}, "
             f"got {record['split']!r}"
         )
     return Row(
-        line, record["path"].strip(), record["label"].strip(), split, record.get("group", "")
+        line,
+        record["path"].strip(),
+        record["label"].strip(),
+        split,
+        record.get("group", "").strip(),
     )
 
 
@@ -153,7 +158,7 @@ def _groups(path: Path, rows: list[Row]) -> np.ndarray:
     first: dict[str, Row] = {}
     for row in rows:
         other = first.setdefault(row.group, row)
-        if PART_NAMES[other.split] != PART_NAMES[row.split]:
+        if part_of(other.split) != part_of(row.split):
             raise ValueError(
                 f"{path}, line {row.line}: column 'group': {row.group!r} is in split {row.split} "
                 f"here and {other.split} in line {other.line}"

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import numpy as np
 
 from imbalance_study.config import choices, spec
-from imbalance_study.data import csv_table, image_folder, plug_in, torchvision_archives
+from imbalance_study.data import (
+    class_folders,
+    csv_table,
+    image_folder,
+    plug_in,
+    torchvision_archives,
+)
 from imbalance_study.data.cache import Write, cached
 from imbalance_study.data.decode import resize
 from imbalance_study.data.image_set import ImageSet, ReadSettings, decoded
@@ -39,6 +45,7 @@ class ReadOptions(TypedDict, total=False):
     cache_dir: str | Path  # folder of decoded images; "auto": `files.default_cache_dir`
     workers: int  # cores to decode with; 0: all
     base_url: str  # server that replaces the public ones in downloads
+    test_fold: int | None  # fold that is the test part; None: the lowest
     csv_columns: str  # columns of a table, as path:NAME,label:NAME; "auto": by their usual names
 
 
@@ -79,6 +86,7 @@ def _settings(options: ReadOptions) -> ReadSettings:
         workers=options.get("workers", 0),
         base_url=options.get("base_url", ""),
         csv_columns=options.get("csv_columns", "auto"),
+        test_fold=options.get("test_fold"),
     )
     if settings.on_bad_image not in ("error", "skip"):
         raise ValueError(f"on_bad_image must be one of error, skip, got {settings.on_bad_image!r}")
@@ -140,7 +148,7 @@ def _cifar(name: str, num_classes: int, data_dir: Path, settings: ReadSettings) 
 
 
 def _cifar_folders(name: str, num_classes: int, root: Path, settings: ReadSettings) -> ImageSet:
-    listing = image_folder.class_folders(image_folder.scan_folder(root))
+    listing = class_folders.class_folders(image_folder.scan_folder(root))
     classes = listing.class_names
     if len(classes) != num_classes or (num_classes == 10 and classes != _CIFAR10):
         raise ValueError(
@@ -216,7 +224,7 @@ def flowers(data_dir: Path, settings: ReadSettings) -> ImageSet:
             "data_dir=FOLDER where FOLDER holds it; dataset=digits needs no files"
         )
     tree, below, classes = location
-    return decoded("flowers", image_folder.class_folders(tree, below, classes), settings)
+    return decoded("flowers", class_folders.class_folders(tree, below, classes), settings)
 
 
 def _find_flowers(data_dir: Path) -> tuple[image_folder.Tree, str, list[str]] | None:
@@ -268,13 +276,18 @@ def read_flowers102(
 
 
 def imagefolder(data_dir: Path, settings: ReadSettings) -> ImageSet:
-    """Read any folder of class folders, with or without train, val and test above them."""
-    if not data_dir.is_dir():
+    """Read any folder of class folders, or zip file of one; with or without parts."""
+    if data_dir.suffix.lower() == ".zip" and data_dir.is_file():
+        tree = image_folder.scan_zip(data_dir)
+    elif data_dir.is_dir():
+        tree = image_folder.scan_folder(data_dir)
+    else:
         problem = "is a file" if data_dir.exists() else "does not exist"
-        raise ValueError(f"data_dir '{data_dir}' {problem}; dataset=imagefolder needs a folder")
-    return decoded(
-        "imagefolder", image_folder.class_folders(image_folder.scan_folder(data_dir)), settings
-    )
+        raise ValueError(
+            f"data_dir '{data_dir}' {problem}; dataset=imagefolder needs a folder or a zip file"
+        )
+    listing = class_folders.class_folders(tree, test_fold=settings.test_fold)
+    return decoded("imagefolder", listing, settings)
 
 
 def table(data_dir: Path, settings: ReadSettings) -> ImageSet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +18,7 @@ EXTENSIONS = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
     *(".ppm", ".pgm", ".pbm"),
 )
-PARTS = ("train", "val", "test")
-PART_NAMES = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
+_SYSTEM = ("__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini")
 
 
 class Entry(NamedTuple):
@@ -37,6 +36,7 @@ class Tree:
     root: Path
     entries: list[Entry]
     folders: set[str]
+    others: list[str] = field(default_factory=list)  # names of files of other endings
 
     def children(self, folder: str) -> list[str]:
         """Return the names of the folders directly in `folder` ("" is the root), sorted."""
@@ -57,7 +57,7 @@ class Listing:
     origin: Path  # the root, or the csv file that lists the images
     entries: list[Entry]
     labels: np.ndarray  # (N,) int64
-    parts: np.ndarray  # (N,) int8, positions in PARTS
+    parts: np.ndarray  # (N,) int8, positions in part_names.PARTS
     class_names: tuple[str, ...]  # (C,)
     groups: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # (N,) or (0,)
     findings: tuple[Finding, ...] = ()  # for the report
@@ -95,6 +95,8 @@ def scan_folder(root: Path) -> Tree:
                     todo.append((item.path, f"{name}/", came_by))
                 elif is_image(name):
                     tree.entries.append(_entry(name, item))
+                else:
+                    tree.others.append(name)
     tree.entries.sort()
     return tree
 
@@ -125,7 +127,7 @@ def within(path: str, folder: str) -> bool:
 
 
 def _ignored(name: str) -> bool:
-    return name.startswith(".") or name in ("__MACOSX", "__pycache__")
+    return name.startswith(".") or name in _SYSTEM
 
 
 def scan_zip(path: Path) -> Tree:
@@ -148,95 +150,10 @@ def scan_zip(path: Path) -> Tree:
         tree.folders.update("/".join(pieces[:end]) for end in range(1, depth))
         if not member.is_dir() and is_image(member.filename):
             tree.entries.append(Entry(member.filename, member.file_size, member.CRC))
+        elif not member.is_dir():
+            tree.others.append(member.filename)
     tree.entries.sort()
     return tree
-
-
-def class_folders(tree: Tree, below: str = "", classes: Sequence[str] = ()) -> Listing:
-    """Read the folders in `below` as classes, or train, val and test folders of classes.
-
-    ``train/`` holding folders makes it the second kind; ``val`` may be called ``valid`` or
-    ``validation``, other folders beside them are passed over. Classes are the folders' names in
-    alphabetical order, and all images at any depth below one belong to it.
-
-    Args:
-        tree: The files and folders.
-        below: Folder of the class folders, relative to the tree's root.
-        classes: The folders that are classes; by default all.
-
-    Raises:
-        ValueError: Fewer than two classes, a class folder without an image, a class in val or test
-            that train lacks, or a val or test folder without train.
-    """
-    tops = _parts_of(tree, below)
-    folder = tree.place(below)
-    classes = classes or tree.children(next(top for top, part in tops.items() if part == 0))
-    if len(classes) < 2:
-        names = ", ".join(classes) or "none"
-        raise ValueError(f"{folder} must hold at least two class folders of images, found: {names}")
-    number = {name: label for label, name in enumerate(classes)}
-    labels, parts, kept = [], [], []
-    for top, part in tops.items():
-        for name in tree.children(top) if part else ():
-            if name not in number:
-                known = ", ".join(classes)
-                raise ValueError(
-                    f"{folder}: class {name!r} of {top} is not in train, which has: {known}"
-                )
-        for entry, name in _inside(tree.entries, top):
-            if name in number:
-                kept.append(entry)
-                labels.append(number[name])
-                parts.append(part)
-    listing = Listing(
-        tree.root,
-        tree.root,
-        kept,
-        np.array(labels, np.int64),
-        np.array(parts, np.int8),
-        tuple(map(readable, classes)),
-    )
-    _refuse_empty(tree, tops, kept, classes)
-    return listing
-
-
-def _parts_of(tree: Tree, below: str) -> dict[str, int]:
-    """Map the folders of train, val and test, or `below` itself where there are none, to parts."""
-    above = f"{below}/" if below else ""
-    names = tree.children(below)
-    if "train" in names and tree.children(f"{above}train"):
-        tops = {above + name: PART_NAMES[name] for name in names if name in PART_NAMES}
-        if len(set(tops.values())) < len(tops):
-            raise ValueError(f"{tree.place(below)} holds two validation folders: {', '.join(tops)}")
-        return dict(sorted(tops.items(), key=lambda item: item[1]))
-    if names and set(names) <= set(PART_NAMES):
-        raise ValueError(
-            f"{tree.place(below)} holds {', '.join(names)} but no train folder of class folders"
-        )
-    return {below: 0}
-
-
-def _inside(entries: Iterable[Entry], top: str) -> Iterator[tuple[Entry, str]]:
-    """Yield the entries in a class folder of `top`, with the name of that folder."""
-    above = f"{top}/" if top else ""
-    for entry in entries:
-        if entry.name.startswith(above):
-            name, slash, _ = entry.name[len(above) :].partition("/")
-            if slash:
-                yield entry, name
-
-
-def _refuse_empty(
-    tree: Tree, tops: dict[str, int], entries: list[Entry], classes: Sequence[str]
-) -> None:
-    for top in tops:
-        filled = {name for _, name in _inside(entries, top)}
-        for name in tree.children(top):
-            if name in classes and name not in filled:
-                raise ValueError(
-                    f"class folder {tree.place(top)}/{name} holds no image; "
-                    f"names of images end in {' '.join(EXTENSIONS)}"
-                )
 
 
 def find_images(paths: Sequence[str]) -> list[Path]:

@@ -53,6 +53,7 @@ class ReadSettings:
     workers: int
     base_url: str
     csv_columns: str = "auto"
+    test_fold: int | None = None
 
 
 def decoded(name: str, listing: Listing, settings: ReadSettings) -> ImageSet:
@@ -112,7 +113,7 @@ def _left_out(listing: Listing, good: np.ndarray) -> list[Finding]:
         return []
     order = [label for label in np.argsort(-counts, kind="stable") if counts[label]]
     names = listed([f"{listing.class_names[label]} {counts[label]}" for label in order])
-    return [Finding("left out", f"{total:,} unreadable images: {names}", total)]
+    return [Finding("left out", f"unreadable images: {names}", total)]
 
 
 def _refuse_bad(bad: Mapping[str, str], count: int, on_bad_image: str, root: Path) -> None:

@@ -24,8 +24,9 @@ import numpy.typing as npt
 
 from imbalance_study.data.cache import Write, cached
 from imbalance_study.data.decode import resize
-from imbalance_study.data.image_folder import PART_NAMES, PARTS, Entry, Listing
+from imbalance_study.data.image_folder import Entry, Listing
 from imbalance_study.data.image_set import ImageSet, ReadSettings, decoded
+from imbalance_study.data.part_names import PARTS, part_of
 
 _BLOCK = 10_000  # images that are resized at a time
 _PHOTOGRAPHS = 224  # side of image files where image_size is auto
@@ -128,10 +129,11 @@ def _parts(found: Examples, count: int) -> npt.NDArray[np.int8]:
     if not len(found.split):
         return np.zeros(count, np.int8)
     words = _column(found.split, "split", count).astype(str).tolist()
-    unknown = sorted({*words} - {*PART_NAMES})
-    if unknown:
-        raise ValueError(f"split must hold {', '.join(PARTS)}, got {unknown[0]!r}")
-    return np.array([PART_NAMES[word] for word in words], np.int8)
+    parts = {word: part_of(word) for word in sorted({*words})}
+    for word, part in parts.items():
+        if part is None:
+            raise ValueError(f"split must hold {', '.join(PARTS)}, got {word!r}")
+    return np.array([parts[word] for word in words], np.int8)
 
 
 def _groups(found: Examples, count: int) -> npt.NDArray[np.int64]:

@@ -47,7 +47,10 @@ class Data(NamedTuple):
 
 
 # Options that decide the images, and options that decide how they are cut.
-_IMAGES = ("dataset", "data_dir", "image_size", "on_bad_image", "cache_dir")
+_IMAGES = (
+    *("dataset", "data_dir", "image_size", "on_bad_image", "cache_dir"),
+    *("csv_columns", "test_fold"),
+)
 _CUT = ("imbalance", "class_order", "validation", "test_fraction", "data_seed", "resample")
 _KEPT = 4
 
@@ -128,6 +131,8 @@ def _load_images(config: Config) -> ImageSet:
         on_bad_image=config.on_bad_image,
         cache_dir=config.cache_dir,
         workers=config.decode_workers,
+        csv_columns=config.csv_columns,
+        test_fold=None if config.test_fold == "auto" else config.test_fold,
     )
 
 

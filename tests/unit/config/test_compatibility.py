@@ -22,6 +22,8 @@ from imbalance_study.config.resolve import make
         ({"validation": "none", "sampler": "error_driven"}, "needs validation"),
         ({"select_by": "last", "schedule": "plateau"}, "select_by=last has none"),
         ({"imbalance": "none", "class_order": "size"}, "class_order has no effect"),
+        ({"dataset": "imagefolder", "csv_columns": "label:dx"}, "csv_columns has no effect"),
+        ({"dataset": "digits", "test_fold": 1}, "test_fold has no effect"),
     ],
 )
 def test_a_combination_that_makes_no_sense_is_refused_with_the_reason(values, message):

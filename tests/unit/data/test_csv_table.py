@@ -70,8 +70,8 @@ def test_split_and_group_are_read_whatever_the_order_of_the_rows(folder: Path) -
         ("path,label\na/0.png,x\n./a//0.png,y\n", "line 3: column 'path': .*before, in line 2"),
         ("path,label\na/0.png,x\na/twin.png,y\n", "line 3: column 'path': .*before, in line 2"),
         (
-            "path,label,split\na/0.png,x,train\na/1.png,y,dev\n",
-            "line 3: column 'split' must be one of train, val, test, got 'dev'",
+            "path,label,split\na/0.png,x,train\na/1.png,y,later\n",
+            "line 3: column 'split' must be one of train, val, test, got 'later'",
         ),
         ("path,label,split\na/0.png,x,train\na/1.png,y,\n", "line 3: column 'split' is empty"),
         ("path,label,group\na/0.png,x,1\na/1.png,y,\n", "line 3: column 'group' is empty"),

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from imbalance_study.data.image_folder import (
-    class_folders,
     find_images,
     readable,
     scan_folder,
@@ -17,59 +16,11 @@ from imbalance_study.data.image_folder import (
 MakeFolder = Callable[..., Path]
 
 
-def test_class_folders_are_read_in_alphabetical_order(image_folder: MakeFolder) -> None:
-    listing = class_folders(scan_folder(image_folder({"dog": 2, "cat": 1, "Ape": 1})))
-    assert listing.class_names == ("Ape", "cat", "dog")
-    assert [entry.name for entry in listing.entries] == [
-        "Ape/0.png", "cat/0.png", "dog/0.png", "dog/1.png",
-    ]  # fmt: skip
-    assert listing.labels.tolist() == [0, 1, 2, 2]
-    assert listing.parts.tolist() == [0, 0, 0, 0]
-
-
 def test_entries_tell_size_and_time(image_folder: MakeFolder) -> None:
     root = image_folder({"a": 1, "b": 1})
     status = (root / "a" / "0.png").stat()
     entry = scan_folder(root).entries[0]
     assert (entry.size, entry.stamp) == (status.st_size, status.st_mtime_ns)
-
-
-@pytest.mark.parametrize("val", ["val", "valid", "validation"])
-def test_train_val_and_test_above_the_classes_are_the_split(
-    image_folder: MakeFolder, val: str
-) -> None:
-    counts = {"test/b": 1, "train/a": 2, "train/b": 1, f"{val}/a": 1, "unlabelled/c": 3}
-    listing = class_folders(scan_folder(image_folder(counts)))
-    assert listing.class_names == ("a", "b")
-    assert [entry.name for entry in listing.entries] == [
-        "train/a/0.png", "train/a/1.png", "train/b/0.png", f"{val}/a/0.png", "test/b/0.png",
-    ]  # fmt: skip
-    assert listing.parts.tolist() == [0, 0, 0, 1, 2]
-    assert listing.labels.tolist() == [0, 0, 1, 0, 1]
-
-
-def test_a_class_may_be_called_train(image_folder: MakeFolder) -> None:
-    listing = class_folders(scan_folder(image_folder({"train": 2, "plane": 1})))
-    assert listing.class_names == ("plane", "train")
-
-
-def test_hidden_and_other_files_are_passed_over_and_deep_ones_found(
-    image_folder: MakeFolder,
-) -> None:
-    root = image_folder({"a": 1, "a/x/y": 1, "b": 1, ".c": 1, "__MACOSX": 1})
-    for name in ("notes.txt", ".DS_Store", "a/flickr.py", "a/.hidden.png", "stray.jpg"):
-        (root / name).write_text("no image")
-    (root / "a" / "LOUD.JPG").write_bytes(b"")
-    listing = class_folders(scan_folder(root))
-    assert listing.class_names == ("a", "b")
-    names = [entry.name for entry in listing.entries]
-    assert names == ["a/0.png", "a/LOUD.JPG", "a/x/y/0.png", "b/0.png"]
-
-
-def test_odd_class_and_file_names_are_kept(image_folder: MakeFolder) -> None:
-    names = ["a b", 'l\'été "2"', "<b>c&amp;", "日本"]
-    listing = class_folders(scan_folder(image_folder(dict.fromkeys(names, 1))))
-    assert sorted(listing.class_names) == sorted(names)
 
 
 def test_names_with_line_breaks_or_no_utf8_can_be_printed() -> None:
@@ -78,35 +29,11 @@ def test_names_with_line_breaks_or_no_utf8_can_be_printed() -> None:
     assert readable("a\nb\x1b[0m") == "a\ufffdb\ufffd[0m"
 
 
-@pytest.mark.parametrize(
-    ("counts", "message"),
-    [
-        ({"a": 1}, "at least two class folders of images, found: a"),
-        ({"train/a": 1, "test/a": 1}, "at least two class folders of images, found: a"),
-        ({"a": 1, "b": 0}, "class folder .*images/b holds no image"),
-        ({"train/a": 1, "train/b": 1, "test/a": 0}, "class folder .*images/test/a holds no image"),
-        ({"train/a": 1, "train/b": 1, "test/c": 1}, "class 'c' of test is not in train.*a, b"),
-        ({"test/a": 1, "val/b": 1}, "holds test, val but no train folder"),
-        ({"train/a": 1, "train/b": 1, "val/a": 1, "valid/a": 1}, "two validation folders"),
-    ],
-)
-def test_a_wrong_layout_is_named(
-    image_folder: MakeFolder, counts: dict[str, int], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        class_folders(scan_folder(image_folder(counts)))
-
-
-def test_an_empty_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"{tmp_path} must hold at least two .* found: none"):
-        class_folders(scan_folder(tmp_path))
-
-
 def test_links_inside_the_folder_are_followed(image_folder: MakeFolder) -> None:
     root = image_folder({"a": 1, "b": 1})
     (root / "a" / "again.png").symlink_to("../b/0.png")
     (root / "c").symlink_to("b")
-    names = [entry.name for entry in class_folders(scan_folder(root)).entries]
+    names = [entry.name for entry in scan_folder(root).entries]
     assert names == ["a/0.png", "a/again.png", "b/0.png", "c/0.png"]
 
 
@@ -160,9 +87,7 @@ def test_a_zip_file_is_listed_like_a_folder(tmp_path: Path) -> None:
         ("top/b/1.png", 2),
     ]
     assert tree.children("") == ["top"]
-    with pytest.raises(ValueError, match=r"class folder .*a\.zip/top/c holds no image"):
-        class_folders(tree, "top")
-    assert class_folders(tree, "top", ["a", "b"]).labels.tolist() == [0, 1]
+    assert tree.others == ["top/a/notes.txt"]
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(ValueError, match="no complete zip file"):
         scan_zip(path)

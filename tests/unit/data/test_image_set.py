@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imbalance_study.data.image_folder import class_folders, scan_folder
+from imbalance_study.data.class_folders import class_folders
+from imbalance_study.data.image_folder import scan_folder
 from imbalance_study.data.image_set import ImageSet, ReadSettings, decoded
 
 MakeFolder = Callable[..., Path]
@@ -52,12 +53,12 @@ def test_unreadable_images_are_named_with_the_way_out(
 def test_only_the_first_of_many_unreadable_images_are_named(
     image_folder: MakeFolder, read: Callable[..., ImageSet]
 ) -> None:
-    root = image_folder({"a": 6, "b": 1})
-    for number in range(1, 6):
+    root = image_folder({"a": 8, "b": 1})
+    for number in range(1, 8):
         (root / "a" / f"{number}.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"^5 of 7 .*a/3\.png.*; and 2 more; ") as caught:
+    with pytest.raises(ValueError, match=r"^7 of 9 .*a/5\.png.*; and 2 more; ") as caught:
         read(root)
-    assert "a/4.png" not in str(caught.value)
+    assert "a/6.png" not in str(caught.value)
 
 
 def test_skipped_images_are_recorded_and_the_rest_stays_in_step(
@@ -68,6 +69,7 @@ def test_skipped_images_are_recorded_and_the_rest_stays_in_step(
     for _ in range(2):  # decoded, and from the cache
         found = read(root, "skip")
         assert found.skipped == ("a/1.png",)
+        assert found.findings[-1] == ("left out", "unreadable images: a 1", 1)
         assert found.files == ("a/0.png", "a/2.png", "b/0.png", "b/1.png")
         assert found.labels.tolist() == [0, 0, 1, 1]
         assert found.images[:, 0, 0, 0].tolist() == [0, 2, 0, 1]

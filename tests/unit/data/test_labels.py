@@ -1,0 +1,22 @@
+import pytest
+
+from imbalance_study.data.labels import key_of, near_equal
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Rust", "rust"), ("rust ", "rust"), ("1", "1.0"), ("early_blight", "Early blight")],
+)
+def test_near_equal_labels_have_one_key(one, other):
+    assert key_of(one) == key_of(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("1", "2"), ("rust", "rusty"), ("10", "1")])
+def test_different_labels_have_two_keys(one, other):
+    assert key_of(one) != key_of(other)
+
+
+def test_near_equal_labels_are_named_with_their_numbers():
+    (found,) = near_equal(["Rust", "healthy", "rust"], {"Rust": 20, "healthy": 9, "rust": 2})
+    assert found.text == "'Rust' (20), 'rust' (2) are different classes, and look alike"
+    assert near_equal(["a", "b"]) == []
