@@ -119,7 +119,7 @@ def table(rows: Sequence[store.Row], names: Sequence[str]) -> str:
         lines.append(
             [
                 name,
-                "–" if reported is None else _range(reported),
+                reported_range(name),
                 "–" if reported is None else reported.source,
                 tables.mean_and_deviation(tables.percents(mine, f"{metric}accuracy")),
                 tables.mean_and_deviation(tables.percents(mine, f"{metric}balanced_accuracy")),
@@ -181,6 +181,12 @@ def notes(rows: Sequence[store.Row], options: Any) -> list[str]:
 
 def _reported(name: str) -> Reported | None:
     return REPORTED.get(name.removesuffix(", ratio 100"))
+
+
+def reported_range(name: str) -> str:
+    """The published accuracy of a recipe, in percent."""
+    reported = _reported(name)
+    return "–" if reported is None else _range(reported)
 
 
 def _range(reported: Reported) -> str:

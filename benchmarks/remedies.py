@@ -34,8 +34,8 @@ REMEDIES: dict[str, dict[str, Any]] = {
 }
 
 HEADER = (
-    *("remedy", "balanced accuracy of each seed, %", "mean difference", "twice its error"),
-    *("exceeds it", "updates", "seconds a run"),
+    *("remedy", "balanced accuracy of each seed, %", *tables.COMPARED, "updates"),
+    "seconds a run",
 )
 
 SETTINGS: dict[str, Any] = {
@@ -73,22 +73,20 @@ def main(words: list[str]) -> int:
 
 def table(rows: Sequence[store.Row]) -> str:
     """Balanced accuracy of each remedy, and its paired difference to cross-entropy."""
-    found = {(row["name"], row["seed"]): row for row in rows}
+    values = {
+        name: {row["seed"]: balanced(row) for row in rows if row["name"] == name}
+        for name in REMEDIES
+    }
+    values = {name: of for name, of in values.items() if of}
+    verdicts = tables.compared(values, BASELINE)
     lines = []
-    for name in REMEDIES:
-        seeds = [seed for kind, seed in found if kind == name]
-        mine = [found[name, seed] for seed in seeds]
-        if not mine:
-            continue
-        pairs = [seed for seed in seeds if (BASELINE, seed) in found]
-        differences = [
-            balanced(found[name, seed]) - balanced(found[BASELINE, seed]) for seed in pairs
-        ]
+    for name, of in values.items():
+        mine = [row for row in rows if row["name"] == name]
         lines.append(
             [
                 name,
-                ", ".join(f"{balanced(row):.2f}" for row in mine),
-                *(("", "", "") if name == BASELINE else compared(differences)),
+                ", ".join(f"{value:.2f}" for value in of.values()),
+                *verdicts.get(name, ("",) * len(tables.COMPARED)),
                 f"{statistics.fmean(row['metrics']['train/steps'] for row in mine):.0f}",
                 f"{statistics.fmean(row['seconds'] for row in mine):.0f}",
             ]
@@ -99,17 +97,6 @@ def table(rows: Sequence[store.Row]) -> str:
 def balanced(row: store.Row) -> float:
     """Test balanced accuracy of the last epoch, in percent."""
     return tables.percents([row], "test_last/balanced_accuracy")[0]
-
-
-def compared(differences: Sequence[float]) -> tuple[str, str, str]:
-    """Mean paired difference, twice its standard error, and whether the first is larger."""
-    if not differences:
-        return "–", "–", "–"
-    mean = statistics.fmean(differences)
-    if len(differences) < 2:
-        return f"{mean:+.2f}", "one seed", "–"
-    error = 2 * statistics.stdev(differences) / len(differences) ** 0.5
-    return f"{mean:+.2f}", f"{error:.2f}", "yes" if mean > error else "no"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Runs that are done once: what the tables of paper_table.py and remedies.py are made of.
 
 A finished run is a line of JSON in a file. It is known by its options, by the fingerprint of its
-data
-and by the machine that it ran on, and is not run again; a line that a crash cut off is run anew.
+data and by the kind of machine that it ran on, and is not run again; a line that a crash cut off is
+run anew. A line names no folder, so that the file can be kept beside the code.
 """
 
 from __future__ import annotations
@@ -151,13 +151,25 @@ def append(path: Path, row: Row) -> None:
 
 
 def options_of(settings: Config) -> str:
-    """Hash the options that change the result, under their first names: rows stay known."""
+    """Hash the options that change the result, under their first names: rows stay known.
+
+    Options at their default do not count, so that a new option leaves each row known.
+    """
+    plain = _results_options(Config())
     options = {
-        field.metadata["formerly"] or field.name: getattr(settings, field.name)
+        field.metadata["formerly"] or field.name: value
         for field in dataclasses.fields(settings)
-        if field.name not in _ELSEWHERE
+        if (value := _results_options(settings).get(field.name)) != plain.get(field.name)
     }
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _results_options(settings: Config) -> Row:
+    return {
+        name: value
+        for name, value in dataclasses.asdict(settings).items()
+        if name not in _ELSEWHERE
+    }
 
 
 def _identity(settings: Config) -> tuple[str, str, str]:
@@ -248,8 +260,9 @@ def run_job(job: Job, parallel: int) -> Row:
         "seconds": time.perf_counter() - begun,
         "metrics": result.metrics,
         "train_counts": result.facts.train_counts,
-        "config": dataclasses.asdict(job.config),
+        "config": _results_options(job.config),
         "parallel": parallel,
+        "threads": torch.get_num_threads(),
         "hardware": hardware(result.facts.device),
         "versions": versions(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

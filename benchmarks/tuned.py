@@ -12,12 +12,10 @@ stopped goes on: the trials are kept in the study, finished runs in --out.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
-import remedies
 import store
 import tables
 
@@ -31,8 +29,8 @@ WINNER = "winner of the study"
 UNTUNED = 6  # remedies that the winner is compared with
 METRIC = "test/balanced_accuracy"
 HEADER = (
-    *("settings", "balanced accuracy of each seed, %", "mean", "winner minus it"),
-    *("twice its error", "exceeds it", "seconds a run"),
+    *("settings", "balanced accuracy of each seed, %", "mean", "it minus the winner"),
+    *(*tables.COMPARED[1:], "seconds a run"),
 )
 FIXED: dict[str, Any] = {
     "dataset": "cifar10",
@@ -118,47 +116,46 @@ def values_of(found: space.Space, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(rows: Sequence[store.Row]) -> str:
-    """Each setting with its seeds, and what the winner is ahead of it, paired by seed."""
+    """Each setting with its seeds, and how it compares with the winner, paired by seed."""
+    values = by_name(rows)
+    verdicts = tables.compared(values, WINNER)
     lines = []
-    for name in dict.fromkeys(row["name"] for row in rows):
+    for name, of in values.items():
         mine = [row for row in rows if row["name"] == name]
-        values = tables.percents(mine, METRIC)
-        apart = remedies.compared(differences(rows, name)) if name != WINNER else ("", "", "")
         lines.append(
             [
                 name,
-                ", ".join(f"{value:.2f}" for value in values),
-                f"{statistics.fmean(values):.2f}",
-                *apart,
+                ", ".join(f"{value:.2f}" for value in of.values()),
+                f"{statistics.fmean(of.values()):.2f}",
+                *verdicts.get(name, ("",) * len(tables.COMPARED)),
                 f"{statistics.fmean(row['seconds'] for row in mine):.0f}",
             ]
         )
     return tables.markdown(HEADER, lines)
 
 
-def differences(rows: Sequence[store.Row], name: str) -> list[float]:
-    """The winner minus another, in points, for each seed that both have."""
-    values = {(row["name"], row["seed"]): tables.percents([row], METRIC)[0] for row in rows}
-    seeds = [seed for kind, seed in values if kind == name and (WINNER, seed) in values]
-    return [values[WINNER, seed] - values[name, seed] for seed in seeds]
+def by_name(rows: Sequence[store.Row]) -> dict[str, dict[int, float]]:
+    """Name to seed to balanced accuracy on the test set, in percent."""
+    values: dict[str, dict[int, float]] = {}
+    for row in rows:
+        values.setdefault(row["name"], {})[row["seed"]] = tables.percents([row], METRIC)[0]
+    return values
 
 
 def verdict(rows: Sequence[store.Row]) -> str:
     """The winner against the best untuned remedy, in a sentence."""
-    means = {
-        name: statistics.fmean(tables.percents([r for r in rows if r["name"] == name], METRIC))
-        for name in dict.fromkeys(row["name"] for row in rows)
-        if name != WINNER
-    }
+    values = by_name(rows)
+    means = {name: statistics.fmean(of.values()) for name, of in values.items() if name != WINNER}
     best = max(means, key=lambda name: means[name], default="")
-    apart = differences(rows, best)
-    if len(apart) < 2:
+    if not best or WINNER not in values:
         return "- Too few seeds to say whether the search pays."
-    mean, error = statistics.fmean(apart), 2 * statistics.stdev(apart) / math.sqrt(len(apart))
+    difference, interval, p, word = tables.compared(values, WINNER)[best]
+    if interval == "–":
+        return "- Too few seeds to say whether the search pays."
+    pays = {"worse": "pays", "better": "costs"}.get(word, "is not shown to pay")
     return (
-        f"- Against {best}, the best untuned remedy on the test set, the winner is "
-        f"{mean:+.2f} points, twice the standard error being {error:.2f}: the search "
-        f"{'pays' if mean > error else 'is not shown to pay'}."
+        f"- {best}, the best untuned remedy on the test set, minus the winner is {difference} "
+        f"points (95 % interval {interval}, Holm-corrected p {p}): the search {pays}."
     )
 
 

@@ -21,6 +21,7 @@ from imbalance_study.evaluation.metrics import Floats, Ints
 MIN_SEEDS = 3
 ALPHA = 0.05
 CONFIDENCE = 0.95
+POWER = 0.8
 EXACT_BELOW = 100  # discordant pairs; beyond, the exact and the approximate p agree
 NAN = float("nan")
 
@@ -45,6 +46,7 @@ class PairedTest(NamedTuple):
     t: float
     p: float  # two-sided; NaN without a test
     reason: str  # why there is no test, empty where there is one
+    sd: float = NAN  # of the differences; NaN without a test
 
 
 class McNemar(NamedTuple):
@@ -56,8 +58,17 @@ class McNemar(NamedTuple):
     exact: bool  # by the binomial distribution, else by chi squared
 
 
-def summarise(values: Sequence[float] | Floats) -> Summary:
-    """Compute mean, standard deviation and interval mean -+ t(n - 1) sd / sqrt(n), without NaN."""
+def summarise(values: Sequence[float] | Floats, *, share: bool = False) -> Summary:
+    """Compute mean, standard deviation and 95 % interval of the mean over seeds, without NaN.
+
+    The interval is mean -+ t(n - 1) sd / sqrt(n). That of a share is made on the logit of the mean,
+    with the error sd / sqrt(n) / (mean (1 - mean)) of the delta method: it stays within 0 and 1,
+    and covers the mean where the plain one does not (docs/statistics.md).
+
+    Args:
+        values: One for each seed; NaN are left out.
+        share: The values lie between 0 and 1, as accuracies do.
+    """
     known = _finite(values)
     count = len(known)
     if count == 0:
@@ -67,7 +78,11 @@ def summarise(values: Sequence[float] | Floats) -> Summary:
         return Summary(1, mean, NAN, NAN, NAN)
     sd = float(known.std(ddof=1))
     half = _t_quantile(count - 1) * sd / math.sqrt(count)
-    return Summary(count, mean, sd, mean - half, mean + half)
+    low, high = mean - half, mean + half
+    if share and 0 < mean < 1 and sd > 0:
+        logit, reach = math.log(mean / (1 - mean)), half / (mean * (1 - mean))
+        low, high = _expit(logit - reach), _expit(logit + reach)
+    return Summary(count, mean, sd, low, high)
 
 
 def paired_t_test(values: Mapping[int, float], baseline: Mapping[int, float]) -> PairedTest:
@@ -88,7 +103,7 @@ def paired_t_test(values: Mapping[int, float], baseline: Mapping[int, float]) ->
         return PairedTest(count, mean, NAN, NAN, NAN, NAN, reason)
     sd = float(differences.std(ddof=1))
     if not differences.any():
-        return PairedTest(count, 0.0, 0.0, 0.0, 0.0, 1.0, "")
+        return PairedTest(count, 0.0, 0.0, 0.0, 0.0, 1.0, "", 0.0)
     if sd <= 1e-12 * float(np.abs(differences).max()):
         reason = "the difference is the same for every seed"
         return PairedTest(count, mean, NAN, NAN, NAN, NAN, reason)
@@ -97,7 +112,46 @@ def paired_t_test(values: Mapping[int, float], baseline: Mapping[int, float]) ->
     from scipy import stats
 
     p = float(2 * stats.t.sf(abs(mean) / error, count - 1))
-    return PairedTest(count, mean, mean - half, mean + half, mean / error, p, "")
+    return PairedTest(count, mean, mean - half, mean + half, mean / error, p, "", sd)
+
+
+@functools.cache
+def detectable(pairs: int, tests: int = 1) -> float:
+    """Compute the smallest true difference that a paired t-test shows with 80 % power.
+
+    It is in standard deviations of the paired difference, two-sided at 5 % divided by the number
+    of tests: what Holm's correction asks of the first of them. The power is that of the noncentral
+    t distribution.
+
+    Args:
+        pairs: Seeds that both configurations have.
+        tests: Configurations that are tested against the baseline.
+
+    Returns:
+        The difference; NaN with fewer than three pairs or without a test.
+    """
+    if pairs < MIN_SEEDS or tests < 1:
+        return NAN
+    from scipy import optimize
+
+    def lacking(difference: float) -> float:
+        return power(difference, pairs, tests) - POWER
+
+    return float(optimize.brentq(lacking, 0, 1000))
+
+
+def power(difference: float, pairs: int, tests: int = 1) -> float:
+    """Compute the chance that a paired t-test shows a difference, as in `detectable`."""
+    from scipy import stats
+
+    degrees = pairs - 1
+    needed = float(stats.t.isf(ALPHA / tests / 2, degrees))
+    # The t statistic, its deviation given, is normal: the noncentral t fails far from its centre.
+    scale = math.sqrt(pairs) * difference
+    shares = (np.arange(2_000) + 0.5) / 2_000
+    spread = needed * np.sqrt(stats.chi2.ppf(shares, degrees) / degrees)
+    beyond = stats.norm.sf(spread - scale) + stats.norm.cdf(-spread - scale)
+    return float(beyond.mean())
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -216,6 +270,10 @@ def _t_quantile(degrees: int) -> float:
     from scipy import stats
 
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees))
+
+
+def _expit(value: float) -> float:
+    return float(1 / (1 + math.exp(-value))) if value > -700 else 0.0
 
 
 def _finite(values: Sequence[float] | Floats) -> Floats:

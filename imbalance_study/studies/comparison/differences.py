@@ -23,6 +23,7 @@ class Judgement(NamedTuple):
     test: significance.PairedTest | None  # None for the baseline
     p_holm: float  # NaN without a test
     verdict: str  # BASELINE, BETTER, WORSE, OPEN or UNTESTED
+    detectable: float  # smallest true difference shown with 80 % power; NaN without a test
 
 
 BASELINE, BETTER, WORSE, OPEN, UNTESTED = (
@@ -52,21 +53,24 @@ def judge(grouped: GroupedOutcomes, metric: str) -> list[Judgement]:
     base = grouped.baseline.values(metric)
     tests = [significance.paired_t_test(one.values(metric), base) for one in grouped.others]
     adjusted = significance.holm([test.p for test in tests])
+    tested = sum(test.p == test.p for test in tests)
     first = Judgement(
         grouped.baseline,
-        significance.summarise(list(base.values())),
+        grouped.baseline.summary(metric),
         None,
         significance.NAN,
         BASELINE,
+        significance.NAN,
     )
     sign = direction(metric)
     return [first] + [
         Judgement(
             one,
-            significance.summarise(list(one.values(metric).values())),
+            one.summary(metric),
             test,
             p,
             _verdict(test, p, sign),
+            significance.detectable(test.pairs, tested) * test.sd,
         )
         for one, test, p in zip(grouped.others, tests, adjusted, strict=True)
     ]

@@ -80,9 +80,7 @@ def _bars(grouped: GroupedOutcomes, metric: str) -> comparison.Bars:
 
 def _over_seeds(grouped: GroupedOutcomes, metric: str) -> tuple[Floats, Floats, Floats]:
     """Compute means (K,) and the ends of their intervals, NaN with fewer than three seeds."""
-    summaries = [
-        significance.summarise(list(group.values(metric).values())) for group in grouped.groups
-    ]
+    summaries = [group.summary(metric) for group in grouped.groups]
     few = np.array([one.seeds < significance.MIN_SEEDS for one in summaries])
     lows = np.where(few, np.nan, [one.low for one in summaries])
     highs = np.where(few, np.nan, [one.high for one in summaries])
@@ -241,4 +239,4 @@ def costs(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
 
 
 def _mean(group: Group, metric: str) -> float:
-    return significance.summarise(list(group.values(metric).values())).mean
+    return group.summary(metric).mean

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imbalance_study.evaluation import significance
 from imbalance_study.studies.comparison.outcome import Outcome, StoredPredictions
 
 HEADLINE = (
@@ -17,6 +18,8 @@ HEADLINE = (
     "test/tail_recall",
     "test/worst_recall",
 )
+# Words of a metric's name that say that it lies between 0 and 1.
+_SHARES = {"accuracy", "recall", "precision", "f1", "auc"}
 # Amounts of training in the words of a mark, and their fields of an outcome.
 _AMOUNTS = {"epochs": "epochs", "images seen": "images_seen", "updates": "steps"}
 
@@ -38,6 +41,11 @@ class Group(NamedTuple):
         return {
             one.seed: float(one.metrics[metric]) for one in self.outcomes if metric in one.metrics
         }
+
+    def summary(self, metric: str) -> significance.Summary:
+        """Summarise a metric over the seeds; the interval of a share stays within 0 and 1."""
+        share = bool(_SHARES & set(metric.rsplit("/", 1)[-1].split("_")))
+        return significance.summarise(list(self.values(metric).values()), share=share)
 
     def predictions(self) -> dict[int, StoredPredictions]:
         """Map seed to test predictions, for the runs that have them."""

@@ -15,6 +15,7 @@ from imbalance_study.config import fields
 from imbalance_study.config.identity import former_identity, identity
 from imbalance_study.config.resolve import Resolved
 from imbalance_study.config.schema import Config
+from imbalance_study.evaluation import significance
 from imbalance_study.evaluation.metrics import classification_metrics, prefixed
 from imbalance_study.experiment.analyses import registry as analyses
 from imbalance_study.experiment.setup.data import DataCache
@@ -267,4 +268,21 @@ def describe(plan: ComparisonPlan, reused: set[tuple[str, str]]) -> str:
         base = "baseline" if label == plan.baseline else ""
         words = ", ".join(filter(None, [base, known]))
         lines.append(f"  {label:{width}}  {settings}" + (f"  ({words})" if words else ""))
+    lines.append(_power(len(seeds), len(plan.configurations) - 1))
     return "\n".join([*lines, *(f"Note: {note}" for note in plan.notes)])
+
+
+def _power(seeds: int, tests: int) -> str:
+    """Say what so many seeds can show."""
+    if seeds < significance.MIN_SEEDS:
+        return f"{significance.MIN_SEEDS} seeds are needed for a test; {seeds} can show nothing"
+    more = [
+        f"{count} seeds {significance.detectable(count, tests):.1f}"
+        for count in (5, 10)
+        if count > seeds
+    ]
+    return (
+        f"{seeds} seeds show a difference of {significance.detectable(seeds, tests):.1f} standard "
+        "deviations of the paired difference with 80 % power"
+        + (f" ({', '.join(more)})" if more else "")
+    )

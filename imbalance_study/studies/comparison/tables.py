@@ -43,7 +43,7 @@ def summary(grouped: GroupedOutcomes) -> Table:
         row |= _judgement(one, short(metric))
         row |= {"best": one is winner, **_marks(one.group)}
         for other in grouped.headline[1:]:
-            stats = significance.summarise(list(one.group.values(other).values()))
+            stats = one.group.summary(other)
             row |= {short(other): stats.mean, f"{short(other)}_sd": stats.sd}
         rows.append(row)
     return columns(rows)
@@ -77,6 +77,7 @@ def _judgement(one: Judgement, name: str) -> dict[str, Any]:
         "difference_high_95": test.high if test else nothing,
         "p": test.p if test else nothing,
         "p_holm": one.p_holm,
+        "shown_from": one.detectable,
         "verdict": f"{one.verdict}: {test.reason}" if test and test.reason else one.verdict,
     }
 
@@ -110,7 +111,7 @@ def all_metrics(grouped: GroupedOutcomes) -> Table:
     for metric in shown_metrics(grouped):
         better = {1: "higher", -1: "lower", 0: ""}[differences.direction(metric)]
         for group in grouped.groups:
-            stats = significance.summarise(list(group.values(metric).values()))
+            stats = group.summary(metric)
             row: dict[str, Any] = {"metric": metric, "better": better, "configuration": group.name}
             row |= {"seeds": stats.seeds, "mean": stats.mean, "sd": stats.sd}
             rows.append(row | {"low_95": stats.low, "high_95": stats.high})
@@ -131,7 +132,7 @@ def best_by_metric(grouped: GroupedOutcomes) -> Table:
         twin = f"selected_val/{short(metric)}"
         chosen = _best_on(grouped, twin)
         picked = chosen or on_test.group
-        stats = significance.summarise(list(picked.values(metric).values()))
+        stats = picked.summary(metric)
         rows.append(
             {
                 "metric": metric,
@@ -150,9 +151,7 @@ def best_by_metric(grouped: GroupedOutcomes) -> Table:
 def _best_on(grouped: GroupedOutcomes, metric: str) -> Group | None:
     """Find the comparable configuration with the best mean; None unless all have a value."""
     fair = [group for group in grouped.groups if group.comparable]
-    summaries = {
-        group.name: significance.summarise(list(group.values(metric).values())) for group in fair
-    }
+    summaries = {group.name: group.summary(metric) for group in fair}
     if not all(one.seeds for one in summaries.values()):
         return None
     sign = differences.direction(metric) or 1
@@ -162,7 +161,7 @@ def _best_on(grouped: GroupedOutcomes, metric: str) -> Group | None:
 def by_validation(grouped: GroupedOutcomes, metric: str) -> list[Group]:
     """Sort the comparable configurations by validation, the best first; none where some lack it."""
     fair = [group for group in grouped.groups if group.comparable]
-    means = [significance.summarise(list(one.values(metric).values())).mean for one in fair]
+    means = [one.summary(metric).mean for one in fair]
     if any(mean != mean for mean in means):
         return []
     order = sorted(range(len(fair)), key=lambda index: -means[index])
@@ -175,17 +174,12 @@ def costs(grouped: GroupedOutcomes) -> Table:
     base = _mean_seconds(grouped.baseline)
     rows = []
     for group in grouped.groups:
-        means = {
-            short(name): significance.summarise(list(group.values(name).values())).mean
-            for name in known
-        }
+        means = {short(name): group.summary(name).mean for name in known}
         first = group.outcomes[0]
         rows.append(
             {
                 "configuration": group.name,
-                short(grouped.metric): significance.summarise(
-                    list(group.values(grouped.metric).values())
-                ).mean,
+                short(grouped.metric): group.summary(grouped.metric).mean,
                 **means,
                 "times_baseline_seconds": _mean_seconds(group) / base
                 if base > 0

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from imbalance_study.studies.comparison import differences
 from imbalance_study.studies.comparison.outcome import Comparison
 from imbalance_study.studies.comparison.plan import ComparisonPlan
 from imbalance_study.tracking.description import escape_markdown, failure_note, markdown_row
@@ -33,10 +34,18 @@ def table_rows(comparison: Comparison, metric: str) -> list[tuple[str, ...]]:
                 interval if not math.isnan(values["low_95"]) else "",
                 _four(values["difference"], "+"),
                 "" if math.isnan(values["p_holm"]) else f"{values['p_holm']:.2g}",
-                values["mark"] or values["verdict"],
+                values["mark"] or _verdict(values),
             )
         )
     return lines
+
+
+def _verdict(values: Mapping[str, Any]) -> str:
+    """Write the verdict; beside 'no difference shown' stands from where on one would be."""
+    shown_from = values["shown_from"]
+    if values["verdict"] != differences.OPEN or not shown_from > 0:
+        return str(values["verdict"])
+    return f"{values['verdict']} (80 % power from {shown_from:.4f})"
 
 
 def _four(value: float, sign: str = "") -> str:

@@ -1,11 +1,13 @@
 """The scripts that make the tables: they run, go on where they stopped, and count rightly."""
 
+import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from imbalance_study.config import resolve
 
@@ -13,6 +15,7 @@ BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 import frozen_backbones  # noqa: E402
 import halved  # noqa: E402
+import long_tail  # noqa: E402
 import lr_grid  # noqa: E402
 import paper_table  # noqa: E402
 import remedies  # noqa: E402
@@ -87,7 +90,7 @@ def test_the_remedies_are_compared_at_equal_updates_in_a_table(tmp_path, capsys)
     assert len({row["data"] for row in rows}) == 1  # the same images
     page = capsys.readouterr().out
     assert "| ldam_drw | " in page
-    assert "one seed" in page
+    assert "no test: 3 seeds are needed, there is 1" in page
     remedies.main(words)
     assert "4 of 4 runs are in" in capsys.readouterr().out
     assert store.read(out) == rows
@@ -165,11 +168,54 @@ def test_a_remedy_is_compared_seed_by_seed():
     rows += [_row("balanced_softmax", seed, value) for seed, value in enumerate((0.5, 0.6, 0.73))]
     rows += [_row("ldam_drw", seed, value) for seed, value in enumerate((0.5, 0.4, 0.6))]
     lines = remedies.table(rows).splitlines()[2:]
-    # Differences 10, 10, 13: mean 11, deviation sqrt(3), twice the error 2 sqrt(3) / sqrt(3) = 2.
-    assert lines[1] == "| balanced_softmax | 50.00, 60.00, 73.00 | +11.00 | 2.00 | yes | 2 | 3 |"
-    # Differences 10, -10, 0: mean 0, deviation 10, twice the error 20 / sqrt(3).
-    assert lines[2] == "| ldam_drw | 50.00, 40.00, 60.00 | +0.00 | 11.55 | no | 2 | 3 |"
+    # Differences 10, 10, 13: t = 11 / (sqrt(3) / sqrt(3)) = 11, p = .00816, doubled by Holm.
+    assert lines[1] == (
+        "| balanced_softmax | 50.00, 60.00, 73.00 | +11.00 | +6.70 to +15.30 | 0.016 | better "
+        "| 2 | 3 |"
+    )
+    # Differences 10, -10, 0: mean 0, deviation 10, times 4.62 for three seeds and two tests.
+    assert lines[2] == (
+        "| ldam_drw | 50.00, 40.00, 60.00 | +0.00 | -24.84 to +24.84 | 1.00 "
+        "| no difference shown (80 % power from 46.2) | 2 | 3 |"
+    )
     assert len(lines) == 3  # logit_adjusted has no runs
+
+
+def test_the_long_tail_table_has_reported_and_ours_side_by_side(tmp_path, capsys):
+    out = tmp_path / "long_tail.jsonl"
+    quick = [*QUICK[:-6], *QUICK[-6:], "--set", "image_size=16"]
+    words = [*quick, "--out", str(out), "--methods", "cross_entropy|balanced_softmax"]
+    assert long_tail.main(words) == 0
+    assert str(tmp_path) not in out.read_text()  # it is kept beside the code
+    page = capsys.readouterr().out
+    assert "| 70.4 to 72.0 |" in page
+    assert "2 of 2 runs are finished" in page
+    assert [row["threads"] for row in store.read(out)] == [torch.get_num_threads()] * 2
+
+
+def test_the_long_tail_table_has_a_seed_of_all_methods_before_the_next():
+    options = argparse.Namespace(
+        seeds=2, epochs=0, parallel=1, data_dir="data", device="cpu", model="", set=[]
+    )
+    jobs = long_tail.jobs_of(list(long_tail.METHODS), options)
+    assert [job.name for job in jobs] == [*long_tail.METHODS] * 2
+    assert {job.config.epochs for job in jobs} == {30}
+    assert {job.config.model for job in jobs} == {"resnet20"}
+    assert {job.config.validation for job in jobs} == {"none"}
+    assert len({store.options_of(job.config) for job in jobs}) == len(jobs)
+    with pytest.raises(ValueError, match="unknown method 'cmo'; known: cross_entropy"):
+        long_tail.jobs_of(["cmo"], options)
+
+
+def test_the_kept_runs_of_the_long_tail_are_those_of_the_command():
+    """Else the same command would train them again."""
+    options = argparse.Namespace(
+        seeds=3, epochs=0, parallel=1, data_dir="data", device="cpu", model="", set=[]
+    )
+    jobs = long_tail.jobs_of(list(long_tail.METHODS), options)
+    known = {(job.name, job.config.seed): store.options_of(job.config) for job in jobs}
+    rows = store.read(BENCHMARKS.parent / "results" / "long_tail_cifar10.jsonl")
+    assert all(known[row["name"], row["seed"]] == row["knobs"] for row in rows)
 
 
 def test_every_published_figure_belongs_to_a_recipe_and_cross_entropy_is_first():

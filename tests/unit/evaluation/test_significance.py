@@ -40,6 +40,37 @@ def test_the_interval_covers_the_mean_in_95_of_100_samples():
     assert abs(covered - 0.95) < 3 * math.sqrt(0.95 * 0.05 / 4000)
 
 
+def test_the_interval_of_a_share_stays_within_0_and_1_and_covers_the_mean():
+    """Accuracies near 1 that vary much: the plain interval leaves 0 to 1, and covers too little."""
+    draws = np.random.default_rng(0).beta(0.95 * 30, 0.05 * 30, size=(2000, 5))
+    plain, found = (
+        [significance.summarise(row, share=share) for row in draws] for share in (False, True)
+    )
+    assert np.mean([one.high > 1 for one in plain]) > 0.1
+    assert all(0 <= one.low <= one.mean <= one.high <= 1 for one in found)
+    before, now = (np.mean([one.low <= 0.95 <= one.high for one in of]) for of in (plain, found))
+    assert before < 0.925 < now < 0.965
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1e-9]])
+def test_the_interval_of_a_share_at_an_end_is_finite(values):
+    found = significance.summarise(values, share=True)
+    assert 0 <= found.low <= found.mean <= found.high <= 1
+
+
+@pytest.mark.parametrize(("pairs", "tests"), [(3, 1), (3, 6), (5, 3), (10, 1)])
+def test_what_is_detectable_is_shown_in_80_of_100_comparisons(pairs, tests):
+    size = significance.detectable(pairs, tests)
+    draws = np.random.default_rng(0).normal(size, 1, (20_000, pairs))
+    p = stats.ttest_1samp(draws, 0, axis=1).pvalue
+    assert np.mean(p * tests < 0.05) == pytest.approx(0.8, abs=0.01)
+
+
+def test_with_two_seeds_or_no_test_nothing_is_detectable():
+    assert math.isnan(significance.detectable(2))
+    assert math.isnan(significance.detectable(3, 0))
+
+
 values = st.floats(-1, 1).map(lambda value: round(value, 3))
 
 

@@ -117,3 +117,12 @@ def test_the_plan_says_what_is_taken_over():
     text = describe(made, {made.children[0].key})
     assert "4 runs, 1 of them finished before, 3 to do" in text
     assert "(baseline, 1 of 2 finished)" in text
+    assert text.endswith("3 seeds are needed for a test; 2 can show nothing")
+
+
+def test_the_plan_says_what_its_seeds_can_show():
+    made = _plan(ComparisonSettings(vary="lr=0.1|0.2|0.3", seeds=3), DIGITS)
+    assert describe(made, set()).endswith(
+        "3 seeds show a difference of 4.6 standard deviations of the paired difference with 80 % "
+        "power (5 seeds 2.1, 10 seeds 1.1)"
+    )

@@ -35,7 +35,11 @@ def test_the_summary_is_the_hand_computed_one_with_the_best_on_top(outcome):
     assert (row["seeds"], row["pairs"]) == (3, 3)
     assert row["balanced_accuracy"] == pytest.approx(0.7)
     assert row["sd"] == pytest.approx(0.2)
-    assert row["low_95"] == pytest.approx(0.7 - 4.302653 * 0.2 / math.sqrt(3), rel=1e-6)
+    # On the logit, with the error divided by 0.7 * 0.3: within 0 and 1.
+    reach = 4.302653 * 0.2 / math.sqrt(3) / 0.21
+    ends = [1 / (1 + 3 / 7 * math.exp(sign * reach)) for sign in (1, -1)]
+    assert [row["low_95"], row["high_95"]] == pytest.approx(ends, rel=1e-6)
+    assert row["shown_from"] == pytest.approx(3.26 * 0.1, rel=1e-2)
     assert row["difference"] == pytest.approx(0.2)
     half = 4.302653 * 0.1 / math.sqrt(3)
     ends = [row["difference_low_95"], row["difference_high_95"]]
