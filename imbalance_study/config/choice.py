@@ -70,4 +70,6 @@ SUPPLIED: dict[str, frozenset[str]] = {
     "model": frozenset({"image_size", "stem"}),
     "sampler": frozenset({"progress", "class_errors"}),
     "optimizer": frozenset({"lr", "weight_decay"}),
+    "imbalance": frozenset({"class_names"}),
+    "resample": frozenset({"class_names"}),
 }

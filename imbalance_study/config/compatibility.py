@@ -104,18 +104,32 @@ def _contradictions(config: Config) -> Iterator[str]:
 
 
 def _validation(config: Config) -> Iterator[str]:
-    schedule, sampler = spec.parse(config.schedule).name, spec.parse(config.sampler).name
-    follows = schedule in with_trait(choices.SCHEDULES, "uses_validation")
-    if follows and config.select_by == "last":
+    schedule = spec.parse(config.schedule).name
+    if schedule in with_trait(choices.SCHEDULES, "uses_validation") and config.select_by == "last":
         yield f"schedule={schedule} follows the metric of select_by, and select_by=last has none"
-    if spec.parse(config.validation).name != "none":
-        return
+    if spec.parse(config.validation).name == "none":
+        for option in _followers(config):
+            yield f"{option} needs validation images, and validation=none"
+
+
+def need_validation(config: Config) -> str:
+    """Return an option, with its value, that asks for validation images; nothing if none does.
+
+    The default of `select_by` does not: without validation images the last epoch is kept.
+    """
+    chosen = config.select_by not in (type(config).select_by, "last")
+    return next(_followers(config), f"select_by={config.select_by}" if chosen else "")
+
+
+def _followers(config: Config) -> Iterator[str]:
+    """Yield the options that follow a metric of validation throughout the training."""
+    schedule, sampler = spec.parse(config.schedule).name, spec.parse(config.sampler).name
     if spec.parse(config.early_stopping).name != "none":
-        yield "early_stopping needs validation images, and validation=none"
-    if follows:
-        yield f"schedule={schedule} needs validation images, and validation=none"
+        yield f"early_stopping={config.early_stopping}"
+    if schedule in with_trait(choices.SCHEDULES, "uses_validation"):
+        yield f"schedule={schedule}"
     if sampler in with_trait(choices.SAMPLERS, "uses_validation"):
-        yield f"sampler={sampler} needs validation images, and validation=none"
+        yield f"sampler={sampler}"
 
 
 def _compiling(config: Config) -> Iterator[str]:

@@ -12,13 +12,13 @@ import functools
 import hashlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 
 from imbalance_study.config import choices, spec
-from imbalance_study.config.choice import Registry
+from imbalance_study.config.choice import SUPPLIED, Registry
 from imbalance_study.data.image_set import ImageSet, Split
 from imbalance_study.data.subsets import cut
 
@@ -80,8 +80,13 @@ def step(available: np.ndarray, *, ratio: float = 100.0, fraction: float = 0.5) 
     return counts
 
 
-def explicit(available: np.ndarray, *, counts: str) -> np.ndarray:
+def explicit(available: np.ndarray, *, counts: str, class_names: Sequence[str] = ()) -> np.ndarray:
     """Take the given counts, one a class with slashes between: 4900/4900/2450.
+
+    Args:
+        available: Images of each class, (C,).
+        counts: As many numbers, in the same order.
+        class_names: Names in the same order, for messages.
 
     Raises:
         ValueError: Not whole numbers, not as many as classes, or one that is below 1 or above the
@@ -97,10 +102,11 @@ def explicit(available: np.ndarray, *, counts: str) -> np.ndarray:
         raise ValueError(
             f"counts of imbalance explicit must be {len(available)}, one a class, got {len(given)}"
         )
+    names = class_names or [str(position) for position in range(len(given))]
     for position in np.flatnonzero((given < 1) | (given > available)):
         raise ValueError(
             f"counts of imbalance explicit must be between 1 and the {available[position]} images "
-            f"that class {position} has for training, got {given[position]}"
+            f"that class {names[position]} has for training, got {given[position]}"
         )
     return given
 
@@ -198,7 +204,7 @@ def make_split(
     """
     if data_seed < 0:
         raise ValueError(f"data_seed must be at least 0, got {data_seed}")
-    tail = _bound(choices.IMBALANCES, imbalance, "imbalance")
+    tail = _bound(choices.IMBALANCES, imbalance, "imbalance", SUPPLIED["imbalance"])
     sizes = _bound(choices.VALIDATIONS, validation, "validation")
     pool, test = _cut_test(image_set, test_fraction, data_seed)
     pool, val, own = _cut_own_or_balanced(image_set, pool, sizes, data_seed)
@@ -210,8 +216,10 @@ def make_split(
     return Split(train, val, test)
 
 
-def _bound(registry: Registry, choice: Choice, kind: str) -> Callable[..., np.ndarray]:
-    return spec.bind(registry, choice, kind) if isinstance(choice, str) else choice
+def _bound(
+    registry: Registry, choice: Choice, kind: str, reserved: frozenset[str] = frozenset()
+) -> Callable[..., np.ndarray]:
+    return spec.bind(registry, choice, kind, reserved) if isinstance(choice, str) else choice
 
 
 def _generator(data_seed: int, purpose: str, number: int = 0) -> np.random.Generator:
@@ -270,7 +278,9 @@ def _long_tail(
     available = _counts(image_set, pool)
     order = _ordered(available, class_order, data_seed)
     counts = np.empty_like(available)
-    counts[order] = imbalance(available[order])
+    names = [image_set.class_names[label] for label in order]
+    context = {"class_names": names} if spec.takes(imbalance, "class_names") else {}
+    counts[order] = imbalance(available[order], **context)
     labels = image_set.labels[pool]
     kept = [
         _generator(data_seed, "tail", label).permutation(pool[labels == label])[:count]

@@ -23,6 +23,7 @@ Kind = Literal[
     "pixels",  # how pixels were scaled and images made square; images of one colour
     "parts",  # classes without images in a part, or with few
     "options",  # options that do nothing for these images
+    "hint",  # options worth trying with these images
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

@@ -7,6 +7,7 @@ called once, on the training part after the split.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,13 @@ Labels = NDArray[np.int64]
 
 
 def smote(
-    images: Images, labels: Labels, seed: int, *, k: int = 5, max_gb: float = 0.0
+    images: Images,
+    labels: Labels,
+    seed: int,
+    *,
+    k: int = 5,
+    max_gb: float = 0.0,
+    class_names: Sequence[str] = (),
 ) -> tuple[Images, Labels]:
     """Make images between neighbours of a class, until every class is as large as the largest.
 
@@ -30,6 +37,7 @@ def smote(
         seed: Of the random choices.
         k: Neighbours to choose from.
         max_gb: Memory limit, in GB of 10^9 bytes; 0 is the free memory of the machine.
+        class_names: Names by label, for messages.
 
     Returns:
         Images uint8 (C * n_max, H, W, 3) and labels (C * n_max,).
@@ -42,10 +50,8 @@ def smote(
     classes, counts = np.unique(labels, return_counts=True)
     smallest = int(counts.argmin())
     if counts[smallest] <= k:
-        raise ValueError(
-            f"smote needs more than k={k} images in every class, "
-            f"class {classes[smallest]} has {counts[smallest]}"
-        )
+        label, count = int(classes[smallest]), int(counts[smallest])
+        raise ValueError(_too_few(class_names[label] if class_names else str(label), count, k))
     _check_memory(images.shape, counts, max_gb)
     # After the checks: its import takes a second.
     from imblearn.over_sampling import SMOTE
@@ -74,6 +80,16 @@ def estimate_bytes(shape: tuple[int, ...], counts: NDArray[np.int64]) -> int:
     total = largest * len(counts)
     one_class = 3 * (largest - int(counts.min())) + largest
     return pixels * (4 * (2 * given + (total - given) + max(total, one_class)) + total)
+
+
+def _too_few(name: str, count: int, k: int) -> str:
+    """Say which class lacks images, and the ways out."""
+    images = "image" if count == 1 else "images"
+    fewer = f"resample=smote:k={count - 1} goes with {count}, " if count > 1 else ""
+    return (
+        f"smote:k={k} needs at least {k + 1} training images of each class, and class {name!r} has "
+        f"{count} {images}; {fewer}sampler=random_over with any number, or add images of the class"
+    )
 
 
 def _check_memory(shape: tuple[int, ...], counts: NDArray[np.int64], max_gb: float) -> None:

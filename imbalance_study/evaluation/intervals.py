@@ -131,20 +131,24 @@ _NONE = 1e-9  # images
 
 
 def few_images(support: Ints, class_names: Sequence[str]) -> str:
-    """Say which classes have fewer than 20 test images; nothing where none has.
+    """Say which classes have test images, but fewer than 20; nothing where none has so few.
 
     Args:
         support: Test images of each class (C,).
         class_names: Names (C,).
     """
-    few = [label for label in np.argsort(support, kind="stable") if support[label] < FEW_IMAGES]
+    order = np.argsort(support, kind="stable").tolist()
+    few = [
+        f"{class_names[label]} {support[label]}"
+        for label in order
+        if 0 < support[label] < FEW_IMAGES
+    ]
     if not few:
         return ""
-    named = ", ".join(f"{class_names[label]} {support[label]}" for label in few[:3])
     more = f" and {len(few) - 3} more classes" if len(few) > 3 else ""
     return (
-        f"fewer than {FEW_IMAGES} test images: {named}{more}; each image counts for much, so that "
-        "means over classes are uncertain"
+        f"fewer than {FEW_IMAGES} test images: {', '.join(few[:3])}{more}; each image counts for "
+        "much, so that means over classes are uncertain"
     )
 
 

@@ -16,6 +16,7 @@ from imbalance_study.config.resolve import Resolved
 from imbalance_study.config.schema import RECORDING, Config
 from imbalance_study.data.report import listed
 from imbalance_study.evaluation.intervals import few_images
+from imbalance_study.evaluation.text import number
 from imbalance_study.experiment.result import RunResult
 from imbalance_study.tracking import ui_view
 
@@ -78,6 +79,7 @@ def run_note(result: RunResult, resolved: Resolved) -> str:
         f"{metrics['test/accuracy']:.1%} accuracy, {metrics['test/macro_f1']:.3f} macro F1 on "
         f"{result.facts.images['test']:,} test images.",
         "",
+        *(f"{_sentence(caution)}\n" for caution in cautions(result)),
         f"{escape_markdown(config.model)} on {config.dataset} ({config.imbalance}: "
         f"{max(counts):,} to {min(counts):,} training images a class), "
         f"{escape_markdown(config.loss)}, class weights {config.class_weights}, sampler "
@@ -87,14 +89,11 @@ def run_note(result: RunResult, resolved: Resolved) -> str:
         markdown_row(["metric", "test", "95 % interval"]),
         "|---|---|---|",
         *(
-            markdown_row([text, _number(metrics[name], ".4f"), _interval(result, name)])
+            markdown_row([text, number(metrics[name], ".4f"), _interval(result, name)])
             for name, text in HEADLINES.items()
         ),
         "",
-        *(
-            f"{escape_markdown(note[:1].upper() + note[1:])}.\n"
-            for note in [*cautions(result), *result.analysis.notes]
-        ),
+        *(f"{_sentence(note)}\n" for note in result.analysis.notes),
         *_findings(result),
         f"Repeat: {_code(repeat_command(resolved))}",
     ]
@@ -107,6 +106,10 @@ def _findings(result: RunResult) -> list[str]:
     found = [one for one in result.data.report.findings if one.kind != "parts"]
     lines = [f"- {one.kind}: {escape_markdown(one.text)}" for one in found]
     return ["The images:", "", *lines, ""] if lines else []
+
+
+def _sentence(text: str) -> str:
+    return f"{escape_markdown(text[:1].upper() + text[1:])}."
 
 
 def _code(text: str) -> str:
@@ -127,22 +130,17 @@ def cautions(result: RunResult) -> list[str]:
     predicted = result.procedure.probabilities(logits).argmax(1).unique().tolist()
     counts = np.bincount(test.targets, minlength=len(names))
     found = []
+    if len(predicted) == 1:
+        count = f"{len(test.targets):,}"
+        found.append(f"the model gives all {count} test images the class {names[predicted[0]]}")
     lacking = [name for name, count in zip(names, counts, strict=True) if not count]
     if lacking:
         found.append(
             f"there is no test image of {listed(lacking)}: balanced accuracy is over "
             f"{len(names) - len(lacking)} of {len(names)} classes"
         )
-    if len(predicted) == 1:
-        count = f"{len(test.targets):,}"
-        found.append(f"the model gives all {count} test images the class {names[predicted[0]]}")
     few = few_images(counts, names)
     return [*found, few] if few else found
-
-
-def _number(value: float, form: str) -> str:
-    """Write a metric; a dash where it is undefined, as a middle third of two classes is."""
-    return f"{value:{form}}" if math.isfinite(value) else "-"
 
 
 def _interval_text(result: RunResult) -> str:
@@ -169,7 +167,7 @@ def _selection(result: RunResult) -> str:
     error = result.metrics["selected_val/balanced_accuracy_standard_error"]
     return (
         f"epoch {result.fit.best_epoch} of {epochs} was chosen on validation "
-        f"({value:.1%} +- {error:.1%} balanced accuracy there)"
+        f"({number(value, '.1%')} +- {number(error, '.1%')} balanced accuracy there)"
     )
 
 
@@ -178,7 +176,7 @@ def terminal_summary(result: RunResult, uri: str, run: Session) -> str:
     width = max(map(len, HEADLINES.values()))
     lines = ["", f"Result on {result.facts.images['test']:,} test images"]
     lines += [
-        f"  {text:{width}}  {_number(result.metrics[name], '7.2%'):>7}"
+        f"  {text:{width}}  {number(result.metrics[name], '7.2%'):>7}"
         for name, text in HEADLINES.items()
     ]
     lines += [f"  Note: {caution}" for caution in cautions(result)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from imbalance_study.evaluation.figures.run import wilson_interval
+from imbalance_study.evaluation.text import number
 from imbalance_study.models import serving
 from imbalance_study.tracking.description import HEADLINES
 
@@ -90,9 +92,11 @@ def _headlines(evidence: Evidence) -> list[str]:
     for name, text in HEADLINES.items():
         if name in evidence.metrics:
             short = name.removeprefix("test/")
-            ends = [evidence.metrics.get(f"test_ci/{short}_{end}") for end in ("low", "high")]
-            interval = "" if None in ends else f"{ends[0]:.3f} to {ends[1]:.3f}"
-            lines.append(f"| {text} | {evidence.metrics[name]:.3f} | {interval} |")
+            low, high = (
+                evidence.metrics.get(f"test_ci/{short}_{end}", math.nan) for end in ("low", "high")
+            )
+            interval = f"{low:.3f} to {high:.3f}" if math.isfinite(low) else ""
+            lines.append(f"| {text} | {number(evidence.metrics[name], '.3f')} | {interval} |")
     return lines
 
 
@@ -105,8 +109,8 @@ def _calibration(evidence: Evidence) -> str:
     )
     return (
         f"Calibration: the confidence is off by {metrics['test_calibration/ece']:.1%} in the mean "
-        f"(ECE); it is {right:.1%} in the mean where the model is right, {wrong:.1%} where it is "
-        "wrong."
+        f"(ECE); it is {number(right, '.1%')} in the mean where the model is right, "
+        f"{number(wrong, '.1%')} where it is wrong."
     )
 
 
@@ -133,6 +137,19 @@ def _classes(evidence: Evidence, shown: int) -> list[str]:
     return [*lines, ""]
 
 
+def only_class(evidence: Evidence) -> str:
+    """Return the class that all test images were given; empty where there were several."""
+    recalls = evidence.per_class.get("recall", [])
+    tested = {
+        name: recall
+        for name, recall in zip(evidence.per_class.get("class", []), recalls, strict=True)
+        if recall is not None and np.isfinite(recall)
+    }
+    found = [name for name, recall in tested.items() if recall > 0]
+    constant = len(tested) > 1 and len(found) == 1 and tested[found[0]] == 1
+    return str(found[0]) if constant else ""
+
+
 def _recall(table: dict[str, list[Any]]) -> tuple[Any, Any, Any]:
     recall = np.array([np.nan if value is None else value for value in table["recall"]], float)
     low, high = wilson_interval(recall, np.array(table["test_count"]))
@@ -147,6 +164,9 @@ def _limits(evidence: Evidence, shown: int) -> list[str]:
     lines = []
     if few:
         lines.append(f"- Fewer than {FEW_TRAINING} training images: {_listed(few, most)}.")
+    constant = only_class(evidence)
+    if constant:
+        lines.append(f"- It gave all test images the class {_cell(constant)}.")
     if table:
         _, low, _ = _recall(table)
         weak = [n for n, edge in zip(table["class"], low, strict=True) if edge < _LOW_RECALL]

@@ -25,7 +25,8 @@ def save_model(result: RunResult, example: np.ndarray[Any, Any], folder: Path) -
 
     Args:
         result: The finished run.
-        example: Raw images uint8 (2, H, W, 3).
+        example: One or two raw images uint8 (N, H, W, 3). One is taken twice: of a single image,
+            torch takes the size of the batch for fixed.
         folder: New folder of the model.
     """
     network = result.model.to("cpu").to(memory_format=torch.contiguous_format).eval()
@@ -46,7 +47,7 @@ def save_model(result: RunResult, example: np.ndarray[Any, Any], folder: Path) -
             model,
             str(folder),
             signature=signature,
-            input_example=example,
+            input_example=np.resize(example, (2, side, side, 3)),
             serialization_format="pt2",
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in _REQUIREMENTS],
             metadata={

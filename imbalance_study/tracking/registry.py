@@ -15,6 +15,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from imbalance_study.evaluation.text import number
 from imbalance_study.tracking import fetch, model_card
 from imbalance_study.tracking.description import HEADLINES
 
@@ -57,9 +58,11 @@ def promote(run_id: str, name: str, alias: str, tracking_uri: str = "auto") -> l
         client.update_model_version(name, version.version, model_card.write(evidence, _LONGEST))
         client.log_text(run.info.run_id, model_card.write(evidence), CARD)
         client.set_registered_model_alias(name, alias, version.version)
+    constant = model_card.only_class(evidence)
     return [
         f"{name} version {version.version} is @{alias}: run {run.info.run_id}",
         *_comparison(client, run, previous, alias),
+        *([f"  Note: it gave all test images the class {constant}"] if constant else []),
         f"Serve it:  mlflow models serve -m models:/{name}@{alias} --env-manager local",
     ]
 
@@ -112,7 +115,7 @@ def _tags(run: Run, evidence: model_card.Evidence) -> dict[str, str]:
     """Make the tags of a version, which the list of versions shows and searches."""
     options = ("dataset", "model", "loss", "class_weights", "sampler", "seed")
     metrics = {
-        name.removeprefix("test/"): f"{evidence.metrics[name]:.4f}"
+        name.removeprefix("test/"): number(evidence.metrics[name], ".4f")
         for name in HEADLINES
         if name in evidence.metrics
     }
@@ -167,7 +170,8 @@ def _comparison(
     for name, text in HEADLINES.items():
         old, new = other.data.metrics.get(name), run.data.metrics.get(name)
         if old is not None and new is not None:
-            lines.append(f"  {text:{width}}  {old:7.2%} -> {new:7.2%}  ({100 * (new - old):+.2f})")
+            ends = f"{number(old, '.2%'):>7} -> {number(new, '.2%'):>7}"
+            lines.append(f"  {text:{width}}  {ends}  ({number(100 * (new - old), '+.2f')})")
     fingerprints = [one.data.tags.get("data_fingerprint") for one in (other, run)]
     if fingerprints[0] != fingerprints[1]:
         lines.append("  the data differ, so the test images may not be the same")

@@ -39,8 +39,9 @@ def fit(
     """Train a model.
 
     The class weights and the sampler start once ``epoch / epochs >= defer``, at the latest with the
-    last epoch. The kept epoch is the one with the best `select_by` (the earliest of equals), the
-    last one when that is ``last`` or there is no validation part.
+    last epoch. The kept epoch is the one with the best `select_by` (of equals the one with the
+    smaller ``val/loss``, then the later), the last one when that is ``last`` or there is no
+    validation part.
 
     Args:
         model: Trained in place; left with the weights of the last epoch.
@@ -95,8 +96,7 @@ class _Training:
         result = self.trainer.epoch(len(self.history), watched, errors, self.started, self.callback)
         if self.val is not None:
             result = _validate(self.trainer, self.val, result)
-        score = self.best.score(result.metrics)
-        self.best.offer(result.epoch, score, self.trainer.evaluated)
+        self.best.offer(result.epoch, result.metrics, self.trainer.evaluated)
         self.history.append(result)
         self.callback.on_epoch_end(self._state())
 

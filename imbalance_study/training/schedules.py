@@ -17,8 +17,8 @@ def constant(epoch: float, epochs: int, history: Sequence[float], *, warmup: flo
     """Keep the learning rate throughout, after `warmup` epochs of linear rise.
 
     All schedules return a factor on the base learning rate. The first `warmup` epochs multiply it
-    by ``epoch / warmup`` (Goyal et al. 2017, arXiv:1706.02677, sec. 2.2); a warm-up longer than
-    the training never gets to the full rate.
+    by ``epoch / warmup`` (Goyal et al. 2017, arXiv:1706.02677, sec. 2.2). The warm-up is at most
+    half of the training: a training of one epoch reaches the full rate, too.
 
     Args:
         epoch: Epochs done, with fractions. Use the middle of an update,
@@ -173,13 +173,13 @@ def _ramp(epoch: float, epochs: int, warmup: float) -> float:
         raise ValueError(f"warmup must be at least 0 epochs, got {warmup:g}")
     if epoch < 0 or epochs < 1:
         raise ValueError(f"epoch must be at least 0 and epochs 1, got {epoch:g} and {epochs}")
-    return epoch / warmup if epoch < warmup else 1.0
+    rise = min(warmup, epochs / 2)
+    return epoch / rise if epoch < rise else 1.0
 
 
 def _after_warmup(epoch: float, epochs: int, warmup: float) -> float:
-    if epoch <= warmup:
-        return 0.0
-    return min((epoch - warmup) / (epochs - warmup), 1.0) if warmup < epochs else 1.0
+    rise = min(warmup, epochs / 2)
+    return min((epoch - rise) / (epochs - rise), 1.0) if epoch > rise else 0.0
 
 
 def _half_cosine(position: float, floor: float) -> float:

@@ -37,7 +37,6 @@ def take(trainer: Trainer, best: Best, history: Sequence[EpochResult], seconds: 
         "generators": _generators(trainer),
         "best": {
             "epoch": best.epoch,
-            "value": best.value,
             "state": {} if newest or best.state is None else best.state,
         },
         "history": [encode_epoch(epoch) for epoch in history],
@@ -59,9 +58,10 @@ def restore(state: Snapshot, trainer: Trainer, best: Best) -> list[EpochResult]:
     trainer.scaler.load_state_dict(state["scaler"])
     trainer.images_seen, trainer.steps = state["images_seen"], state["steps"]
     history = [decode_epoch(epoch) for epoch in state["history"]]
-    best.epoch, best.value = state["best"]["epoch"], state["best"]["value"]
-    if best.epoch:  # the newest epoch's weights are not written twice
-        best.state = state["best"]["state"] or cpu_state(trainer.evaluated)
+    for epoch in history:
+        if epoch.epoch == state["best"]["epoch"]:  # the newest one's weights are not written twice
+            weights = state["best"]["state"] or cpu_state(trainer.evaluated)
+            best.resume(epoch.epoch, epoch.metrics, weights)
     return history
 
 

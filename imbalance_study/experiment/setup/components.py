@@ -77,11 +77,14 @@ def bind(config: Config) -> Choices:
     """
 
     def optional(known: Registry, text: str, kind: str) -> Any:
-        return None if text == "none" else _component(known, text, kind)
+        reserved = SUPPLIED.get(kind, frozenset())
+        return None if text == "none" else _component(known, text, kind, reserved)
 
     loss = bind_loss(config)
     choices = Choices(
-        imbalance=_component(registry.IMBALANCES, config.imbalance, "imbalance"),
+        imbalance=_component(
+            registry.IMBALANCES, config.imbalance, "imbalance", SUPPLIED["imbalance"]
+        ),
         validation=_component(registry.VALIDATIONS, config.validation, "validation"),
         loss=loss,
         class_weights=_component(registry.CLASS_WEIGHTS, config.class_weights, "class_weights"),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from imbalance_study.config import resolve
+from imbalance_study.config import compatibility, resolve, spec
 from imbalance_study.config.schema import Config
 from imbalance_study.data import datasets, fingerprint, longtail, report
 from imbalance_study.data.image_set import ImageSet, Split
@@ -53,6 +53,9 @@ _IMAGES = (
 )
 _CUT = ("imbalance", "class_order", "validation", "test_fraction", "data_seed", "resample")
 _KEPT = 4
+# Fewer training images than this train a model better from pretrained weights than from random
+# ones, if they are photographs: of this many pixels a side at least.
+_FEW_IMAGES, _PHOTOGRAPH = 3_000, 64
 
 
 class DataCache:
@@ -108,12 +111,17 @@ def load_data(
         cache: Keeps the images and the cut for the next call.
 
     Raises:
-        ValueError: See `datasets.load`, `longtail.make_split` and `smote.smote`.
+        ValueError: See `datasets.load`, `longtail.make_split` and `smote.smote`; or an option needs
+            validation images, and there are none.
     """
     if weights is not None and weights.image_size and config.image_size == "auto":
         config = dataclasses.replace(config, image_size=weights.image_size)
     cache = DataCache() if cache is None else cache
     data = cache.cut(config, lambda: _cut(config, choices, cache))
+    _refuse_without_validation(config, data)
+    hints = _hints(config.model, len(data.split.train), data.image_size)
+    if hints and weights is None:
+        data = data._replace(report=data.report.with_findings(hints))
     if config.normalisation == "imagenet":
         mean, std = transfer.imagenet_preprocessing()
     elif config.normalisation == "auto" and weights is not None and weights.mean:
@@ -121,6 +129,38 @@ def load_data(
     else:
         return data
     return data._replace(mean=np.array(mean), std=np.array(std))
+
+
+def _hints(model: str, images: int, image_size: int) -> list[report.Finding]:
+    """Hint at pretrained weights where few photographs train random ones."""
+    if images >= _FEW_IMAGES or image_size < _PHOTOGRAPH:
+        return []
+    try:
+        transfer.imagenet(spec.parse(model).name)
+    except ValueError:  # there are none for this model
+        return []
+    text = f"weights=imagenet starts from trained weights, which {images:,} images call for"
+    return [report.Finding("hint", text)]
+
+
+def _refuse_without_validation(config: Config, data: Data) -> None:
+    needed = "" if len(data.split.val) else compatibility.need_validation(config)
+    if not needed:
+        return
+    name = needed.partition("=")[0]
+    reason = f"validation={config.validation} leaves none"
+    if config.validation != "none":
+        kept = "group of images" if len(data.image_set.groups) else "training image"
+        reason += f": the last {kept} of a class is never taken, and no class has more"
+    without = {
+        "schedule": "schedule=cosine",
+        "sampler": "sampler=shuffle",
+        "select_by": "select_by=last",
+    }
+    raise ValueError(
+        f"{needed} needs validation images, and {reason}; add images, or set "
+        f"{without.get(name, f'{name}=none')}"
+    )
 
 
 def _load_images(config: Config) -> ImageSet:
@@ -151,7 +191,9 @@ def _cut(config: Config, choices: Choices, cache: DataCache) -> Data:
     images, labels, rows = image_set.images, image_set.labels, split.train
     if choices.resample is not None:
         seed = seeds(config.data_seed)("resample") % 2**32
-        images, labels = choices.resample.function(images[rows], labels[rows], seed)
+        resample, names = choices.resample.function, image_set.class_names
+        context = {"class_names": names} if spec.takes(resample, "class_names") else {}
+        images, labels = resample(images[rows], labels[rows], seed, **context)
         rows = np.arange(len(labels))
     counts = np.bincount(labels[rows], minlength=len(image_set.class_names))
     losses.check_class_counts(torch.from_numpy(counts), image_set.class_names)

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from imbalance_study.config.schema import AXES
+from imbalance_study.evaluation.text import number
 from imbalance_study.studies.report import document, repeat
 from imbalance_study.studies.report.document import (
     Block,
@@ -120,12 +121,12 @@ def _selection(metrics: Mapping[str, float]) -> str:
     if "selected_val/epoch" not in metrics:
         return "Nothing was chosen: there was no validation part, and the last epoch counts."
     last = metrics.get("test_last/balanced_accuracy", math.nan)
+    error = metrics.get("selected_val/balanced_accuracy_standard_error", math.nan)
     return (
         f"Choosing was done on validation, reporting on the test set, which was predicted after "
         f"training only: epoch {metrics['selected_val/epoch']:.0f} was kept, with balanced "
-        f"accuracy {metrics['selected_val/balanced_accuracy']:.4f} +- "
-        f"{metrics.get('selected_val/balanced_accuracy_standard_error', math.nan):.4f} there; "
-        f"the last epoch has {last:.4f} on the test set."
+        f"accuracy {number(metrics['selected_val/balanced_accuracy'], '.4f')} +- "
+        f"{number(error, '.4f')} there; the last epoch has {number(last, '.4f')} on the test set."
     )
 
 

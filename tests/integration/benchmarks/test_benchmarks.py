@@ -113,7 +113,7 @@ def test_a_failing_run_is_told_and_leaves_no_row(tmp_path, capsys):
     words = [*QUICK, "--recipes", "paper_ce", "--out", str(out), "--set", "resample=smote:k=500"]
     with pytest.raises(ValueError, match="1 of 1 runs failed"):
         paper_table.main(words)
-    assert "paper_ce seed 0: failed: smote needs more than k=500" in capsys.readouterr().out
+    assert "paper_ce seed 0: failed: smote:k=500 needs at least 501 " in capsys.readouterr().out
     assert store.read(out) == []
 
 

@@ -29,8 +29,3 @@ def test_classes_with_few_test_images_are_named_and_many_images_are_no_news(tiny
     assert description.cautions(_with(tiny_run.result, logits, targets)) == []
     (few,) = description.cautions(_with(tiny_run.result, logits[6:], targets[6:]))
     assert "fewer than 20 test images" in few
-
-
-def test_an_undefined_metric_is_a_dash():
-    assert description._number(float("nan"), "7.2%") == "-"
-    assert description._number(0.5, ".4f") == "0.5000"

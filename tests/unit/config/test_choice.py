@@ -25,5 +25,5 @@ def test_names_with_a_trait_come_in_the_order_of_the_registry():
 
 
 def test_parameters_that_the_program_supplies_belong_to_options_with_choices():
-    assert SUPPLIED.keys() <= {"model", "sampler", "optimizer"}
+    assert SUPPLIED.keys() <= {"model", "sampler", "optimizer", "imbalance", "resample"}
     assert SUPPLIED["sampler"] == {"progress", "class_errors"}

@@ -73,13 +73,21 @@ def test_single_pixels_and_a_memory_map_pass(tmp_path):
     assert smote(stored, labels, 0)[0].shape == (18, 1, 1, 3)
 
 
-def test_a_class_of_no_more_than_k_images_is_named():
+@pytest.mark.parametrize(("count", "way"), [(3, "resample=smote:k=2 goes with 3, "), (1, "")])
+def test_a_class_of_no_more_than_k_images_is_named_with_the_ways_out(count, way):
+    images, labels = image_set([9, 6, count])
+    with pytest.raises(ValueError, match=f"class 'scab' has {count} image") as caught:
+        smote(images, labels, 0, k=3, class_names=("healthy", "rust", "scab"))
+    assert f"; {way}sampler=random_over with any number" in str(caught.value)
+
+
+def test_a_class_without_a_name_is_named_by_its_number():
     images, labels = image_set([9, 6, 4])
-    expected = r"^smote needs more than k=5 images in every class, class 2 has 4$"
+    expected = r"^smote:k=5 needs at least 6 training images of each class, and class '2' has 4"
     with pytest.raises(ValueError, match=expected):
         smote(images, labels, 0)
     assert len(smote(images, labels, 0, k=3)[0]) == 27
-    with pytest.raises(ValueError, match="more than k=4 images in every class, class 2 has 4"):
+    with pytest.raises(ValueError, match="smote:k=4 needs at least 5 training images"):
         smote(images, labels, 0, k=4)
 
 

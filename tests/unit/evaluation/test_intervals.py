@@ -151,5 +151,6 @@ def test_classes_with_fewer_than_twenty_test_images_are_named_the_fewest_first()
     said = intervals.few_images(np.array([40, 19, 3, 20]), ["a", "b", "c", "d"])
     assert said.startswith("fewer than 20 test images: c 3, b 19; ")
     assert intervals.few_images(np.array([20, 50]), ["a", "b"]) == ""
+    assert "rust" not in intervals.few_images(np.array([40, 0, 3]), ["a", "rust", "c"])
     many = intervals.few_images(np.full(7, 5), list("abcdefg"))
     assert "a 5, b 5, c 5 and 4 more classes" in many

@@ -43,6 +43,33 @@ def test_the_card_names_data_quality_and_limits():
     assert "`imbalance-study train`" in text
 
 
+def test_an_undefined_metric_is_a_dash_without_an_interval():
+    nan = float("nan")
+    metrics = {"test/medium_recall": nan}
+    metrics |= {f"test_ci/medium_recall_{end}": nan for end in ("low", "high")}
+    metrics |= {
+        "test_calibration/ece": 0.1,
+        "test_calibration/confidence_right_mean": nan,
+        "test_calibration/confidence_wrong_mean": 0.6,
+    }
+    text = model_card.write(_evidence(["a", "b"], metrics=metrics))
+    assert "| recall, middle third | - |  |" in text
+    assert "it is - in the mean where the model is right, 60.0%" in text
+    assert "nan" not in text
+
+
+def test_a_model_of_one_answer_is_called_that():
+    def said(recall):
+        table = {"class": list("abc"), "train_count": [9] * 3, "test_count": [5] * 3}
+        evidence = _evidence(list("abc"), per_class=table | {"recall": recall})
+        return "- It gave all test images the class b." in model_card.write(evidence)
+
+    assert said([0.0, 1.0, 0.0])
+    assert said([0.0, 1.0, None])
+    assert not said([0.2, 1.0, 0.0])
+    assert not said([None, 1.0, None])  # one class alone was tested
+
+
 def test_calibration_is_described_if_it_was_measured():
     assert "Calibration was not measured." in model_card.write(_evidence(["a", "b"]))
     metrics = {

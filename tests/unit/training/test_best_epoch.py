@@ -14,26 +14,44 @@ def _model(value):
     return model
 
 
-def _offer(metric, values):
+def _offer(metric, values, losses=()):
     best = Best(metric)
     for epoch, value in enumerate(values, start=1):
-        best.offer(epoch, best.score({metric: value}), _model(float(epoch)))
+        loss = {"val/loss": losses[epoch - 1]} if losses else {}
+        best.offer(epoch, loss | {metric: value}, _model(float(epoch)))
     return best
 
 
 @pytest.mark.parametrize(
     ("metric", "values", "epoch"),
     [
-        ("val/accuracy", [0.5, 0.7, 0.7, 0.6], 2),
-        ("val/loss", [0.5, 0.3, 0.3, 0.6], 2),
+        ("val/accuracy", [0.5, 0.7, 0.7, 0.6], 3),
+        ("val/loss", [0.5, 0.3, 0.3, 0.6], 3),
         ("val/loss", [0.9, 0.8, 0.7], 3),
         ("val/accuracy", [math.nan, 0.1, math.nan], 2),
     ],
 )
-def test_the_earliest_of_the_best_epochs_is_kept_with_its_weights(metric, values, epoch):
+def test_the_latest_of_the_best_epochs_is_kept_with_its_weights(metric, values, epoch):
     best = _offer(metric, values)
     assert best.epoch == epoch
     assert (best.state["classifier.weight"] == epoch).all()
+
+
+@pytest.mark.parametrize(
+    ("losses", "epoch"),
+    [
+        ([2.25, 1.73, 1.07, 1.21, 0.71, 0.95], 5),
+        ([1.0, 0.5, 0.5, 0.9, 0.6, 0.5], 6),
+        ([1.0, math.nan, 0.8, math.nan, math.inf, 0.9], 3),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.0], 6),
+    ],
+)
+def test_of_epochs_with_an_equal_score_the_one_of_the_smallest_loss_is_kept(losses, epoch):
+    assert _offer("val/balanced_accuracy", [0.5] * 6, losses).epoch == epoch
+
+
+def test_a_higher_score_wins_over_a_smaller_loss():
+    assert _offer("val/balanced_accuracy", [0.5, 0.6, 0.5], [0.3, 0.9, 0.1]).epoch == 2
 
 
 def test_nothing_is_kept_when_nothing_is_selected_or_comparable():

@@ -67,9 +67,11 @@ def test_every_schedule_rises_linearly_through_fractions_of_the_warm_up(schedule
 
 
 @EVERY_SCHEDULE
-def test_a_warm_up_as_long_as_the_training_is_a_ramp_and_no_more(schedule):
-    assert [schedule(e, 1, [], warmup=1.0) for e in (0.25, 0.5)] == pytest.approx([0.25, 0.5])
-    assert [schedule(e, 1, [], warmup=2.0) for e in (0.25, 0.5)] == pytest.approx([0.125, 0.25])
+def test_a_warm_up_takes_at_most_half_of_the_training(schedule):
+    for warmup in (1.0, 2.0, 5.0):
+        factors = [schedule(epoch, 1, [], warmup=warmup) for epoch in (0.125, 0.25, 0.5)]
+        assert factors == pytest.approx([0.25, 0.5, 1.0])
+    assert schedule(1.5, 4, [], warmup=3.0) == pytest.approx(0.75)
 
 
 @given(name=st.sampled_from(list(SCHEDULES)), history=HISTORIES, data=st.data())

@@ -52,9 +52,10 @@ def test_a_training_goes_on_from_the_disk_bit_by_bit(tmp_path, ema_decay):
 
 def test_the_best_epoch_is_kept_and_the_newest_is_not_written_twice():
     trainer = trainer_of()
-    results = [EpochResult(number, {"val/x": value}) for number, value in ((1, 0.9), (2, 0.5))]
+    metrics = {"val/x": 0.9, "val/loss": 0.25}, {"val/x": 0.5, "val/loss": 0.125}
+    results = [EpochResult(number, values) for number, values in enumerate(metrics, start=1)]
     best = Best("val/x")
-    best.offer(1, 0.9, trainer.model)
+    best.offer(1, metrics[0], trainer.model)
     assert snapshot.take(trainer, best, results[:1], 0.0)["best"]["state"] == {}
     state = snapshot.take(trainer, best, results, 0.0)
     assert toy_training.same_weights(best.state, state["best"]["state"])
@@ -62,7 +63,7 @@ def test_the_best_epoch_is_kept_and_the_newest_is_not_written_twice():
         next(trainer.model.parameters()).zero_()
     restored = Best("val/x")
     snapshot.restore(snapshot.take(trainer, best, results, 0.0), trainer, restored)
-    assert (restored.epoch, restored.value) == (1, 0.9)
+    assert (restored.epoch, restored.rank) == (1, (0.9, -0.25))
     assert toy_training.same_weights(best.state, restored.state)
 
 

@@ -1,4 +1,6 @@
 import numpy as np
+import pytest
+from PIL import Image
 
 from imbalance_study.config.resolve import make
 from imbalance_study.data.fingerprint import fingerprint
@@ -57,3 +59,60 @@ def test_no_more_than_four_cuts_are_kept_those_used_last():
 def test_the_data_carry_the_fingerprint_of_what_they_are():
     found = _load(data_seed=2)
     assert found.fingerprint == fingerprint(found.image_set, found.split, 2)
+
+
+def _folder_of_two(root, counts):
+    """Write class folders of small images, and return the options that read them."""
+    for number, (name, count) in enumerate(counts.items()):
+        (root / name).mkdir()
+        for position in range(count):
+            pixels = np.random.default_rng([number, position]).integers(0, 255, (8, 8, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{position}.png")
+    return {"dataset": "imagefolder", "data_dir": str(root), "image_size": 8}
+
+
+@pytest.mark.parametrize(
+    ("given", "way"),
+    [
+        ({"early_stopping": "val/accuracy:patience=5"}, "early_stopping=none"),
+        ({"schedule": "plateau"}, "schedule=cosine"),
+        ({"sampler": "error_driven"}, "sampler=shuffle"),
+        ({"select_by": "val/loss"}, "select_by=last"),
+    ],
+)
+def test_an_option_that_needs_validation_images_is_refused_where_none_is_left(tmp_path, given, way):
+    config = make(**_folder_of_two(tmp_path, {"a": 2, "b": 1}), **given)
+    with pytest.raises(ValueError, match=r"needs validation images, and validation=.* leaves none"):
+        load_data(config, bind(config))
+    with pytest.raises(ValueError, match=f"add images, or set {way}$"):
+        load_data(config, bind(config))
+
+
+def test_without_validation_images_the_last_epoch_counts_by_default(tmp_path):
+    config = make(**_folder_of_two(tmp_path, {"a": 2, "b": 1}))
+    assert not len(load_data(config, bind(config)).split.val)
+
+
+def test_a_class_of_too_few_images_for_smote_is_called_by_its_name(tmp_path):
+    config = make(**_folder_of_two(tmp_path, {"healthy": 6, "scab": 1}), resample="smote:k=1")
+    with pytest.raises(ValueError, match="class 'scab' has 1 image"):
+        load_data(config, bind(config))
+
+
+def test_a_class_with_fewer_images_than_asked_for_is_called_by_its_name(tmp_path):
+    folder = _folder_of_two(tmp_path, {"healthy": 6, "scab": 4})
+    config = make(**folder, imbalance="explicit:counts=3/9", class_order="label")
+    with pytest.raises(ValueError, match="the 3 images that class scab has for training, got 9"):
+        load_data(config, bind(config))
+
+
+def test_few_photographs_with_random_weights_get_a_hint_at_pretrained_ones(tmp_path):
+    folder = _folder_of_two(tmp_path, {"a": 4, "b": 3}) | {"model": "resnet18"}
+
+    def hints(**given):
+        config = make(**folder | given)
+        return [one for one in load_data(config, bind(config)).report.findings if "hint" in one]
+
+    assert "weights=imagenet" in hints(image_size=64)[0].text
+    assert not hints(image_size=32)
+    assert not hints(image_size=64, model="resnet20")  # has no such weights
