@@ -291,7 +291,13 @@ def imagefolder(data_dir: Path, settings: ReadSettings) -> ImageSet:
 
 
 def table(data_dir: Path, settings: ReadSettings) -> ImageSet:
-    """Read a csv file with columns path and label, optionally split and group (kept together)."""
+    """Read a table of files and labels, optionally of parts and groups; see `csv_table`."""
     if not data_dir.exists():
         raise ValueError(f"data_dir '{data_dir}' does not exist; dataset=csv needs a csv file")
-    return decoded("csv", csv_table.list_table(csv_table.find_table(data_dir)), settings)
+    listing = csv_table.list_table(
+        data_dir,
+        columns=settings.csv_columns,
+        on_bad_image=settings.on_bad_image,
+        test_fold=settings.test_fold,
+    )
+    return decoded("csv", listing, settings)

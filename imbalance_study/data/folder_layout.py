@@ -165,7 +165,7 @@ class _Finder:
             for fold, subs in inner.items()
             for name in subs
         ]
-        return Layout(leaves, _fold_words(test, len(folds)))
+        return Layout(leaves, fold_words(test, len(folds)))
 
     def _fold(self, folds: Iterable[int], below: str) -> int:
         """Return the number of the fold that is the test part."""
@@ -213,7 +213,7 @@ class _Finder:
             for name, names in inner.items()
             for sub in names
         ]
-        words = _fold_words(test, len(folds)) if folds else _part_words(parts)
+        words = fold_words(test, len(folds)) if folds else _part_words(parts)
         return Layout(leaves, f"{words}, inside each of the {len(inner)} class folders")
 
     def _refuse_equal_folders(self, below: str, inner: Mapping[str, Sequence[str]]) -> None:
@@ -246,7 +246,8 @@ def _flat_words(names: Sequence[str]) -> str:
     return f"; {listed(names)} {have} no class folders" if names else ""
 
 
-def _fold_words(test: int, folds: int) -> str:
+def fold_words(test: int, folds: int) -> str:
+    """Say which fold is the test part."""
     return (
         f"fold {test} of {folds} is the test part, the others are the training part "
         "(test_fold chooses another)"

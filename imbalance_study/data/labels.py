@@ -2,9 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from imbalance_study.data.report import Finding
+
+SINGLE = "This program gives an image one class; it is not for images of several labels"
+_EMPTY = {"", "nan", "<na>", "nat"}  # as pandas writes a value that is not there
+_JOINTS = ("|", ";", ",", "+", "/", " ")
+
+
+def refuse_empty(label: str, place: str) -> None:
+    """Refuse a label that stands for none.
+
+    Raises:
+        ValueError: It is empty, or ``nan``.
+    """
+    if label.lower() in _EMPTY:
+        raise ValueError(
+            f"{place} is {'empty' if not label else repr(label) + ', which is no label'}"
+        )
+
+
+def refuse_several(labels: Sequence[tuple[str, str]]) -> None:
+    """Refuse cells that hold several labels: joined by |, or others of the column joined.
+
+    Args:
+        labels: Place and label of each image.
+
+    Raises:
+        ValueError: With the first such cell and their number.
+    """
+    names = {label for _, label in labels}
+    joined = {name for name in names if _holds_several(name, names)}
+    places = [(place, label) for place, label in labels if label in joined]
+    if places:
+        place, label = places[0]
+        raise ValueError(
+            f"{place}: {label!r} holds several labels, as {len(places):,} of {len(labels):,} rows "
+            f"do. {SINGLE}: keep the rows of one label, or give these a label of their own"
+        )
+
+
+def _holds_several(name: str, names: set[str]) -> bool:
+    for joint in _JOINTS:
+        pieces = [piece.strip() for piece in name.split(joint)]
+        if len(pieces) > 1 and all(pieces) and (joint == "|" or {*pieces} <= names):
+            return True
+    return False
 
 
 def key_of(name: str) -> str:
