@@ -90,6 +90,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from _heads(config, loss)
     yield from _compiling(config)
     yield from _weights(config)
+    yield from _features(config)
     yield from _autoencoder(config)
     stage = spec.parse(config.stage2).name
     if stage in ("lws", "las") and loss in _SIGMOID + _COSINE:
@@ -164,6 +165,59 @@ def _weights(config: Config) -> Iterator[str]:
         )
     if freeze == "head_only" and config.backbone_lr != 1:
         yield f"backbone_lr has no effect with freeze={config.freeze}: the backbone does not train"
+
+
+def _features(config: Config) -> Iterator[str]:
+    """Refuse options that need images where the head trains on kept features."""
+    freeze, given = f"freeze={config.freeze}", ("augment", "tail_augment")
+    anew = [f"{name}={getattr(config, name)}" for name in given if getattr(config, name) != "none"]
+    frozen = spec.parse(config.freeze).name == "head_only"
+    if frozen and config.supcon > 0:
+        yield f"supcon trains the backbone, which {freeze} keeps as it is; set supcon=0"
+    if config.feature_views and (not frozen or config.space == "pixels"):
+        yield (
+            "feature_views keeps features of a frozen backbone; it needs freeze=head_only and "
+            f"space=features, got {freeze} and space={config.space}"
+        )
+    if config.feature_views and set(anew) <= {"augment=auto"}:
+        yield (
+            f"feature_views={config.feature_views} keeps augmented images, and nothing augments "
+            "them; give augment=crop+flip, say, or feature_views=0"
+        )
+    if config.space != "features":
+        return
+    if not frozen:
+        yield f"space=features needs freeze=head_only: with {freeze} features change as it trains"
+    if anew and not config.feature_views:
+        yield (
+            f"{anew[0]} draws images anew in each epoch, which space=features cannot; set "
+            "feature_views=4, say, or space=pixels"
+        )
+    yield from _pixels(config)
+
+
+def _pixels(config: Config) -> Iterator[str]:
+    """Name the options that have no meaning on features."""
+    if spec.parse(config.mix).name == "cutmix":
+        yield (
+            "mix=cutmix pastes pixels, and space=features has none; use mix=mixup or remix, or "
+            "space=pixels"
+        )
+    if config.resample != "none" and config.feature_views:
+        yield (
+            f"resample={config.resample} makes features once, and feature_views has several of "
+            "each image; set one of the two"
+        )
+    if spec.parse(config.resample).name not in ("none", "smote"):
+        yield f"resample={config.resample} makes images; space=features goes with resample=smote"
+    if config.compile:
+        yield "compile has no effect with space=features: the head alone trains"
+    stage = spec.parse(config.stage2)
+    if stage.options.get("shift_bn", "false").lower() == "true":
+        yield (
+            f"stage2={config.stage2} moves the statistics of the backbone, and space=features "
+            "keeps its features; leave shift_bn out, or set space=pixels"
+        )
 
 
 def _autoencoder(config: Config) -> Iterator[str]:

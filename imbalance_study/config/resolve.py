@@ -49,7 +49,7 @@ class Resolved(NamedTuple):
     """A Config and the origin of each of its values."""
 
     config: Config
-    origins: dict[str, str]  # "given", "recipe", "data set", "optimizer" or "default"
+    origins: dict[str, str]  # "given", "recipe", "data set", "optimizer", "freeze" or "default"
 
 
 def resolve(given: Mapping[str, Any]) -> Resolved:
@@ -86,6 +86,7 @@ def resolve(given: Mapping[str, Any]) -> Resolved:
             continue
         values[name], origins[name] = usual[name], "optimizer"
     _merge_ratio(values, origins)
+    _choose_space(values, origins)
     if dataset in with_trait(choices.DATASETS, "own_test_set") and "test_fraction" in values:
         raise ValueError(f"test_fraction has no effect with dataset={dataset}: it has a test set")
     return Resolved(Config(**values), origins)
@@ -112,6 +113,20 @@ def make(**given: Any) -> Config:
         ValueError: As `resolve`.
     """
     return resolve(given).config
+
+
+def _choose_space(values: dict[str, Any], origins: dict[str, str]) -> None:
+    """Train on features where the whole backbone is frozen and no image is drawn anew.
+
+    An augmentation that nobody asked for is left out then.
+    """
+    if spec.parse(values.get("freeze", Config.freeze)).name != "head_only":
+        return
+    if origins["augment"] in ("default", "data set"):
+        values["augment"], origins["augment"] = "none", "freeze"
+    anew = any(values.get(name, "none") != "none" for name in ("augment", "tail_augment"))
+    if origins["space"] == "default" and (not anew or values.get("feature_views", 0)):
+        values["space"], origins["space"] = "features", "freeze"
 
 
 def _merge_ratio(values: dict[str, Any], origins: dict[str, str]) -> None:

@@ -131,6 +131,20 @@ class Config:
         "file; they decide stem, image_size and normalisation where these are auto.",
     )
     freeze: str = option("none", "Model", "Weights that do not train.", choices=choices.FREEZES)
+    space: Literal["auto", "pixels", "features"] = option(
+        "pixels",
+        "Model",
+        "Training on images, or on features that are computed once and kept; auto: features with "
+        "freeze=head_only, where no augmentation draws images anew in each epoch.",
+    )
+    feature_views: int = option(
+        0,
+        "Model",
+        "Augmented views of each training image whose features are kept; each epoch picks one. "
+        "0: the features of the image itself.",
+        minimum=0,
+        maximum=1000,
+    )
     backbone_lr: float = option(
         1.0,
         "Model",

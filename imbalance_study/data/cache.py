@@ -59,7 +59,7 @@ def cached(
     entry = cache_dir / f"{family}-{_digest(made_of)}"
     stored = _open(entry)
     if stored is None:
-        with _named(cache_dir):
+        with named(cache_dir):
             cache_dir.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):  # no lock file can be made: see above
@@ -77,14 +77,14 @@ def _make(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Write the entry, remove the outdated ones of the same root, and open it."""
     size = made_of["image_size"]
-    with _named(cache_dir):
-        _refuse_if_full(cache_dir, count * size * size * 3)
+    with named(cache_dir):
+        refuse_if_full(cache_dir, count * size * size * 3)
         _remove_abandoned(cache_dir)
         scratch = cache_dir / f".writing-{uuid.uuid4().hex}"
         scratch.mkdir()
     try:
         _write(scratch, cache_dir, made_of, size, count, build)
-        with _named(cache_dir):
+        with named(cache_dir):
             _move(scratch, entry)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -128,20 +128,20 @@ def _write(
 
         def write(images: np.ndarray) -> None:
             nonlocal written
-            with _named(cache_dir):
+            with named(cache_dir):
                 file.write(np.ascontiguousarray(images, np.uint8).data)
             written += len(images)
 
         room = _header(count, size)
-        with _named(cache_dir):
+        with named(cache_dir):
             file.write(room)
         notes = build(write)
-        with _named(cache_dir):
+        with named(cache_dir):
             file.seek(0)
             file.write(_header(written, size, len(room)))
             file.flush()
     manifest = {**made_of, "shape": [written, size, size, 3], "notes": notes}
-    with _named(cache_dir):
+    with named(cache_dir):
         (scratch / "manifest.json").write_text(json.dumps(manifest), "ascii")
 
 
@@ -175,14 +175,19 @@ def _remove_abandoned(cache_dir: Path) -> None:
                 shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _refuse_if_full(cache_dir: Path, needed: int) -> None:
+def refuse_if_full(cache_dir: Path, needed: int) -> None:
+    """Refuse to begin a file for which the disk has no room.
+
+    Raises:
+        OSError: With the bytes that are needed and free.
+    """
     free = shutil.disk_usage(cache_dir).free
     if free < needed:
         raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free")
 
 
 @contextlib.contextmanager
-def _named(cache_dir: Path) -> Iterator[None]:
+def named(cache_dir: Path, what: str = "decoded images") -> Iterator[None]:
     """Turn an OSError inside into one that names the folder and the way out."""
     try:
         yield
@@ -190,7 +195,7 @@ def _named(cache_dir: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         problem = "its disk is full" if full else "it cannot be written"
         raise OSError(
-            f"the decoded images go to cache_dir={cache_dir}, but {problem} "
+            f"the {what} go to cache_dir={cache_dir}, but {problem} "
             f"({error.strerror or error}); choose another with cache_dir=FOLDER or the variable "
             "IMBALANCE_STUDY_CACHE"
         ) from error

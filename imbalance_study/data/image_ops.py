@@ -18,7 +18,9 @@ from torch import Tensor
 
 
 def take(images: Tensor, rows: Tensor) -> Tensor:
-    """Return the images `rows` (M,), channels_last."""
+    """Return the images `rows` (M,), channels_last; features (N, F) have rows as well."""
+    if images.ndim == 2:
+        return images.index_select(0, rows)
     pixels = images.permute(0, 2, 3, 1).contiguous()
     chosen = pixels.flatten(1).index_select(0, rows)
     return chosen.view(len(rows), *pixels.shape[1:]).permute(0, 3, 1, 2)

@@ -1,7 +1,8 @@
 """Batches from index vectors: images resident on the device, or streamed from the memory map.
 
 Both ways give the same batches. Images travel as uint8 in the order (N, H, W, 3) and are handed out
-as a permuted view (N, 3, H, W), which is channels_last without a copy.
+as a permuted view (N, 3, H, W), which is channels_last without a copy. In the place of images there
+may be features of a frozen backbone, float32 (N, F).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ _AHEAD = 3
 class Batch(NamedTuple):
     """Images and labels of one step, on the device."""
 
-    images: Tensor  # uint8 (B, 3, H, W), channels_last
+    images: Tensor  # uint8 (B, 3, H, W), channels_last; or features, float32 (B, F)
     targets: Tensor  # int64 (B,)
 
 
@@ -33,7 +34,8 @@ class Batches:
     """A part of an image set (the training set, say), served in batches.
 
     Args:
-        images: uint8 (N, H, W, 3) of the whole set, possibly a memory map.
+        images: uint8 (N, H, W, 3) of the whole set, possibly a memory map; or features, float32
+            (N, F).
         labels: int64 (N,) of the whole set.
         rows: int64 (M,), which of them belong to this part.
         device: Where the batches are needed.
@@ -42,7 +44,7 @@ class Batches:
 
     def __init__(
         self,
-        images: npt.NDArray[np.uint8],
+        images: npt.NDArray[Any],
         labels: npt.NDArray[np.int64],
         rows: npt.NDArray[np.int64],
         device: torch.device,
@@ -62,7 +64,7 @@ class Batches:
         """Return the number of images."""
         return len(self._rows)
 
-    def read(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    def read(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Return raw images uint8 (B, H, W, 3) on the host, for figures."""
         return _take(self._images, self._rows[indices])
 
@@ -81,7 +83,7 @@ class Batches:
         if self.resident:
             moved = indices.to(self.device, non_blocking=True)
             for chunk in moved.split(batch_size):
-                images = self._held.index_select(0, chunk).permute(0, 3, 1, 2)
+                images = _channels_first(self._held.index_select(0, chunk))
                 yield Batch(images, self._device_targets.index_select(0, chunk))
         else:
             yield from self._stream(chunks)
@@ -114,7 +116,7 @@ class Batches:
             while (item := ready.get()) is not None:
                 if isinstance(item, BaseException):
                     raise item
-                images = item.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+                images = _channels_first(item.images.to(self.device, non_blocking=True))
                 yield Batch(images, item.targets.to(self.device, non_blocking=True))
         finally:
             stopped.set()
@@ -128,9 +130,8 @@ class Batches:
         return Batch(images, targets)
 
 
-def fits(num_images: int, image_size: int, device: torch.device) -> bool:
-    """Return whether images fit on the device: into half of its free memory."""
-    needed = num_images * image_size * image_size * 3
+def fits(needed: int, device: torch.device) -> bool:
+    """Return whether so many bytes fit on the device: into half of its free memory."""
     return needed < _SHARE * free_memory(device)
 
 
@@ -143,9 +144,13 @@ def free_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def _take(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+def _channels_first(images: Tensor) -> Tensor:
+    return images.permute(0, 3, 1, 2) if images.ndim == 4 else images
+
+
+def _take(images: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     """Copy rows out of a memory map, in the order of the file, which a disk likes best."""
     order = np.argsort(rows, kind="stable")
-    out = np.empty((len(rows), *images.shape[1:]), dtype=np.uint8)
+    out = np.empty((len(rows), *images.shape[1:]), dtype=images.dtype)
     out[order] = images[rows[order]]
     return out

@@ -4,7 +4,7 @@ A mix is a function ``mix(images, targets, class_counts, generator, *, options) 
 float (N, 3, H, W), already normalised, `targets` (N,), `class_counts` (C,); all and the generator
 on one device. The loss of a mixed example is lam * l(targets_a) + (1 - lam) * l(targets_b). Each
 image has its own partner and its own lam (the papers' code draws one lam per batch), and none of
-this waits for the device.
+this waits for the device. mixup and remix mix features (N, F) of a frozen backbone as well.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from imbalance_study.data import image_ops
 class Mixed(NamedTuple):
     """A batch of mixed images and the two classes of each."""
 
-    images: Tensor  # (N, 3, H, W)
+    images: Tensor  # (N, 3, H, W), or features (N, F)
     targets_a: Tensor  # (N,)
     targets_b: Tensor  # (N,)
     lam: Tensor  # (N,), the weight of targets_a
@@ -144,7 +144,7 @@ def _partners(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _interpolate(images: Tensor, partners: Tensor, lam: Tensor) -> Tensor:
-    weight = lam.to(images.dtype)[:, None, None, None]
+    weight = lam.to(images.dtype).view(-1, *[1] * (images.ndim - 1))
     others = image_ops.take(images, partners)
     return image_ops.keep_format(others.lerp(images, weight), images)
 

@@ -1,18 +1,20 @@
-"""SMOTE on pixels: new images of the smaller classes, made once, before training.
+"""SMOTE on pixels or features: new rows of the smaller classes, made once, before training.
 
 A resampler is a function ``resample(images, labels, seed, *, options) -> (images, labels)`` that is
-called once, on the training part after the split.
+called once, on the training part after the split. In the place of images there may be features of
+a frozen backbone, float32 (N, F).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Images = NDArray[np.uint8]
+Images = NDArray[Any]
 Labels = NDArray[np.int64]
 
 
@@ -29,10 +31,10 @@ def smote(
 
     Chawla et al. (2002) by imbalanced-learn on the flattened pixels: a new image is x + u (x' - x)
     with x a random image of its class, x' one of its k nearest neighbours in that class, u uniform
-    in 0..1; rounded to whole grey values. The given images stay first, unchanged.
+    in 0..1; pixels are rounded to whole grey values. The given images stay first, unchanged.
 
     Args:
-        images: uint8 (N, H, W, 3).
+        images: uint8 (N, H, W, 3), or features float32 (N, F).
         labels: int64 (N,).
         seed: Of the random choices.
         k: Neighbours to choose from.
@@ -40,7 +42,7 @@ def smote(
         class_names: Names by label, for messages.
 
     Returns:
-        Images uint8 (C * n_max, H, W, 3) and labels (C * n_max,).
+        Images uint8 (C * n_max, H, W, 3), or features, and labels (C * n_max,).
 
     Raises:
         ValueError: k below 1, a class with no more than k images, or too little memory.
@@ -60,8 +62,14 @@ def smote(
     sampler = SMOTE(k_neighbors=k, random_state=seed)
     resampled, new_labels = sampler.fit_resample(pixels, labels)
     made = resampled[len(images) :]
-    made = np.rint(made, out=made).astype(np.uint8).reshape(-1, *images.shape[1:])
-    return np.concatenate([images, made]), new_labels
+    if images.dtype == np.uint8:
+        made = np.rint(made, out=made).astype(np.uint8)
+    return np.concatenate([images, made.reshape(-1, *images.shape[1:])]), new_labels
+
+
+def counts_after(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of images of each class (C,) after `smote`."""
+    return np.full_like(counts, counts.max())
 
 
 def estimate_bytes(shape: tuple[int, ...], counts: NDArray[np.int64]) -> int:
@@ -101,6 +109,10 @@ def _check_memory(shape: tuple[int, ...], counts: NDArray[np.int64], max_gb: flo
         total = int(counts.max()) * len(counts)
         raise ValueError(
             f"smote needs about {needed / 1e9:.1f} GB for {total} images of "
-            f"{shape[1]}x{shape[2]} pixels, it may take {allowed / 1e9:.1f} GB: "
+            f"{_size(shape)}, it may take {allowed / 1e9:.1f} GB: "
             "take smaller images, or a sampler such as random_over"
         )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[2]} pixels" if len(shape) == 4 else f"{shape[1]} features"

@@ -31,7 +31,7 @@ def settle(inputs: RunInputs, train: Batches) -> RunInputs:
     if distributed.group().size > 1:
         raise ValueError("batch_size=auto goes with one process; give torchrun a number")
     size = usual_batch_size(config)
-    if inputs.device_setup.device.type == "cuda":
+    if inputs.device_setup.device.type == "cuda" and config.space == "pixels":
         found = largest(inputs, train, size)
         if not found:
             raise ValueError(

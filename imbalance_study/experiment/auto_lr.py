@@ -10,8 +10,9 @@ import torch
 from imbalance_study.config.schema import Config
 from imbalance_study.data.loader import Batches
 from imbalance_study.evaluation.figures import lr_range_test as lr_range_test_figures
+from imbalance_study.experiment.setup import features as features_setup
 from imbalance_study.experiment.setup import procedures
-from imbalance_study.experiment.setup.data import batches_of
+from imbalance_study.experiment.setup.data import Parts, batches_of
 from imbalance_study.experiment.setup.inputs import LocalFiles, RunInputs, load_inputs
 from imbalance_study.experiment.setup.model import build_model
 from imbalance_study.models.classifier import Classifier
@@ -28,8 +29,11 @@ def range_test(inputs: RunInputs, model: Classifier, train: Batches) -> lr_range
     def seeds(purpose: str) -> int:
         return inputs.seeds(f"lr_finder/{purpose}")
 
-    twin = copy.deepcopy(model)
+    on_features = inputs.config.space == "features"
+    twin = copy.deepcopy(model.on_features() if on_features else model)
     procedure = procedures.first(inputs, twin, lr=1.0)  # the test sets the rate of every step
+    if on_features:
+        procedure = features_setup.on_features(procedure, inputs.config.feature_views)
     return lr_range_test.range_test(twin, train, procedure, seeds=seeds)
 
 
@@ -43,7 +47,9 @@ def find(config: Config, local: LocalFiles | None = None) -> lr_range_test.Range
     device = inputs.device_setup.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         model = build_model(inputs)
-        return range_test(inputs, model, batches_of(inputs.data, "train", config, device))
+        parts = Parts(batches_of(inputs.data, "train", config, device), None, None)
+        features = features_setup.of(inputs, model, parts, local)
+        return range_test(inputs, model, (features.parts if features else parts).train)
 
 
 def figure(found: lr_range_test.RangeTest) -> Any:

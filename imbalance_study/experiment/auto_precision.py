@@ -54,7 +54,8 @@ def settle(
 ) -> tuple[RunInputs, Verdict | None]:
     """Decide memory format and precision: by a trial, a former trial, or the run that goes on.
 
-    Tried on a processor alone, with ``auto_precision=true`` and a training of 200 updates or more.
+    Tried on a processor alone, with ``auto_precision=true`` and a training on images of 200 updates
+    or more.
     The verdict is kept in the cache folder for this host, version of torch, number of threads,
     model and size, so that a repeated run computes in the same way.
 
@@ -70,7 +71,7 @@ def settle(
     if before is not None:
         return _with(inputs, _as_before(inputs, before)), None
     ways = list(_ways(inputs))
-    few = _updates(inputs, train) < WORTH
+    few = _updates(inputs, train) < WORTH or config.space == "features"
     if device_setup.device.type != "cpu" or not config.auto_precision or few or len(ways) < 2:
         return inputs, None
     if distributed.group().size > 1:  # they would have to agree

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,7 +21,9 @@ from imbalance_study.experiment.analyses.context import (
     HeatmapOptions,
 )
 from imbalance_study.experiment.result import RunResult, TrainedStage, TrainingResult
+from imbalance_study.experiment.setup import features as features_setup
 from imbalance_study.experiment.setup.build import RunSetup
+from imbalance_study.experiment.setup.data import Parts
 from imbalance_study.experiment.setup.facts import config_record
 from imbalance_study.models import checkpoint
 from imbalance_study.training.best_epoch import State
@@ -65,10 +67,10 @@ def evaluate_on_test(
     """
     decoded = _decoded(setup, test, stages)
     stage = stages[-1]
-    scores, predictions = _scores(setup, test, stages)
+    scores, predictions = _scores(setup, stages)
     val = None
     if setup.parts.val is not None:
-        val = _predict(stage, setup.parts.val)
+        val = _predict(stage, setup.parts, "val")
         scores |= _selected(setup.parts.val, setup, stage.fit)
     corrected = posthoc.correct(setup, stage, test, val, predictions, draw=draw)
     figures = run_figures.of_training(stage.fit, setup.data) if draw else {}
@@ -124,7 +126,7 @@ def _decoded(setup: RunSetup, test: Batches, stages: Sequence[TrainedStage]) -> 
 
 
 def _scores(
-    setup: RunSetup, test: Batches, stages: Sequence[TrainedStage]
+    setup: RunSetup, stages: Sequence[TrainedStage]
 ) -> tuple[dict[str, float], Predictions]:
     """Score the last epoch, the kept epoch and the first stage on the test set.
 
@@ -135,14 +137,14 @@ def _scores(
     last = None
     if fit.best_epoch != len(fit.history):
         stage.model.load_state_dict(_deployed(fit.last))
-        last = _predict(stage, test)
+        last = _predict(stage, setup.parts, "test")
     stage.model.load_state_dict(_deployed(fit.best))
     stage.model.eval()
-    kept = _predict(stage, test)
+    kept = _predict(stage, setup.parts, "test")
     scores = metrics.prefixed(_metrics(setup, stage, kept), "test")
     scores |= _few(setup, stage, kept if last is None else last, "test_last")
     if len(stages) > 1 and stages[0].procedure.classify:
-        scores |= _few(setup, stages[0], _predict(stages[0], test), "stage1_test")
+        scores |= _few(setup, stages[0], _predict(stages[0], setup.parts, "test"), "stage1_test")
     return scores, kept
 
 
@@ -151,9 +153,14 @@ def _deployed(state: State) -> State:
     return {name: value for name, value in state.items() if not name.startswith("decoder.")}
 
 
-def _predict(stage: TrainedStage, batches: Batches) -> Predictions:
-    procedure = stage.procedure
-    return predict(stage.model, batches, procedure.normalise, procedure.precision, features=True)
+def _predict(stage: TrainedStage, images: Parts, name: Literal["val", "test"]) -> Predictions:
+    """Predict a part, from its features where the head trained on them."""
+    model, parts, normalise = stage.model, images, stage.procedure.normalise
+    if stage.features is not None:
+        model, parts = model.on_features(), stage.features.parts
+        normalise = features_setup.unchanged
+    batches = parts.need_val() if name == "val" else parts.need_test()
+    return predict(model, batches, normalise, stage.procedure.precision, features=True)
 
 
 def _metrics(setup: RunSetup, stage: TrainedStage, found: Predictions) -> dict[str, float]:

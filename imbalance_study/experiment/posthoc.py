@@ -56,7 +56,8 @@ def correct(
     - With validation: temperature scaling.
     - Where ``flip`` is among the augmentations: the mean of the probabilities of each test image
       and its mirror image. Without it a mirrored image is one that the model has never seen, and
-      may belong to another class.
+      may belong to another class. A head that trained on features is left out: they are those of
+      the images as they are.
 
     Args:
         inputs: Of the run; the training counts of its data are the prior.
@@ -84,7 +85,7 @@ def correct(
         if over_tau:
             found["thresholds"] = _thresholds(val, test, procedure)
         found["temperature"] = _temperature(val, test, procedure)
-    if "flip" in inputs.choices.augment.names:
+    if "flip" in inputs.choices.augment.names and stage.features is None:
         mirrored = _probabilities(_mirrored(stage, test_images), procedure)
         found["flip"] = _Corrected((probs + mirrored) / 2, None)
     table = _table(found, test.targets, None if val is None else val.targets)

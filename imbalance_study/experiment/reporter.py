@@ -65,5 +65,8 @@ class Reporter(Callback):
     def _with_images(self, state: EpochState) -> EpochResult:
         if self._monitor is None:
             return state.result
-        images = self._monitor.look(state.model, state.result.epoch, state.probabilities)
+        model = state.model
+        if model.takes_features:
+            model = self._setup.model.with_head_of(model)
+        images = self._monitor.look(model, state.result.epoch, state.probabilities)
         return dataclasses.replace(state.result, images=images)

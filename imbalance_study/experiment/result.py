@@ -12,6 +12,7 @@ from imbalance_study.experiment.analyses.context import AnalysisResult
 from imbalance_study.experiment.setup.build import RunSetup
 from imbalance_study.experiment.setup.data import Data
 from imbalance_study.experiment.setup.facts import RunFacts
+from imbalance_study.experiment.setup.features import FeatureParts
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training.predict import Predictions
 from imbalance_study.training.procedure import EpochResult, Fit, Procedure
@@ -32,6 +33,7 @@ class TrainedStage(NamedTuple):
     model: Classifier
     procedure: Procedure
     fit: Fit  # with the epochs of the stage before
+    features: FeatureParts | None = None  # of its frozen backbone, where its head trained on them
 
 
 @dataclasses.dataclass(frozen=True)

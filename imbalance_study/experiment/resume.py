@@ -73,6 +73,7 @@ def check(state: Mapping[str, Any] | None, facts: RunFacts) -> None:
             f"the data have changed since the run began (fingerprint {before.digest}, now "
             f"{facts.digest}); bring them back, or train the run again"
         )
+    _check_space(state, facts)
     for name in ("device", "precision"):
         old, new = getattr(before, name), getattr(facts, name)
         if old != new:
@@ -84,6 +85,16 @@ def check(state: Mapping[str, Any] | None, facts: RunFacts) -> None:
         raise ValueError(
             f"the run began with {before.processes} processes, here are {facts.processes}; start "
             "as many by torchrun"
+        )
+
+
+def _check_space(state: Mapping[str, Any], facts: RunFacts) -> None:
+    old = state["config"].get("space", "pixels")
+    new = "pixels" if facts.features is None else "features"
+    if old != new:
+        raise ValueError(
+            f"the run began with space={old}, and here it would be {new}; go on with space={old}, "
+            "or train it again"
         )
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from imbalance_study.config.schema import Config
+from imbalance_study.data.loader import Batches
 from imbalance_study.experiment import auto_batch_size, auto_lr, evaluate, resume
 from imbalance_study.experiment import figures as run_figures
 from imbalance_study.experiment.analyses import registry as analyses
@@ -24,16 +25,19 @@ from imbalance_study.experiment.analyses.context import HeatmapOptions
 from imbalance_study.experiment.monitor import Monitor
 from imbalance_study.experiment.reporter import OnEpoch, Reporter
 from imbalance_study.experiment.result import RunResult, RunStart, TrainedStage, TrainingResult
+from imbalance_study.experiment.setup import features as features_setup
 from imbalance_study.experiment.setup import procedures
 from imbalance_study.experiment.setup.build import RunSetup, build
 from imbalance_study.experiment.setup.device import resolve_device
 from imbalance_study.experiment.setup.facts import RunFacts
+from imbalance_study.experiment.setup.features import FeatureParts
 from imbalance_study.experiment.setup.inputs import LocalFiles
+from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import distributed, snapshot
 from imbalance_study.training.callback import Callback, Callbacks
 from imbalance_study.training.checkpointing import Keeper
 from imbalance_study.training.loop import fit
-from imbalance_study.training.procedure import EpochResult
+from imbalance_study.training.procedure import EpochResult, Fit, Procedure
 from imbalance_study.training.progress import Progress
 
 
@@ -200,16 +204,13 @@ class _Training:
         begun, fitted = (None, None) if state is None else resume.begun(state)
         if fitted is None:
             fitted = fit(
-                setup.model,
-                setup.parts.train,
-                setup.parts.val,
-                setup.procedure,
+                *_ground(setup, setup.model, setup.procedure, setup.features),
                 seeds=setup.seeds,
                 callback=callback,
                 state=begun,
             )
             begun = None
-        first = TrainedStage(setup.model, setup.procedure, fitted)
+        first = _trained(setup.model, setup.procedure, fitted, setup.features)
         if not setup.choices.has_second_stage:
             return [first]
         reporter.begin_second_stage(fitted)
@@ -231,18 +232,52 @@ def _second_stage(
     model = copy.deepcopy(first.model)
     torch.manual_seed(seeds("weights"))
     procedure = procedures.second(setup, first.procedure, model, first.fit.seconds)
+    features = _features_of_second(setup, first, model)
     torch.manual_seed(seeds(distributed.group().own("dropout")))
     fitted = fit(
-        model,
-        setup.parts.train,
-        setup.parts.val,
-        procedure,
+        *_ground(setup, model, procedure, features),
         seeds=seeds,
         callback=callback,
         after=first.fit,
         state=begun,
     )
-    return TrainedStage(model, procedure, fitted)
+    return _trained(model, procedure, fitted, features)
+
+
+class _Ground(NamedTuple):
+    """The first arguments of `fit`: on images, or on the features of a frozen backbone."""
+
+    model: Classifier
+    train: Batches
+    val: Batches | None
+    procedure: Procedure
+
+
+def _ground(
+    setup: RunSetup, model: Classifier, procedure: Procedure, features: FeatureParts | None
+) -> _Ground:
+    if features is None:
+        return _Ground(model, setup.parts.train, setup.parts.val, procedure)
+    parts, views = features.parts, setup.config.feature_views
+    procedure = features_setup.on_features(procedure, views)
+    return _Ground(model.on_features(), parts.train, parts.val, procedure)
+
+
+def _trained(
+    model: Classifier, procedure: Procedure, fitted: Fit, features: FeatureParts | None
+) -> TrainedStage:
+    if features is not None:
+        fitted = features_setup.with_backbone(model, fitted)
+    return TrainedStage(model, procedure, fitted, features)
+
+
+def _features_of_second(
+    setup: RunSetup, first: TrainedStage, model: Classifier
+) -> FeatureParts | None:
+    """Return the features that the second stage trains on; None where it needs images."""
+    if first.features is not None or not features_setup.second_stage_pays(setup):
+        return first.features
+    return features_setup.in_memory(setup, first.procedure, model, setup.parts)
 
 
 @contextlib.contextmanager

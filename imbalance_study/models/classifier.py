@@ -29,9 +29,11 @@ class Classifier(nn.Module):
         stem: "small" or "imagenet" where the zoo knows it, "auto" for a user's own model.
         decoder: The decoder of an autoencoder, while it trains; see `autoencoder.encode_decode`.
             `forward` does not use it.
+        takes_features: It takes features (N, F) in place of images; see `on_features`.
     """
 
     decoder: nn.Module | None
+    takes_features = False
 
     def __init__(self, model: nn.Module, *, image_size: int, stem: str = "auto") -> None:
         super().__init__()
@@ -95,6 +97,28 @@ class Classifier(nn.Module):
         self.classifier = make_head(head, self.num_features, num_classes).to(old.device, old.dtype)
         self.num_classes = num_classes
 
+    def on_features(self) -> Classifier:
+        """Return a classifier of the features (N, F) of this one, which shares its head.
+
+        Of the backbone nothing is left but a dropout at its end, which acts on the features.
+        """
+        made = self._with(_dropout_at_the_end(self.backbone).train(self.training), self.classifier)
+        made.takes_features = True
+        return made
+
+    def with_head_of(self, other: Classifier) -> Classifier:
+        """Return a classifier with the backbone of this one and the head of another, shared."""
+        return self._with(self.backbone, other.classifier)
+
+    def _with(self, backbone: nn.Module, head: nn.Module) -> Classifier:
+        made = Classifier.__new__(Classifier)
+        nn.Module.__init__(made)
+        made.backbone, made.classifier, made.decoder = backbone, head, None
+        for name in ("head_name", "num_features", "num_classes", "image_size", "stem"):
+            setattr(made, name, getattr(self, name))
+        made.training = self.training  # of this module alone: the others are shared
+        return made
+
     @cached_property
     def cam_layers(self) -> tuple[str, ...]:
         """Names for ``get_submodule`` of the layers to explain; the last is the default."""
@@ -111,6 +135,15 @@ def cam_layers_at(model: nn.Module, image_size: int) -> tuple[str, ...]:
     """
     last = {side: name for name, side in layer_maps(model, image_size) if side >= MIN_CAM_SIDE}
     return tuple(last[side] for side in sorted(last, reverse=True))
+
+
+def _dropout_at_the_end(backbone: nn.Module) -> nn.Module:
+    """Return a dropout like the one at the end of a backbone; the identity where there is none."""
+    leaves = [layer for layer in backbone.modules() if not any(True for _ in layer.children())]
+    named = [layer for layer in leaves if not isinstance(layer, nn.Identity)]
+    if named and isinstance(named[-1], nn.Dropout):
+        return nn.Dropout(named[-1].p)
+    return nn.Identity()
 
 
 def _last_linear(model: nn.Module) -> tuple[str, nn.Linear]:

@@ -53,6 +53,7 @@ class Procedure:
     lr: float
     epochs: int
     batch_size: int
+    views: int = 1  # rows of each image in the training part, of which an epoch shows one
     tail_augment: Callable[..., Tensor] | None = None
     mix: Callable[..., Any] | None = None
     defer: float = 0.0

@@ -168,17 +168,21 @@ class Trainer:
         sampler = p.sampler if active else samplers.shuffle
         context = sampler_context(sampler, epoch / p.epochs, class_errors)
         wanted = p.steps_per_epoch * p.batch_size
-        indices = sampler(self.train.targets, self.order, **context)
+        targets = self.train.targets[:: p.views]
+        indices = sampler(targets, self.order, **context)
         if not len(indices):
             raise ValueError("a sampler must draw at least one image an epoch, got none")
         while len(indices) < wanted:
-            more = sampler(self.train.targets, self.order, **context)
+            more = sampler(targets, self.order, **context)
             indices = torch.cat([indices, more])
         indices = indices[:wanted] if wanted else _without_rest(indices, p.batch_size, self.group)
         if len(indices) < self.group.size:
             raise ValueError(
                 f"an epoch of {len(indices)} images cannot be shared by {self.group.size} processes"
             )
+        if p.views > 1:
+            view = torch.randint(p.views, (len(indices),), generator=self.order)
+            indices = indices * p.views + view
         return self.group.of_first(indices, self.train.device)
 
     def step(self, batch: Batch, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from imbalance_study.config.schema import Config
-from imbalance_study.data.loader import Batches
 from imbalance_study.experiment import auto_batch_size, auto_lr, auto_precision
+from imbalance_study.experiment.setup import features as features_setup
 from imbalance_study.experiment.setup import model as model_setup
 from imbalance_study.experiment.setup import procedures
 from imbalance_study.experiment.setup.data import Parts, parts_of
 from imbalance_study.experiment.setup.facts import RunFacts
+from imbalance_study.experiment.setup.features import FeatureParts
 from imbalance_study.experiment.setup.inputs import LocalFiles, RunInputs, load_inputs
 from imbalance_study.models import profiling
 from imbalance_study.models.classifier import Classifier
@@ -36,6 +37,7 @@ class RunSetup(RunInputs):
     procedure: Procedure  # of the only stage, or of the first
     facts: RunFacts
     range_test: RangeTest | None  # that found the learning rate
+    features: FeatureParts | None = None  # of the frozen backbone, where the head trains on them
 
 
 def build(
@@ -64,7 +66,8 @@ def build(
     inputs = auto_batch_size.settle(inputs, parts.train)
     inputs, verdict = auto_precision.settle(inputs, parts.train, before)
     built = model_setup.build(inputs)
-    lr, range_test = _learning_rate(inputs, built.model, parts.train, before)
+    features = features_setup.of(inputs, built.model, parts, local)
+    lr, range_test = _learning_rate(inputs, built.model, parts, features, before)
     procedure = procedures.first(inputs, built.model, lr)
     facts = dataclasses.replace(
         _facts(inputs, built.model),
@@ -72,6 +75,7 @@ def build(
         weights=built.weights,
         trainable_from_epoch=procedures.trainable_over_epochs(inputs, built.model),
         lr=lr if config.lr == "auto" else None,
+        features=None if features is None else features_setup.describe(features),
     )
     return RunSetup(
         **_fields(inputs),
@@ -80,18 +84,23 @@ def build(
         procedure=procedure,
         facts=facts,
         range_test=range_test,
+        features=features,
     )
 
 
 def _learning_rate(
-    inputs: RunInputs, model: Classifier, train: Batches, before: RunFacts | None
+    inputs: RunInputs,
+    model: Classifier,
+    parts: Parts,
+    features: FeatureParts | None,
+    before: RunFacts | None,
 ) -> tuple[float, RangeTest | None]:
     """Return the learning rate, and the range test that found it where there was one."""
     if inputs.config.lr != "auto":
         return inputs.config.lr, None
     if before is not None and before.lr is not None:
         return before.lr, None
-    tested = auto_lr.range_test(inputs, model, train)
+    tested = auto_lr.range_test(inputs, model, (features.parts if features else parts).train)
     return tested.suggestion, tested
 
 

@@ -51,8 +51,9 @@ _IMAGES = (
     *("dataset", "data_dir", "image_size", "on_bad_image", "cache_dir"),
     *("csv_columns", "test_fold"),
 )
-_CUT = ("imbalance", "class_order", "validation", "test_fraction", "data_seed", "resample")
+_CUT = ("imbalance", "class_order", "validation", "test_fraction", "data_seed")
 _KEPT = 4
+_KEPT_FEATURES = 8  # three parts of a run, and the resampled one
 # Fewer training images than this train a model better from pretrained weights than from random
 # ones, if they are photographs: of this many pixels a side at least.
 _FEW_IMAGES, _PHOTOGRAPH = 3_000, 64
@@ -68,6 +69,8 @@ class DataCache:
     def __init__(self) -> None:
         self._images: dict[tuple[Any, ...], ImageSet] = {}
         self._cuts: dict[tuple[Any, ...], Data] = {}
+        self._features: dict[tuple[Any, ...], Batches] = {}
+        self._digests: dict[tuple[str, ...], str] = {}
 
     def images(self, config: Config, load: Callable[[], ImageSet]) -> ImageSet:
         """Return the image set of a configuration, loaded once."""
@@ -75,18 +78,32 @@ class DataCache:
 
     def cut(self, config: Config, make: Callable[[], Data]) -> Data:
         """Return the cut of a configuration, made once."""
-        return _recall(self._cuts, _values(config, _IMAGES + _CUT), make)
+        resampled = config.resample if config.space == "pixels" else "none"
+        return _recall(self._cuts, (*_values(config, _IMAGES + _CUT), resampled), make)
+
+    def features(self, key: tuple[Any, ...], make: Callable[[], Batches]) -> Batches:
+        """Return a part as features, loaded once; the key names all that it follows from."""
+        return _recall(self._features, key, make, _KEPT_FEATURES)
+
+    def digest(self, part: tuple[str, ...], make: Callable[[], str]) -> str:
+        """Return the digest of the pixels of a part, computed once."""
+        if part not in self._digests:
+            self._digests[part] = make()
+        return self._digests[part]
 
 
 _Value = TypeVar("_Value")
 
 
 def _recall(
-    kept: dict[tuple[Any, ...], _Value], key: tuple[Any, ...], make: Callable[[], _Value]
+    kept: dict[tuple[Any, ...], _Value],
+    key: tuple[Any, ...],
+    make: Callable[[], _Value],
+    most: int = _KEPT,
 ) -> _Value:
     value = kept.pop(key) if key in kept else make()
     kept[key] = value
-    while len(kept) > _KEPT:
+    while len(kept) > most:
         del kept[next(iter(kept))]
     return value
 
@@ -189,7 +206,7 @@ def _cut(config: Config, choices: Choices, cache: DataCache) -> Data:
     mean, std = fingerprint.channel_statistics(image_set.images, split.train)
     std = np.where(std > 0, std, 1.0)  # images of one colour
     images, labels, rows = image_set.images, image_set.labels, split.train
-    if choices.resample is not None:
+    if choices.resample is not None and config.space == "pixels":
         seed = seeds(config.data_seed)("resample") % 2**32
         resample, names = choices.resample.function, image_set.class_names
         context = {"class_names": names} if spec.takes(resample, "class_names") else {}
@@ -267,13 +284,18 @@ def parts_of(data: Data, config: Config, device: torch.device, *, test: bool = T
 
 
 def batches_of(data: Data, name: str, config: Config, device: torch.device) -> Batches:
-    """Return the batches of ``train``, ``val`` or ``test``, on the device where they fit there."""
+    """Return the batches of ``train``, ``val`` or ``test``, on the device where they fit there.
+
+    Images that pass the backbone once are streamed.
+    """
     if name == "train":
         images, labels, rows = data.train_images, data.train_labels, data.train_rows
     else:
         images, labels = data.image_set.images, data.image_set.labels
         rows = getattr(data.split, name)
     resident = config.resident == "true"
-    if config.resident == "auto":
-        resident = fits(len(rows), data.image_size, device)
+    if config.space == "features":
+        resident = False
+    elif config.resident == "auto":
+        resident = fits(len(rows) * 3 * data.image_size**2, device)
     return Batches(images, labels, rows, device, resident=resident)

@@ -9,7 +9,7 @@ from typing import Any
 from imbalance_study.config.schema import Config
 
 # Facts that some runs have and others lack: they are left out of the record where they are None.
-_OPTIONAL = ("probe_seconds", "weights", "trainable_from_epoch", "lr")
+_OPTIONAL = ("probe_seconds", "weights", "trainable_from_epoch", "lr", "features")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,7 @@ class RunFacts:
     weights: dict[str, Any] | None = None  # see `pretrained.describe`
     trainable_from_epoch: dict[str, int] | None = None  # epoch -> weights that train from then on
     lr: float | None = None  # where a range test found it
+    features: dict[str, Any] | None = None  # see `setup.features.describe`
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunFacts:

@@ -8,13 +8,15 @@ import inspect
 import math
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from imbalance_study.config import choices as registry
 from imbalance_study.config.choice import with_trait
 from imbalance_study.config.schema import Config
-from imbalance_study.data import samplers
+from imbalance_study.data import samplers, smote
 from imbalance_study.experiment.setup.components import Choices, Component
 from imbalance_study.experiment.setup.data import Data
 from imbalance_study.experiment.setup.device import DeviceSetup
@@ -37,7 +39,7 @@ def first(inputs: RunInputs, model: Classifier, lr: float) -> Procedure:
     if choices.separate:
         model.classifier.requires_grad_(False)
     counts = torch.as_tensor(
-        inputs.data.class_counts, dtype=torch.float32, device=device_setup.device
+        trained_counts(inputs), dtype=torch.float32, device=device_setup.device
     )
     stopping, mix, tail = choices.early_stopping, choices.mix, choices.tail_augment
     share = config.epochs / all_epochs(config, choices)
@@ -138,6 +140,16 @@ def _classifier_alone(
         classify=True,
         reconstruct=0.0,
     )
+
+
+def trained_counts(inputs: RunInputs) -> npt.NDArray[np.int64]:
+    """Return the number of examples of each class that the training has (C,).
+
+    Those of the data, unless features are resampled: the data then are the images alone.
+    """
+    counts = inputs.data.class_counts
+    resampled = inputs.choices.resample is not None and inputs.config.space == "features"
+    return smote.counts_after(counts) if resampled else counts
 
 
 def trainable_over_epochs(inputs: RunInputs, model: Classifier) -> dict[str, int] | None:

@@ -3,6 +3,8 @@ import pytest
 from imbalance_study.config import compatibility
 from imbalance_study.config.resolve import make
 
+FROZEN = {"freeze": "head_only", "weights": "imagenet"}
+
 
 @pytest.mark.parametrize(
     ("values", "message"),
@@ -24,6 +26,18 @@ from imbalance_study.config.resolve import make
         ({"imbalance": "none", "class_order": "size"}, "class_order has no effect"),
         ({"dataset": "imagefolder", "csv_columns": "label:dx"}, "csv_columns has no effect"),
         ({"dataset": "digits", "test_fold": 1}, "test_fold has no effect"),
+        (FROZEN | {"mix": "cutmix"}, "cutmix pastes pixels, and space=features has none; use mix="),
+        (FROZEN | {"supcon": 0.5}, "supcon trains the backbone"),
+        (FROZEN | {"compile": True}, "compile has no effect with space=features"),
+        (FROZEN | {"stage2": "las:shift_bn=true"}, "statistics of the backbone"),
+        (FROZEN | {"feature_views": 4}, "nothing augments them; give augment=crop"),
+        (FROZEN | {"feature_views": 4, "augment": "none"}, "nothing augments them"),
+        (FROZEN | {"feature_views": 4, "augment": "crop", "resample": "smote"}, "one of the two"),
+        (FROZEN | {"feature_views": 4, "augment": "crop", "space": "pixels"}, "and space=pixels"),
+        (FROZEN | {"augment": "crop", "space": "features"}, "augment=crop draws images anew"),
+        (FROZEN | {"tail_augment": "trivial", "space": "features"}, "tail_augment=trivial draws"),
+        ({"space": "features"}, "space=features needs freeze=head_only: with freeze=none"),
+        ({"feature_views": 4, "augment": "crop"}, "needs freeze=head_only and space=features"),
     ],
 )
 def test_a_combination_that_makes_no_sense_is_refused_with_the_reason(values, message):

@@ -81,3 +81,18 @@ def test_the_usual_batch_size_is_the_recipes_then_the_data_sets():
     assert config_resolve.usual_batch_size(found) == RECIPES["paper_ce"].options["batch_size"]
     assert config_resolve.usual_batch_size(make(dataset="digits", batch_size="auto")) == 32
     assert config_resolve.usual_batch_size(make(batch_size="auto")) == Config.batch_size
+
+
+def test_with_a_frozen_backbone_nothing_augments_unless_asked_and_the_head_trains_on_features():
+    frozen = {"dataset": "digits", "freeze": "head_only", "weights": "imagenet"}
+    found = resolve(frozen)
+    assert (found.config.augment, found.origins["augment"]) == ("none", "freeze")
+    assert (found.config.space, found.origins["space"]) == ("features", "freeze")
+    asked = resolve(frozen | {"augment": "crop"})
+    assert (asked.config.augment, asked.config.space) == ("crop", "pixels")
+    assert resolve(frozen | {"tail_augment": "trivial"}).config.space == "pixels"
+    assert resolve(frozen | {"augment": "crop", "feature_views": 4}).config.space == "features"
+    assert resolve(frozen | {"space": "pixels"}).config.augment == "none"
+    assert resolve(frozen | {"space": "auto"}).config.space == "features"
+    thawed = resolve({"dataset": "digits", "freeze": "partial", "weights": "imagenet"}).config
+    assert (thawed.augment, thawed.space) == ("crop:padding=2", "pixels")

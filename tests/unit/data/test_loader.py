@@ -91,7 +91,7 @@ def test_one_batch_and_raw_images_can_be_taken(resident):
 class _BrokenDisk:
     """An array of images whose image 17 cannot be read."""
 
-    shape = IMAGES.shape
+    shape, dtype = IMAGES.shape, IMAGES.dtype
 
     def __getitem__(self, rows):
         if 17 in rows:
@@ -131,7 +131,7 @@ def test_streaming_reads_ahead_but_not_the_whole_epoch():
     reads = []
 
     class Counted:
-        shape = IMAGES.shape
+        shape, dtype = IMAGES.shape, IMAGES.dtype
 
         def __getitem__(self, rows):
             reads.append(len(rows))
@@ -148,6 +148,16 @@ def test_streaming_reads_ahead_but_not_the_whole_epoch():
 
 
 def test_images_are_resident_when_they_take_less_than_half_of_what_is_free():
-    most = free_memory(CPU) / (224 * 224 * 3)
-    assert fits(int(0.4 * most), 224, CPU)
-    assert not fits(int(0.6 * most), 224, CPU)
+    most = free_memory(CPU)
+    assert fits(int(0.4 * most), CPU)
+    assert not fits(int(0.6 * most), CPU)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_features_are_served_as_images_are(resident):
+    features = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    rows = np.array([6, 0, 3])
+    part = Batches(features, np.arange(7), rows, CPU, resident=resident)
+    (batch,) = part.epoch(torch.tensor([2, 0]), 8)
+    assert torch.equal(batch.images, torch.from_numpy(features[[3, 6]]))
+    assert batch.targets.tolist() == [3, 6]

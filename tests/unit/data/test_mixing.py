@@ -223,3 +223,12 @@ def test_alpha_must_be_positive(name, alpha):
 def test_values_out_of_range_are_refused_with_the_rule(call, message):
     with pytest.raises(ValueError, match=message):
         call(*noise(4), COUNTS, generator())
+
+
+@pytest.mark.parametrize("mix", [mixing.mixup, mixing.remix])
+def test_features_are_mixed_as_the_images_of_one_pixel_are(mix):
+    images, targets = noise(40, size=1)
+    on_images = mix(images, targets, COUNTS, generator())
+    on_features = mix(images.flatten(1), targets, COUNTS, generator())
+    assert torch.equal(on_features.images, on_images.images.flatten(1))
+    assert torch.equal(on_features.lam, on_images.lam)

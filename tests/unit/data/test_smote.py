@@ -3,7 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from imbalance_study.data.smote import estimate_bytes, smote
+from imbalance_study.data.smote import counts_after, estimate_bytes, smote
 
 
 def image_set(counts, size=4, seed=0):
@@ -119,3 +119,23 @@ def test_the_memory_that_is_taken_is_the_estimate_and_no_more(counts):
     tracemalloc.stop()
     estimate = estimate_bytes(images.shape, np.array(counts))
     assert 0.6 * estimate < peak < 1.02 * estimate
+
+
+def test_features_are_made_between_neighbours_without_rounding():
+    images, labels = image_set([20, 9, 5])
+    features = images.reshape(len(images), -1)[:, :7].astype(np.float32) / 255
+    made, made_labels = smote(features, labels, 0, k=2)
+    assert (made.dtype, made.shape) == (np.float32, (60, 7))
+    assert np.array_equal(made[:34], features)
+    assert np.bincount(made_labels).tolist() == counts_after(np.array([20, 9, 5])).tolist()
+    assert not np.isin(made[34:] * 255, np.arange(256)).all()
+    own = features[labels == 2]
+    new = made[34:][made_labels[34:] == 2]
+    assert (new >= own.min(0) - 1e-6).all()
+    assert (new <= own.max(0) + 1e-6).all()
+
+
+def test_too_little_memory_for_features_names_their_number():
+    features, labels = np.zeros((30, 9), np.float32), np.repeat([0, 1], [20, 10])
+    with pytest.raises(ValueError, match="for 40 images of 9 features, it may take"):
+        smote(features, labels, 0, k=2, max_gb=1e-9)

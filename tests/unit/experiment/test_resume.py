@@ -160,7 +160,7 @@ def test_a_run_does_not_go_on_with_anything_else_than_it_began_with(change, mess
     recorded = {"fingerprint": {"fingerprint": "ab"}, "device": "cpu", "precision": "fp32"}
     recorded["processes"] = 1
     facts = RunFacts.from_dict(copy.deepcopy(recorded))
-    state = {"versions": checkpoint_resume.versions(), "facts": recorded}
+    state = {"versions": checkpoint_resume.versions(), "facts": recorded, "config": {}}
     checkpoint_resume.check(state, facts)
     part = state
     for name in change[:-1]:

@@ -21,6 +21,7 @@ from toy_training import (
 )
 
 from imbalance_study.data import mixing, samplers
+from imbalance_study.data.loader import Batches
 
 
 def _train(seed=0, resident=True):
@@ -210,3 +211,26 @@ def test_the_train_mode_of_the_procedure_is_set_before_each_epoch():
     model.backbone.requires_grad_(False)
     fit_toy(model, procedure, val=batches_of())
     assert same_weights(before, model.backbone[1].state_dict())
+
+
+def test_an_epoch_shows_one_of_the_views_of_each_image():
+    views = 3
+    labels = np.repeat(LABELS, views)
+    rows = np.arange(len(labels))
+    features = rows[:, None].repeat(2, axis=1).astype(np.float32)
+    part = Batches(features, labels, rows, torch.device("cpu"), resident=True)
+    seen = []
+
+    def augment(batch, generator):
+        seen.append(batch[:, 0].long())
+        return batch
+
+    model = model_of().on_features()
+    model.classifier = torch.nn.Linear(2, NUM)
+    procedure = procedure_of(model, augment=augment, normalise=lambda batch: batch, epochs=2)
+    fit_toy(model, dataclasses.replace(procedure, views=views), train=part)
+    shown = torch.cat(seen)
+    first, second = shown[: len(LABELS)], shown[len(LABELS) :]
+    for epoch in (first, second):
+        assert sorted((epoch // views).tolist()) == list(range(len(LABELS)))
+    assert sorted(first.tolist()) != sorted(second.tolist())
