@@ -1,8 +1,19 @@
-"""Names of made configurations, and a check that no text of a figure is cut off."""
+"""Sizes to draw, names of made configurations, and a check that no text of a figure is cut off."""
+
+import pytest
 
 from imbalance_study.evaluation.figures.comparison_style import labels
 
-SIZES = [(1, 2), (2, 5), (16, 102)]  # configurations, classes
+
+def _in_ci(*size):
+    """A size at the edge, which takes long or shows little more: .ci/run draws it."""
+    return pytest.param(*size, marks=pytest.mark.slow)
+
+
+# Classes: five have odd names (`names_of`), with more than twenty there are no labels for each.
+CLASSES = [5, 24, _in_ci(2), _in_ci(102)]
+FEW_CLASSES = [5, _in_ci(2), _in_ci(102)]  # of a figure that draws more of them no differently
+SIZES = [(2, 5), (3, 24), _in_ci(1, 2), _in_ci(16, 102)]  # configurations, classes
 
 
 def configurations(count):

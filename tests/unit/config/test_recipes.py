@@ -79,10 +79,16 @@ def test_deferred_recipes_start_their_weights_at_epoch_160_of_200():
         assert found.class_weights == "effective:beta=0.9999"
 
 
-@pytest.mark.parametrize("name", RECIPES)
+# One of each kind of training; .ci/run trains the others too.
+QUICK = {"paper_ldam_drw", "paper_mixup_drw", "paper_mislas", "strong", "cifar10_resnet18_plateau"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in RECIPES]
+)
 def test_every_recipe_trains_for_two_steps(name, tmp_path):
     tiny = {"dataset": "digits", "model": "resnet20", "epochs": 1, "steps_per_epoch": 2}
-    tiny |= {"analyses": "none", "image_size": 16}
+    tiny |= {"analyses": "none", "image_size": 8}
     if RECIPES[name].options.get("imbalance", "").startswith("explicit"):
         tiny |= {"imbalance": "none"}  # there are not as many digits
     if RECIPES[name].options.get("validation", "").startswith("balanced"):
@@ -92,7 +98,8 @@ def test_every_recipe_trains_for_two_steps(name, tmp_path):
         assert stage.options == {"epochs": "10"}
         tiny["stage2"] = f"{stage.name}:epochs=1"
     settings = resolve.make(recipe=name, batch_size=16, **tiny)
-    found = experiment.run(settings, output_dir=tmp_path, show_progress=False).metrics
+    result = experiment.run(settings, output_dir=tmp_path, show_progress=False, draw=False)
+    found = result.metrics
     assert found["train/steps"] == (2 if stage.name == "none" else 4)
     assert ("stage1_test/accuracy" in found) == (stage.name != "none")
     assert 0 < found["test_last/accuracy"] <= 1

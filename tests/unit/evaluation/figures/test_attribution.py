@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from figure_checks import FEW_CLASSES
 
 from imbalance_study.evaluation.attribution import Occlusion
 from imbalance_study.evaluation.figures import attribution, style
@@ -45,7 +46,7 @@ def test_an_unknown_colormap_is_refused_with_examples():
         attribution.overlay(some_images(1)[0], np.ones((2, 2)), "rainbows")
 
 
-@pytest.mark.parametrize("count", [2, 5, 102])
+@pytest.mark.parametrize("count", FEW_CLASSES)
 def test_errors_show_the_predicted_and_the_true_class_side_by_side(count, saved, names_of):
     generator = np.random.default_rng(0)
     targets = np.resize(np.arange(count), 25)
@@ -61,7 +62,7 @@ def test_errors_show_the_predicted_and_the_true_class_side_by_side(count, saved,
     saved(figure)
 
 
-@pytest.mark.parametrize("count", [2, 5, 102])
+@pytest.mark.parametrize("count", FEW_CLASSES)
 def test_right_images_have_a_row_for_each_class(count, saved, names_of):
     targets = np.array([0, 0, *range(2, count)])  # class 1 is never right
     generator = np.random.default_rng(0)

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
+from figure_checks import FEW_CLASSES
 
 from imbalance_study.evaluation import posthoc
 from imbalance_study.evaluation.calibration import reliability
 from imbalance_study.evaluation.figures.calibration import accuracy_over_tau, calibration
 
 
-@pytest.mark.parametrize("count", [2, 102])
+@pytest.mark.parametrize("count", FEW_CLASSES)
 def test_calibration_shows_reliability_confidence_and_coverage(count, saved):
     generator = np.random.default_rng(0)
     probs = generator.dirichlet(np.full(count, 0.3), size=400)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from figure_checks import CLASSES
 
 from imbalance_study.evaluation.figures import embedding, style
 
@@ -11,7 +12,7 @@ def draw(points, targets, names, methods=METHODS):
     return embedding.embedding(dict.fromkeys(methods, points), targets, names, explained)
 
 
-@pytest.mark.parametrize("count", [2, 5, 102])
+@pytest.mark.parametrize("count", CLASSES)
 def test_three_panels_share_one_legend_and_name_their_clusters(count, saved, names_of):
     targets = np.arange(count).repeat(6)
     generator = np.random.default_rng(0)

@@ -1,6 +1,7 @@
 import matplotlib
 import numpy as np
 import pytest
+from figure_checks import CLASSES, FEW_CLASSES
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from imbalance_study.evaluation.figures import run, style
@@ -14,7 +15,7 @@ def long_tail(count):
     return np.maximum(500 * 100 ** (-np.arange(count) / (count - 1)), 1).astype(int)
 
 
-@pytest.mark.parametrize("count", [2, 5, 102])
+@pytest.mark.parametrize("count", CLASSES)
 def test_class_distribution_draws_each_split_on_both_scales(count, saved, names_of):
     counts = {"train": long_tail(count), "val": np.full(count, 5), "test": np.full(count, 9)}
     figure = run.class_distribution(counts, names_of(count))
@@ -31,7 +32,7 @@ def test_class_distribution_draws_classes_without_any_image(saved, names_of):
     saved(run.class_distribution({"train": np.zeros(3, int)}, names_of(3)))
 
 
-@pytest.mark.parametrize("count", [2, 5, 102])
+@pytest.mark.parametrize("count", FEW_CLASSES)
 def test_augmented_samples_have_a_named_row_per_class_and_the_original_first(
     count, saved, names_of
 ):
@@ -78,7 +79,7 @@ def test_training_curves_of_one_epoch_without_validation_are_points(saved):
     saved(figure)
 
 
-@pytest.mark.parametrize("count", [2, 5, 102])
+@pytest.mark.parametrize("count", CLASSES)
 def test_confusion_matrices_show_counts_and_shares_with_the_class_names(count, saved, names_of):
     confusion = np.random.default_rng(0).integers(0, 99, size=(count, count))
     confusion[1] = 0
@@ -104,7 +105,7 @@ def test_confusion_matrices_write_each_count_into_its_cell():
     assert shares == {(0, 0): ".80", (1, 0): ".20", (1, 1): "1.00"}
 
 
-@pytest.mark.parametrize("count", [2, 5, 102])
+@pytest.mark.parametrize("count", FEW_CLASSES)
 def test_recall_by_frequency_sorts_the_classes_by_training_count(count, saved, names_of):
     counts = np.random.default_rng(0).permutation(count) + 1
     recall = np.linspace(0, 1, count)
@@ -126,7 +127,7 @@ def test_wilson_intervals_are_those_of_the_published_formula():
     np.testing.assert_allclose(high, [0.3662, 0.1611, 0.1718], atol=5e-5)
 
 
-@pytest.mark.parametrize("count", [2, 5, 102])
+@pytest.mark.parametrize("count", CLASSES)
 def test_sampled_classes_compare_shares_not_counts(count, saved, names_of):
     train, sampled = long_tail(count), np.full(count, 3)
     figure = run.sampled_classes(train, sampled, names_of(count))
