@@ -16,6 +16,9 @@ from imbalance_study.config.schema import Auto, Config
 from imbalance_study.studies.comparison.suites import SUITES
 
 
+_SEEDS = 3
+
+
 @dataclasses.dataclass(frozen=True)
 class ComparisonSettings:
     """Settings of a comparison.
@@ -41,10 +44,11 @@ class ComparisonSettings:
     recipes: str = option(
         "none", "Comparison", 'Names of recipes separated by |: "paper_ce|paper_ldam_drw".'
     )
-    seeds: int = option(
-        3,
+    seeds: int | Auto = option(
+        "auto",
         "Comparison",
-        "Runs of each configuration: seed, seed + 1, ...; a test needs at least 3.",
+        "Runs of each configuration: seed, seed + 1, ...; a test needs at least 3. auto: 3, or 10 "
+        "for suite=head_remedies, whose runs are short.",
         minimum=1,
     )
     baseline: str = option(
@@ -69,6 +73,13 @@ class ComparisonSettings:
 
     def __post_init__(self) -> None:
         fields.check(self)
+
+    @property
+    def number_of_seeds(self) -> int:
+        """Runs of each configuration."""
+        if self.seeds != "auto":
+            return self.seeds
+        return _SEEDS if self.suite == "none" else SUITES[self.suite].seeds
 
 
 class Configuration(NamedTuple):
@@ -196,7 +207,7 @@ def resolve_configurations(
         try:
             resolved[label] = [
                 resolve({**common, **values, **_seeds(settings, typed, number)})
-                for number in range(settings.seeds)
+                for number in range(settings.number_of_seeds)
             ]
         except ValueError as error:
             raise ValueError(f"configuration {label}: {error}") from error

@@ -114,7 +114,7 @@ def make_plan(
     resolved = configurations.resolve_configurations(chosen, settings, shared)
     children = [
         _planned_run(label, number, seeds[number], local)
-        for number in range(settings.seeds)
+        for number in range(settings.number_of_seeds)
         for label, seeds in resolved.items()
     ]
     _check_models(children, local)

@@ -12,6 +12,7 @@ class Suite(NamedTuple):
     configurations: dict[str, dict[str, Any]]  # label -> options
     same_updates: bool = False  # as many updates an epoch for all as the baseline makes
     shared: dict[str, Any] = {}  # options of all, where they are not given  # noqa: RUF012
+    seeds: int = 3  # where they are not given
 
 
 _EFFECTIVE = "effective:beta=0.9999"
@@ -107,6 +108,32 @@ SUITES: dict[str, Suite] = {
             "validation": "stratified:fraction=0.2",
             "epochs": 5,
         },
+    ),
+    "head_remedies": Suite(
+        "thirteen remedies for the head on frozen ImageNet features, which are computed once; "
+        "ten seeds",
+        {
+            "cross_entropy": {"loss": "cross_entropy"},
+            "balanced weights": {"class_weights": "balanced"},
+            "effective weights": {"class_weights": _EFFECTIVE},
+            "focal": {"loss": "focal:gamma=2"},
+            "ldam, deferred weights": {
+                "loss": "ldam:max_m=0.5,s=30",
+                "class_weights": _EFFECTIVE,
+                "defer": 0.8,
+            },
+            "balanced_softmax": {"loss": "balanced_softmax"},
+            "logit_adjusted": {"loss": "logit_adjusted:tau=1"},
+            "vs": {"loss": "vs:gamma=0.15,tau=1.25"},
+            "class_balanced": {"sampler": "class_balanced"},
+            "square root": {"sampler": "power:q=0.5"},
+            "smote on features": {"resample": "smote"},
+            "mixup of features": {"mix": "mixup:alpha=1"},
+            "re-trained head": {"stage2": "crt"},
+        },
+        same_updates=True,
+        shared={"model": "efficientnet_lite0", "weights": "imagenet", "freeze": "head_only"},
+        seeds=10,
     ),
     "imbalance_ratios": Suite(
         "the same classes, ever rarer",

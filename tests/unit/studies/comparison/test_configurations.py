@@ -135,3 +135,10 @@ def test_optimizers_are_compared_each_at_its_own_usual_lr():
     )
     rates = {label: runs[0].config.lr for label, runs in found.items()}
     assert rates == {"sgd": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001}
+
+
+def test_seeds_are_three_or_those_of_the_suite_unless_they_are_given():
+    assert ComparisonSettings().number_of_seeds == 3
+    assert ComparisonSettings(suite="losses").number_of_seeds == 3
+    assert ComparisonSettings(suite="head_remedies").number_of_seeds == 10
+    assert ComparisonSettings(suite="head_remedies", seeds=4).number_of_seeds == 4

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from imbalance_study.config.resolve import make
 from imbalance_study.config.schema import Config
 from imbalance_study.studies.comparison.suites import SUITES
 
@@ -28,3 +29,13 @@ def test_samplers_are_compared_with_plain_shuffling_at_equal_updates():
     suite = SUITES["samplers"]
     assert suite.same_updates
     assert next(iter(suite.configurations.values())) == {"sampler": "shuffle"}
+
+
+def test_remedies_for_the_head_share_frozen_features_and_updates():
+    suite = SUITES["head_remedies"]
+    assert len(suite.configurations) == 13
+    assert suite.same_updates
+    assert suite.seeds == 10
+    for options in suite.configurations.values():
+        found = make(dataset="flowers", **suite.shared, **options)
+        assert (found.space, found.augment) == ("features", "none")
