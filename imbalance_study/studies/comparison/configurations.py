@@ -15,7 +15,6 @@ from imbalance_study.config.resolve import Resolved, resolve
 from imbalance_study.config.schema import Auto, Config
 from imbalance_study.studies.comparison.suites import SUITES
 
-
 _SEEDS = 3
 
 

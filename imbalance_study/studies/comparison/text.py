@@ -81,8 +81,8 @@ def description(
     lines = [
         *_items(comparison.findings),
         "",
-        f"**{metric}** over {plan.settings.number_of_seeds} seeds against {plan.baseline}, by a paired "
-        "t-test over seeds with Holm's correction; * the best.",
+        f"**{metric}** over {plan.settings.number_of_seeds} seeds against {plan.baseline}, by a "
+        "paired t-test over seeds with Holm's correction; * the best.",
         "",
         markdown_row(head),
         "|---" * len(head) + "|",
