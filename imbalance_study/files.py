@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, locked against other processes, kept in the cache folder."""
+"""Files: written whole or not at all, locked, kept in the cache folder; cells of CSV files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import contextlib
 import errno
 import os
 import re
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 @contextlib.contextmanager
@@ -41,6 +47,8 @@ def replacing(path: Path, what: str = "") -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+# Seconds after which a wait for a lock is said.
+_SILENT_WAIT = 5.0
 # Errors of a file system that has no locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
@@ -49,7 +57,8 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 def exclusive_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold an exclusive lock on a file; the system releases it when the process dies.
 
-    Where the file system has no locks, go on without one.
+    Where the file system has no locks, go on without one. A wait of more than a few seconds is said
+    on standard error.
 
     Args:
         path: The file, made when missing; it stays afterwards.
@@ -64,9 +73,12 @@ def exclusive_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
     # A waiting lock belongs to its thread: one that waits for its own is an error, no standstill.
     lock = FileLock(path, thread_local=wait, fallback_to_soft=False)
     try:
-        lock.acquire(blocking=wait)
+        lock.acquire(timeout=_SILENT_WAIT if wait else 0)
     except Timeout as error:
-        raise BlockingIOError(errno.EAGAIN, "it is locked by another process", str(path)) from error
+        if not wait:
+            message = "it is locked by another process"
+            raise BlockingIOError(errno.EAGAIN, message, str(path)) from error
+        _wait(lock, path)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
@@ -74,6 +86,31 @@ def exclusive_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _wait(lock: FileLock, path: Path) -> None:
+    """Wait for a lock without limit, and say so at the beginning and at the end."""
+    began = time.monotonic()
+    print(f"waiting for another process to release {path}", file=sys.stderr, flush=True)
+    lock.acquire()
+    print(f"went on after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+
+
+def csv_cell(value: object) -> object:
+    """Return a cell for a CSV file: a text that spreadsheets would run as a formula gets a quote.
+
+    Such a text begins with =, +, -, @ or a control character and is no number (OWASP, CSV
+    injection).
+    """
+    if not isinstance(value, str) or len(value) < 2:
+        return value
+    if value[0] not in "=+-@" and value[0].isprintable():
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def default_cache_dir() -> Path:

@@ -11,6 +11,7 @@ import traceback
 import click
 
 import imbalance_study
+from imbalance_study.cli.output import lasting_output
 
 # Name of a command, which is that of its module, to its line on the help page: so the list of
 # commands imports none of them.
@@ -66,9 +67,14 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> None:
     """Run a command; every error becomes one line and a non-zero exit status.
 
-    ``--debug`` or IMBALANCE_STUDY_DEBUG=1 shows the traceback, too.
+    ``--debug`` or IMBALANCE_STUDY_DEBUG=1 shows the traceback, too. A command goes on when its
+    terminal is closed or its pipe is cut.
     """
-    args = sys.argv[1:] if args is None else args
+    with lasting_output():
+        _run(sys.argv[1:] if args is None else args)
+
+
+def _run(args: list[str]) -> None:
     debug = _is_debug(args) or os.environ.get("IMBALANCE_STUDY_DEBUG") == "1"
     try:
         cli.main(args, prog_name="imbalance-study", standalone_mode=False)

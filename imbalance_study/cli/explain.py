@@ -41,6 +41,7 @@ class Settings:
     tracking_uri: str = option(
         "auto", "Model", "Store of the run; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
     )
+    own_code: bool = option(False, "Model", loading.OWN_CODE_HELP)
     images: str = option("none", "Images", "An image or a folder; more may follow behind it.")
     limit: int = option(24, "Images", "Images at most.", minimum=1, maximum=200)
     methods: str = option(
@@ -119,7 +120,7 @@ def _explain(settings: Settings, paths: list[str], class_name: str) -> list[str]
 def _load(settings: Settings) -> LoadedModel:
     if settings.weights == "none":
         address = settings.model if settings.run == "none" else settings.run
-        return loading.load_model(address, settings.tracking_uri)
+        return loading.load_model(address, settings.tracking_uri, own_code=settings.own_code)
     from imbalance_study.inference import load
 
     return load.from_weights("" if settings.model == "none" else settings.model, settings.weights)

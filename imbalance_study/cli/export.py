@@ -33,6 +33,7 @@ class Settings:
     tracking_uri: str = option(
         "auto", "Model", "Store of the model; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
     )
+    own_code: bool = option(False, "Model", loading.OWN_CODE_HELP)
     format: Literal["onnx", "int8"] = option(
         "onnx",
         "Output",
@@ -74,7 +75,7 @@ def command(settings: Settings) -> None:
         raise ValueError(f"out must end in .onnx, got {settings.out!r}")
     from imbalance_study.inference import onnx_export
 
-    loaded = loading.load_model(settings.model, settings.tracking_uri)
+    loaded = loading.load_model(settings.model, settings.tracking_uri, own_code=settings.own_code)
     images, labels = _images(settings, loaded)
     exported = onnx_export.export(
         loaded, out, images, format=settings.format, min_agreement=settings.min_agreement
@@ -97,21 +98,23 @@ def _images(
         return read_images(paths[::step][: settings.limit], loaded.image_size), None
     assert loaded.config is not None  # a run or its checkpoint was named
     config = loaded.config
-    if Path(settings.model).expanduser().is_file():
+    is_file = Path(settings.model).expanduser().is_file()
+    if is_file or not loading.trusts_store(settings.own_code):
         _refuse_own_code(config, settings.model)
     if config.image_size == "auto" and config.weights != "none":  # the weights decided it
         config = dataclasses.replace(config, image_size=loaded.image_size)
     return _test_images(config, settings.limit)
 
 
-def _refuse_own_code(config: Config, path: str) -> None:
-    """Refuse to read the data of a file that names code: a file does not decide what is run."""
+def _refuse_own_code(config: Config, model: str) -> None:
+    """Refuse to read the data of a file or a shared store that names code."""
     from imbalance_study.inference.load import own_functions
 
     for name, function in own_functions(config).items():
         raise ValueError(
-            f"{path} names the function {function} as its {name}, and a file does not decide "
-            "which code is run; name the images with images=FOLDER, or the model by runs:/ID"
+            f"{model} names the function {function} as its {name}, which would be imported and "
+            "called here; name the images with images=FOLDER, or take the model from its run and "
+            "add own_code=true if you trust all who can write to the store"
         )
 
 

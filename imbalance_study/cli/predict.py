@@ -37,6 +37,7 @@ class Settings:
     tracking_uri: str = option(
         "auto", "Model", "Store of the model; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
     )
+    own_code: bool = option(False, "Model", loading.OWN_CODE_HELP)
     images: str = option(
         "none", "Images", "An image or a folder, searched in depth; more may follow behind it."
     )
@@ -105,7 +106,7 @@ def _predict(settings: Settings, paths: Sequence[str]) -> list[str]:
     total = sum(1 for _ in image_folder.walk_images(paths))
     if not total:
         raise image_folder.no_images(paths)
-    loaded = loading.load_model(settings.model, settings.tracking_uri)
+    loaded = loading.load_model(settings.model, settings.tracking_uri, own_code=settings.own_code)
     facts = {
         "model": settings.model,
         "class_names": list(loaded.class_names),

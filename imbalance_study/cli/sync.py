@@ -26,6 +26,15 @@ class Settings:
         "MLflow store or server; auto: the one that a run was meant for, else as for train.",
     )
     cache_dir: str = option("auto", "Tracking", "The cache_dir that the runs were trained with.")
+    salvage: bool = option(
+        False, "Tracking", "Upload the sound records of a journal whose file is damaged."
+    )
+    into: str = option(
+        "none",
+        "Tracking",
+        "Experiment for a new run of each journal whose run the store does not know any more; "
+        "auto: the run's own; none: say so and keep the journal.",
+    )
 
     def __post_init__(self) -> None:
         fields.check(self)
@@ -42,7 +51,7 @@ def command(settings: Settings, journal: tuple[str, ...]) -> None:
     from imbalance_study.tracking.sync import sync
 
     outcomes = []
-    for outcome in sync(journal, tracking_uri=settings.tracking_uri, cache_dir=settings.cache_dir):
+    for outcome in sync(journal, **dataclasses.asdict(settings)):
         click.echo(f"{outcome.journal}: {outcome.message}")
         outcomes.append(outcome)
     if not outcomes:

@@ -211,11 +211,23 @@ def _walk(folder: Path, real: Path, visited: set[Path]) -> Iterator[Path]:
             yield folder / entry.name
 
 
+# Bidirectional classes of the signs that turn the direction of a text.
+_DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+
 def readable(name: str) -> str:
     """Return the name with line breaks, other controls and bytes that are no UTF-8 replaced.
+
+    Signs that turn the direction of a text count as controls.
 
     So it can be printed on one line and logged.
     """
     if name.isprintable():
         return name
-    return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in name)
+    return "".join("\ufffd" if _is_control(sign) else sign for sign in name)
+
+
+def _is_control(sign: str) -> bool:
+    return (
+        unicodedata.category(sign) in ("Cc", "Cs") or unicodedata.bidirectional(sign) in _DIRECTIONS
+    )

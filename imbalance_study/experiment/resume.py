@@ -13,7 +13,7 @@ from imbalance_study import __version__
 from imbalance_study.experiment.setup.build import RunSetup
 from imbalance_study.experiment.setup.facts import RunFacts, config_record
 from imbalance_study.training import snapshot
-from imbalance_study.training.procedure import Fit
+from imbalance_study.training.procedure import EpochResult, Fit
 
 # Packages whose version decides about the last digit.
 _PACKAGES = ("torch", "torchvision", "numpy")
@@ -45,6 +45,18 @@ def content(setup: RunSetup, taken: snapshot.Snapshot, before: Fit | None) -> di
 def begun(state: Mapping[str, Any]) -> tuple[snapshot.Snapshot, Fit | None]:
     """Return the state of the stage that a checkpoint was taken in, and the stage before it."""
     return state["fit"], snapshot.decode_fit(state["stage1"]) if state["stage1"] else None
+
+
+def earlier_epochs(state: Mapping[str, Any] | None) -> list[EpochResult]:
+    """Return the epochs before the one that a checkpoint ends with; none without a checkpoint.
+
+    The last one is reported again by the training itself.
+    """
+    if state is None:
+        return []
+    taken, before = begun(state)
+    history = [snapshot.decode_epoch(epoch) for epoch in taken["history"]]
+    return [*(before.history if before is not None else ()), *history[:-1]]
 
 
 def facts_of(state: Mapping[str, Any] | None) -> RunFacts | None:

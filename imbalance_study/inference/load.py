@@ -41,7 +41,9 @@ class LoadedModel(NamedTuple):
         ).eval()
 
 
-def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> LoadedModel:
+def from_checkpoint(
+    path: Path, model: str = "", *, own_code: bool = False, name: str = ""
+) -> LoadedModel:
     """Rebuild the model of a run from its checkpoint.
 
     Args:
@@ -49,6 +51,7 @@ def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> L
         model: Expected name of the model; any when empty.
         own_code: Import the functions ``package.module:function`` that the configuration names.
             Only for trusted files: the functions that they name are called.
+        name: Address of the run in a store that the file is from, for messages.
 
     Raises:
         ValueError: The file is no such checkpoint, it is of another model, or it names a function
@@ -61,7 +64,7 @@ def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> L
     if model and model != config.model:
         raise ValueError(f"{path} holds {config.model}, not model={model}")
     if not own_code:
-        _refuse_own_code(config, path, model)
+        _refuse_own_code(config, path, model, name)
     facts = RunFacts.from_dict(content["facts"])
     names, size = facts.class_names, facts.image_size
     network = zoo.create(
@@ -86,11 +89,17 @@ def from_checkpoint(path: Path, model: str = "", *, own_code: bool = False) -> L
     )
 
 
-def _refuse_own_code(config: Config, path: Path, named: str) -> None:
+def _refuse_own_code(config: Config, path: Path, named: str, address: str) -> None:
     """Refuse functions that a file names, unless the user typed the same name beside it."""
     functions = own_functions(config)
     for option in ("model", "loss", "head", "stage2"):
         if option in functions and getattr(config, option) != named:
+            if address:
+                raise ValueError(
+                    f"{address} names the function {functions[option]} as its {option}, which "
+                    "would be imported and called here; if you trust all who can write to this "
+                    "store, add own_code=true"
+                )
             raise ValueError(
                 f"{path} names the function {functions[option]} as its {option}, and a file does "
                 "not decide which code is run; take the model from its run, with runs:/ID"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_study import files
+from imbalance_study.files import csv_cell
 from imbalance_study.inference.predict import TOP, FilePredictions
 
 Columns = dict[str, list[Any]]
@@ -147,7 +148,7 @@ def _types(num_classes: int) -> dict[str, type]:
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.6g}" if isinstance(value, float) else _text(value)
+    return f"{value:.6g}" if isinstance(value, float) else csv_cell(_text(value))
 
 
 def _text(value: str | None) -> str | None:

@@ -8,7 +8,7 @@ before it is created.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ from imbalance_study.tracking.journal import Journal
 
 # Tag of a run or a model: the journal that it came from.
 JOURNAL_TAG = "imbalance_study.journal"
+# Tag of a run: what was damaged in its journal.
+DAMAGE_TAG = "imbalance_study.damaged_records"
 _BATCH = 1000
 _LONGEST_KEY, _LONGEST_PARAM, _LONGEST_TAG = 250, 6000, 8000
 
@@ -49,7 +51,7 @@ def start(client: MlflowClient, journal: Journal) -> None:
         return
     fields = journal.start
     experiment = _experiment_of(client, fields)
-    run = _find_run(client, experiment, journal.id)
+    run = _own_run(client, experiment, journal.id)
     if run is None:
         tags = dict(fields["tags"]) | {JOURNAL_TAG: journal.id}
         if fields["parent"]:
@@ -67,20 +69,40 @@ def _experiment_of(client: MlflowClient, fields: dict[str, Any]) -> str:
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # the parent is in another store
                 raise
-    return _find_or_create_experiment(client, fields["experiment"])
+    return find_or_create_experiment(client, fields["experiment"])
 
 
-def _find_or_create_experiment(client: MlflowClient, name: str) -> str:
+def find_or_create_experiment(client: MlflowClient, name: str) -> str:
+    """Return the id of the experiment of a name; several processes may ask for it at once.
+
+    Raises:
+        ValueError: It was deleted.
+    """
     found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    try:
-        return str(client.create_experiment(name))
-    except MlflowException:  # another process may have created it at the same moment
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            raise
-        return str(found.experiment_id)
+    if found is None:
+        try:
+            return str(client.create_experiment(name))
+        except MlflowException:  # another process may have created it at the same moment
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise ValueError(
+            f"the experiment {name!r} is deleted; restore it by mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}, or choose another with experiment=NAME"
+        )
+    return str(found.experiment_id)
+
+
+def _own_run(client: MlflowClient, experiment: str, journal_id: str) -> str | None:
+    """Find the run that a journal belongs to, if it was created: its id, or that in its tag."""
+    if not journal_id.startswith(run_folder.OFFLINE):
+        try:
+            return str(client.get_run(journal_id).info.run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+    return _find_run(client, experiment, journal_id)
 
 
 def _find_run(client: MlflowClient, experiment: str, journal_id: str) -> str | None:
@@ -91,9 +113,7 @@ def _find_run(client: MlflowClient, experiment: str, journal_id: str) -> str | N
 
 
 def _parent_id(client: MlflowClient, experiment: str, journal: Journal, parent: str) -> str:
-    if not parent.startswith(run_folder.OFFLINE):
-        return parent
-    found = _find_run(client, experiment, parent)
+    found = _own_run(client, experiment, parent)
     if found is None:
         raise ValueError(f"{journal.id} is a child of {parent}, which must be uploaded first")
     return found
@@ -122,13 +142,20 @@ def deliver(client: MlflowClient, journal: Journal, entries: Sequence[Entry]) ->
         ui_view.write_view(client, journal.state["experiment_id"])
     elif entry.op == "end":
         client.set_terminated(run_id, entry.content["status"], entry.content["time"])
-    elif files.exists():
+    elif files.exists():  # "files", "table", "image", and those of a "lost" entry
         client.log_artifacts(run_id, str(files))
         if entry.op == "table":
             _tag_table(client, run_id, entry.content["path"])
         elif entry.op == "image":
             client.set_tag(run_id, MLFLOW_LOGGED_IMAGES, True)
+    if "damage" in entry.content:
+        client.set_tag(run_id, DAMAGE_TAG, entry.content["damage"][:_LONGEST_TAG])
     return 1
+
+
+def shortened(names: Iterable[str]) -> set[str]:
+    """Return names as MLflow keeps them."""
+    return {name[:_LONGEST_KEY] for name in names}
 
 
 def _deliver_batch(client: MlflowClient, run_id: str, entries: Sequence[Entry]) -> int:

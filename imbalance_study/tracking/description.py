@@ -212,7 +212,8 @@ def upload_summary(run: Session, uploaded: bool) -> list[str]:
     if uploader is None or not uploaded:
         lines.append(f"Upload it with: imbalance-study sync {journal.id}")
     elif uploader.refused:
-        lines.append(f"MLflow refused {len(uploader.refused)} records: {uploader.refused[0]}")
+        reasons = "; ".join(dict.fromkeys(uploader.refused))
+        lines.append(f"MLflow refused {len(uploader.refused)} records: {reasons}")
     return [" ".join(line.split())[:500] for line in lines]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import mlflow
 from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.exceptions import MlflowException
 
@@ -17,6 +19,8 @@ from imbalance_study.experiment.setup.inputs import LocalFiles
 from imbalance_study.tracking import store
 
 CHECKPOINT = "checkpoints/best.pt"
+# Tag of a run and of a version of its model: the SHA-256 of the checkpoint.
+HASH_TAG = "imbalance_study.checkpoint_sha256"
 
 
 @contextlib.contextmanager
@@ -82,7 +86,33 @@ def download_checkpoint(
             f"run {run.info.run_id} has no checkpoint {CHECKPOINT}: its status is "
             f"{run.info.status}, and it holds {', '.join(files) or 'none'}"
         )
-    return download(client, run, CHECKPOINT, folder)
+    path = download(client, run, CHECKPOINT, folder)
+    _check_hash(path, run, _version_at(client, run_id))
+    return path
+
+
+def hash_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_hash(path: Path, run: Run, version: ModelVersion | None) -> None:
+    """Compare a checkpoint with the hashes that its run and its model version recorded.
+
+    Raises:
+        ValueError: It is another file.
+    """
+    tags = [("run", run.info.run_id, run.data.tags)]
+    if version is not None:
+        tags.append(("model version", f"{version.name}/{version.version}", version.tags))
+    for kind, name, recorded in tags:
+        if HASH_TAG in recorded and recorded[HASH_TAG] != hash_of(path):
+            raise ValueError(
+                f"{CHECKPOINT} of run {run.info.run_id} is not the file that {kind} {name} "
+                "recorded (its SHA-256 differs): it was damaged or replaced; train the run again, "
+                "or ask who can write to the store"
+            )
 
 
 def open_store(tracking_uri: str = "auto") -> mlflow.MlflowClient:
@@ -145,25 +175,39 @@ def download(client: mlflow.MlflowClient, run: Run, name: str, folder: Path) -> 
 
 def _run_id_of_model(client: mlflow.MlflowClient, address: str) -> str:
     """Return the id of the run that made a registered or a logged model."""
-    path = address.removeprefix("models:/").strip("/")
-    name, at, alias = path.partition("@")
-    name, _, version = name.partition("/")
-    if not name or bool(at) + bool(version) > 1 or (at and not alias):
-        raise ValueError(_FORMS.format(address))
-    try:
-        if at:
-            run_id = client.get_model_version_by_alias(name, alias).run_id
-        elif version:
-            run_id = client.get_model_version(name, version).run_id
-        elif name.startswith("m-"):
+    name = address.removeprefix("models:/").strip("/")
+    if name.startswith("m-") and "@" not in name and "/" not in name:
+        try:
             run_id = client.get_logged_model(name).source_run_id
-        else:
-            raise ValueError(_FORMS.format(address))
-    except MlflowException as error:
-        raise ValueError(_unknown_model(client, name, alias or version)) from error
+        except MlflowException as error:
+            raise ValueError(_unknown_model(client, name, "")) from error
+    else:
+        version = _version_at(client, address)
+        assert version is not None
+        run_id = version.run_id
     if not run_id:
         raise ValueError(f"{address} was not made by a run, so it has no checkpoint to load")
     return str(run_id)
+
+
+def _version_at(client: mlflow.MlflowClient, address: str) -> ModelVersion | None:
+    """Return the model version of ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``, else None.
+
+    Raises:
+        ValueError: There is no such version, or the address is written differently.
+    """
+    if not address.strip().startswith("models:/") or address.strip().startswith("models:/m-"):
+        return None
+    name, at, alias = address.strip().removeprefix("models:/").strip("/").partition("@")
+    name, _, version = name.partition("/")
+    if not name or bool(at) == bool(version) or (at and not alias):
+        raise ValueError(_FORMS.format(address))
+    try:
+        if at:
+            return client.get_model_version_by_alias(name, alias)
+        return client.get_model_version(name, version)
+    except MlflowException as error:
+        raise ValueError(_unknown_model(client, name, alias or version)) from error
 
 
 _FORMS = "a model is written models:/NAME@ALIAS or models:/NAME/VERSION, got {!r}"

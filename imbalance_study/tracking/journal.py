@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from imbalance_study.files import exclusive_lock
-from imbalance_study.tracking.event_log import Entry, EventLog
+from imbalance_study.config.schema import Config
+from imbalance_study.files import exclusive_lock, replacing
+from imbalance_study.tracking import attachments, event_log
+from imbalance_study.tracking.event_log import DamagedLog, Entry, EventLog
 from imbalance_study.tracking.run_folder import CHECKPOINTS, JOURNAL
 
 _EVENTS, _STATE, _FILES = "events.jsonl", "state.json", "files"
+# Fields of the entry that began a run online: the place of the run in MLflow.
+_PLACE = ("run_id", "experiment_id", "store")
 
 
 class Journal:
@@ -34,35 +37,40 @@ class Journal:
 
     Attributes:
         strict: Raise if an entry cannot be written.
+        keeps_files: Keep the files of uploaded entries until the journal is removed.
         lost_files: Number of files that were left out.
         start: Content of the entry that began the run: experiment, name, time, tags, parent.
         status: The final status of the run; empty before its end.
         state: Position of the upload, and ids of the run in MLflow.
         changed: Notified after an entry and after an upload.
+        damage: What was damaged, if `salvage` passed over it.
+
+    Args:
+        run_folder: Folder of the run.
+        salvage: Pass over damaged lines: each becomes an entry that uploads the files of the lost
+            one and says what was damaged. The damaged file stays beside the new one.
 
     Raises:
-        ValueError: Another process writes or uploads this journal.
+        ValueError: Another process writes or uploads this journal, or it is damaged.
     """
 
-    def __init__(self, run_folder: Path) -> None:
+    def __init__(self, run_folder: Path, *, salvage: bool = False) -> None:
         self.run_folder = run_folder
         self.folder = run_folder / JOURNAL
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = self._acquire_lock()
-        self.strict = False
+        self.strict = self.keeps_files = False
         self.lost_files = 0
-        self.state: dict[str, Any] = {"position": 0, "run_id": "", "experiment_id": "", "store": ""}
-        with contextlib.suppress(OSError, ValueError):
-            self.state |= json.loads((self.folder / _STATE).read_text("utf-8"))
-        self._log = EventLog(self.folder / _EVENTS)
+        self.damage = event_log.salvage(self.folder / _EVENTS, self._stand_in) if salvage else ""
+        self._log = self._open_log()
         entries = self._log.entries
         self.changed = threading.Condition(threading.RLock())
         self._next = entries[-1].number + 1 if entries else 0
-        self.state["position"] = min(self.state["position"], self._next)
-        self._pending = deque(e for e in entries if e.number >= self.state["position"])
         self.start: dict[str, Any] = {}
         for entry in entries:
             self._note_start(entry)
+        self.state = _read_state(self.folder / _STATE, self.start, self._next)
+        self._pending = deque(e for e in entries if e.number >= self.state["position"])
         self.status = entries[-1].content["status"] if entries and entries[-1].op == "end" else ""
 
     @property
@@ -91,7 +99,11 @@ class Journal:
             if files and not self._store_files(entry, files):
                 return
             self._next += 1  # first: a signal may come between any two of these lines
-            self._log.append(entry.line(), strict=self.strict)
+            try:
+                self._log.append(entry.line(), strict=self.strict)
+            except OSError:
+                self._next = entry.number  # a number that is missing would count as damage
+                raise
             self._pending.append(entry)
             self._note_start(entry)
             self.status = str(content["status"]) if op == "end" else ""
@@ -146,8 +158,9 @@ class Journal:
         self.append("table", {"path": path}, {path: text.encode("utf-8", "replace")})
 
     def end(self, status: str) -> None:
-        """Record the final status."""
-        self.append("end", {"status": status, "time": now()})
+        """Record the final status; a clock that was set back gives no negative duration."""
+        ended_at = max(now(), self.start.get("time", 0))
+        self.append("end", {"status": status, "time": ended_at})
         self.flush()
 
     def flush(self) -> None:
@@ -161,21 +174,38 @@ class Journal:
             return [self._pending[i] for i in range(min(limit, len(self._pending)))]
 
     def advance(self, entries: int) -> None:
-        """Mark the next entries as uploaded, and remove their files."""
+        """Mark the next entries as uploaded, and remove their files unless they are kept."""
         with self.changed:
             done = [self._pending.popleft() for _ in range(entries)]
             self.state["position"] = done[-1].number + 1
             self.changed.notify_all()
         self.save_state()
-        for entry in done:
+        for entry in () if self.keeps_files else done:
             shutil.rmtree(self.files_of(entry), ignore_errors=True)
+
+    def begin_anew(self, experiment: str) -> None:
+        """Forget the run in MLflow: all entries are uploaded again, to a new run.
+
+        Args:
+            experiment: Its experiment; ``auto``: that of the first run.
+        """
+        with self.changed:
+            self.state |= {"run_id": "", "experiment_id": ""}
+            if experiment != "auto":
+                self.start["experiment"] = experiment
+        self.upload_again()
+
+    def upload_again(self) -> None:
+        """Mark all entries as not uploaded."""
+        with self.changed:
+            self.state["position"] = 0
+            self._pending = deque(self.entries())
+        self.save_state()
 
     def save_state(self) -> None:
         """Write the state; if it cannot be written, a second upload does no harm."""
-        partial = self.folder / f"{_STATE}.partial"
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), replacing(self.folder / _STATE) as partial:
             partial.write_text(json.dumps(self.state), "utf-8")
-            partial.replace(self.folder / _STATE)
 
     def files_of(self, entry: Entry) -> Path:
         """Return the folder of an entry's files."""
@@ -194,6 +224,16 @@ class Journal:
             for name in entry.content["values"]
         }
 
+    def time_of(self, names: Collection[str], step: int) -> int:
+        """Return the time in milliseconds since 1970 of the last record of any of these metrics."""
+        times = [
+            entry.content["time"]
+            for entry in self.entries()
+            if entry.op == "metrics" and entry.content["step"] == step
+            if not entry.content["values"].keys().isdisjoint(names)
+        ]
+        return max(times, default=now())
+
     def last_step(self, prefix: str) -> int:
         """Return the last step at which a metric with this prefix was recorded; -1 for none."""
         steps = [step for step, name in self.recorded_metrics() if name.startswith(prefix)]
@@ -203,11 +243,12 @@ class Journal:
         """Release the journal; remove it if nothing is left to do with it.
 
         The journal of a run that did not finish stays as long as there are checkpoints for resume.
+        An empty journal is removed, too.
         """
         with self.changed:
             resumable = any((self.run_folder / CHECKPOINTS).glob("*"))
             over = self.status == "FINISHED" or (self.status and not resumable)
-            if over and not self._pending and not self.lost_files:
+            if not self._next or (over and not self._pending and not self.lost_files):
                 shutil.rmtree(self.folder, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     self.run_folder.rmdir()
@@ -226,14 +267,31 @@ class Journal:
             ) from None
         return lock
 
+    def _open_log(self) -> EventLog:
+        try:
+            return EventLog(self.folder / _EVENTS)
+        except DamagedLog as error:
+            self._lock.close()
+            raise ValueError(
+                f"{error}; nothing was changed; imbalance-study sync --salvage true {self.id} "
+                "uploads the records before and behind"
+            ) from error
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _stand_in(self, number: int, damage: str) -> Entry:
+        """Make the entry for a lost one; that of a run's start has what is known of it."""
+        if number > 0:
+            return Entry(number, "lost", {"damage": damage})
+        begun = {"experiment": Config().experiment, "name": self.id, "time": now()}
+        return Entry(0, "start", begun | {"tags": {}, "parent": "", "damage": damage})
+
     def _store_files(self, entry: Entry, files: Mapping[str, bytes | Path]) -> bool:
         """Copy the files of an entry; return whether the disk had room."""
-        folder = self.files_of(entry)
         try:
-            for name, content in files.items():
-                _store(content, folder / name)
+            attachments.store(self.files_of(entry), files)
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
             if self.strict:
                 reason = error.strerror or str(error)
                 raise OSError(error.errno, reason, str(self.folder)) from error
@@ -242,24 +300,14 @@ class Journal:
         return True
 
 
-def _store(content: bytes | Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, bytes):
-        target.write_bytes(content)
-    elif content.is_dir():
-        shutil.copytree(content, target, dirs_exist_ok=True, copy_function=_link)
-    else:
-        _link(str(content), str(target))
-
-
-def _link(source: str, target: str) -> str:
-    """Link a file, or copy it where the file system has no links: checkpoints are large."""
-    Path(target).unlink(missing_ok=True)
-    try:
-        os.link(source, target, follow_symlinks=True)
-    except OSError:
-        shutil.copyfile(source, target)
-    return target
+def _read_state(path: Path, start: Mapping[str, Any], entries: int) -> dict[str, Any]:
+    """Read the state of a journal; what is missing in it is taken from its start."""
+    state: dict[str, Any] = {"position": 0, "run_id": "", "experiment_id": "", "store": ""}
+    state |= {name: start[name] for name in _PLACE if name in start}
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        state |= json.loads(path.read_text("utf-8"))
+        state["position"] = min(int(state["position"]), entries)
+    return state
 
 
 def now() -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +30,23 @@ def has_ended(run_tags: Mapping[str, str]) -> bool | None:
     if machine != _machine() or not pid.isdigit():
         return None
     return _started(int(pid)) != started
+
+
+def end_with_parent(parent: int) -> None:
+    """Let the system terminate this process when its parent ends, however that ends (Linux).
+
+    Call it in the main thread of a child that the main thread of its parent has started.
+
+    Args:
+        parent: Id of the parent, which may have ended already.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise SystemExit(128 + signal.SIGTERM)
 
 
 def _machine() -> str:

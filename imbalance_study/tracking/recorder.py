@@ -23,7 +23,7 @@ from imbalance_study.config.schema import AXES, RECORDING, Config
 from imbalance_study.experiment.result import RunResult, RunStart, TrainingResult
 from imbalance_study.experiment.setup.facts import RunFacts
 from imbalance_study.models import pretrained
-from imbalance_study.tracking import artifacts, description, journal, model_logging, store
+from imbalance_study.tracking import artifacts, description, fetch, journal, model_logging, store
 from imbalance_study.training.procedure import EpochResult
 
 # Options that are no params of a run, beside those of the place where it is recorded.
@@ -102,7 +102,8 @@ class Recorder:
         final = {name: value for name, value in result.metrics.items() if name not in curves}
         self._journal.strict = True
         new = {name: final[name] for name in final if (0, name) not in self._recorded}
-        recorded_at = self._journal.metrics(new, 0)
+        # All in one entry, so that an earlier process of a resumed run recorded all or none.
+        recorded_at = self._journal.metrics(new, 0) if new else self._journal.time_of([*final], 0)
         if not isinstance(result, RunResult):
             self._journal.dict(result.metrics, "metrics.json")
             return
@@ -124,6 +125,8 @@ class Recorder:
         artifacts.log_frames(result.analysis.frames)
         checkpoints = {f"checkpoints/{path.name}": path for path in result.checkpoints.values()}
         self._journal.files(checkpoints)
+        if fetch.CHECKPOINT in checkpoints:
+            self._journal.tags({fetch.HASH_TAG: fetch.hash_of(checkpoints[fetch.CHECKPOINT])})
 
     def _record_model(self, result: RunResult, metrics: Mapping[str, Any], folder: Path) -> None:
         if any(entry.op == "model" for entry in self._journal.entries()):

@@ -119,7 +119,7 @@ def _tags(run: Run, evidence: model_card.Evidence) -> dict[str, str]:
         for name in HEADLINES
         if name in evidence.metrics
     }
-    copied = ("data_fingerprint", "git_commit", "imbalance_study.version")
+    copied = ("data_fingerprint", "git_commit", "imbalance_study.version", fetch.HASH_TAG)
     tags = {name: run.data.tags[name] for name in copied if name in run.data.tags}
     return {name: str(evidence.config[name]) for name in options} | metrics | tags
 

@@ -17,6 +17,7 @@ from imbalance_study.config.schema import Config
 from imbalance_study.experiment import run as experiment
 from imbalance_study.experiment.reporter import OnEpoch
 from imbalance_study.experiment.result import RunResult, TrainingResult
+from imbalance_study.experiment.resume import earlier_epochs
 from imbalance_study.experiment.setup.components import bind
 from imbalance_study.experiment.setup.device import resolve_device
 from imbalance_study.experiment.setup.inputs import LocalFiles
@@ -123,11 +124,14 @@ class _RecordedTraining:
         # A child of a comparison or study that is interrupted is trained again instead.
         self.keeper = None if run.child else _keeper(run.info.run_id, resolved)
         self._checkpoints = experiment.Checkpoints(self.keeper, recording.state)
+        self._earlier_epochs = earlier_epochs(recording.state)
 
     def run(self, *, show_progress: bool, brief: bool, test: bool) -> TrainingResult:
         """Train, and record each epoch and the result."""
         with _output_folder(self._config) as folder:
             self._recorder.record_params()
+            for epoch in self._earlier_epochs:  # a power cut may have taken their records
+                self._recorder.on_epoch(epoch)
             try:
                 result = self._train(folder, show_progress, brief, test)
                 self._recorder.record_result(result, folder, keep_model=not brief)

@@ -110,7 +110,7 @@ def _start(config: Config, tags: Mapping[str, str], parent_id: str, run_id: str)
     else:
         info = RunInfo(run_id or offline_id, "")
     try:
-        start = _start_entry(config, own, parent, parent_id)
+        start = _start_entry(config, own, parent, parent_id) | _place(config, run)
         journal = _open_journal(config, info, start, joins=bool(run_id))
     except BaseException:
         if run is not None:
@@ -136,17 +136,23 @@ def _start_upload(
     config: Config, journal: Journal, run: mlflow.ActiveRun | None
 ) -> Uploader | None:
     """Note the store and the ids in the journal, and begin its upload; None offline."""
-    offline = config.tracking == "offline"
-    uri = "" if offline else mlflow.get_tracking_uri()
-    journal.state["store"] = store.without_password(uri)
-    if run is not None:
-        journal.state |= {"run_id": run.info.run_id, "experiment_id": run.info.experiment_id}
+    journal.state |= _place(config, run)
     journal.save_state()
-    if offline:
+    if config.tracking == "offline":
         return None
-    uploader = Uploader(journal, uri)
+    uploader = Uploader(journal, mlflow.get_tracking_uri())
     uploader.start()
     return uploader
+
+
+def _place(config: Config, run: mlflow.ActiveRun | None) -> dict[str, str]:
+    """Return the store of a run, and its ids in MLflow if it was created there."""
+    if config.tracking == "offline":
+        return {"store": ""}
+    ids = (
+        {} if run is None else {"run_id": run.info.run_id, "experiment_id": run.info.experiment_id}
+    )
+    return ids | {"store": store.without_password(mlflow.get_tracking_uri())}
 
 
 def _open_journal(config: Config, info: RunInfo, start: dict[str, Any], *, joins: bool) -> Journal:
@@ -184,20 +190,24 @@ def _mlflow_run(
     config: Config, tags: Mapping[str, str], parent_id: str, run_id: str
 ) -> mlflow.ActiveRun:
     """Start or join the run; it is then the active one of MLflow's own functions."""
+    client = mlflow.MlflowClient()
     active = mlflow.active_run()
     parent = active or (mlflow.get_run(parent_id) if parent_id else None)
     joins = "MLFLOW_RUN_ID" in os.environ
     name = None if run_id or (config.run_name == "auto" and joins) else description.run_name(config)
 
     def start() -> mlflow.ActiveRun:
+        experiment = parent.info.experiment_id if parent and not run_id else None
         if not (joins or run_id) and parent is None:
-            mlflow.set_experiment(config.experiment)
+            # Not by `set_experiment`: it leaves "Default" the active one, without a word, when
+            # another process creates the experiment at the same moment.
+            experiment = delivery.find_or_create_experiment(client, config.experiment)
         return mlflow.start_run(
             run_id=run_id or None,
             run_name=name,
             nested=active is not None,
             parent_run_id=parent.info.run_id if parent and not run_id else None,
-            experiment_id=parent.info.experiment_id if parent and not run_id else None,
+            experiment_id=experiment,
             tags=dict(tags),
             log_system_metrics=False,
         )

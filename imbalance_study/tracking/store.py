@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import hashlib
 import logging
 import os
 import random
 import re
 import socket
 import sqlite3
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -75,7 +72,7 @@ def connect(tracking_uri: str) -> str:
         if uri.startswith(("http://", "https://")):
             _check_server(uri)
         elif (path := sqlite_file(uri)) is not None:
-            stack.enter_context(files.exclusive_lock(_lock_of(path)))
+            stack.enter_context(_locked(path))
             _check_file(path)
         elif uri.startswith(("postgresql", "mysql")):
             _check_database(uri)
@@ -172,11 +169,28 @@ def without_password(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _lock_of(path: Path) -> Path:
-    """Return the file that a process locks while it checks or creates a sqlite store."""
-    digest = hashlib.sha256(str(path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()
-    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
-    return Path(tempfile.gettempdir(), f"imbalance_study-{user}-{digest[:16]}.lock")
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Exclude others from a sqlite store while it is checked or created, by a file beside it.
+
+    Raises:
+        ValueError: Its folder cannot be written.
+    """
+    if not path.parent.is_dir():  # which the lock would make
+        raise _unwritable(path, "its folder does not exist")
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(files.exclusive_lock(path.with_name(f".{path.name}.lock")))
+        except OSError as error:
+            raise _unwritable(path, error.strerror or error) from error
+        yield
+
+
+def _unwritable(path: Path, reason: object) -> ValueError:
+    return ValueError(
+        f"the store {path.absolute()} cannot be written ({reason}); start from a folder with write "
+        f"permission, {_WAYS_OUT}"
+    )
 
 
 def _check_database(uri: str) -> None:
@@ -221,10 +235,7 @@ def _check_file(path: Path) -> None:
             connection.execute("CREATE TABLE imbalance_study_check (x)")
             connection.rollback()
     except sqlite3.Error as error:
-        raise ValueError(
-            f"the store {path.absolute()} cannot be written ({error}); start from a folder "
-            f"with write permission, {_WAYS_OUT}"
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         if not existed:
             path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import mlflow
+from mlflow.exceptions import MlflowException
 
 from imbalance_study.tracking import process, run_folder, store
 from imbalance_study.tracking.journal import Journal
@@ -25,37 +26,73 @@ class Outcome(NamedTuple):
 
 
 def sync(
-    names: Sequence[str] = (), *, tracking_uri: str = "auto", cache_dir: str = "auto"
+    names: Sequence[str] = (),
+    *,
+    tracking_uri: str = "auto",
+    cache_dir: str = "auto",
+    salvage: bool = False,
+    into: str = "none",
 ) -> Iterator[Outcome]:
     """Upload journals; records that were uploaded before are not uploaded again.
 
     A run whose process ended without a status is marked FAILED. Parents go before their children.
+    A journal that cannot be read or uploaded does not keep the others.
 
     Args:
         names: Ids of runs, or folders of runs or journals; none: all on this machine.
         tracking_uri: The store; ``auto``: the one that a run was meant for if it began online, else
             that of a training.
         cache_dir: Folder of the journals; see `run_folder.folder_of`.
+        salvage: Upload the sound records of a damaged journal, too.
+        into: Experiment for a new run of each journal whose run the store does not know any more;
+            ``auto``: the run's own, ``none``: an error instead.
 
     Yields:
         The outcome of each journal, when it is done.
 
     Raises:
-        ValueError: There is no such journal, or the store cannot be reached.
+        ValueError: There is no such journal.
     """
     folders = [_folder(name, cache_dir) for name in names]
     if not names:
         found = run_folder.runs_folder(cache_dir).glob(f"*/{run_folder.JOURNAL}")
         folders = [path.parent for path in found]
-    journals, busy = [], []
+    journals = []
     for folder in folders:
         try:
-            journals.append(Journal(folder))
-        except ValueError as error:
-            busy.append(Outcome(folder.name, str(error), False))
-    yield from busy
+            journals.append(Journal(folder, salvage=salvage))
+        except (ValueError, OSError) as error:
+            yield Outcome(folder.name, str(error), False)
+    stores, usual = _Stores(), store.address("auto")
     for journal in sorted(journals, key=lambda one: one.start.get("time", 0)):
-        yield _upload(journal, tracking_uri)
+        try:
+            uri = intended_store(journal, tracking_uri)
+            yield _upload(journal, into, stores.connect(usual if uri == "auto" else uri))
+        except (ValueError, OSError, MlflowException) as error:
+            journal.close()
+            message = str(store.readable_error(error) or error)
+            yield Outcome(journal.id, store.scrub(message), False)
+
+
+class _Stores:
+    """Connects to stores; one that does not answer is asked once."""
+
+    def __init__(self) -> None:
+        self._errors: dict[str, ValueError] = {}
+
+    def connect(self, uri: str) -> str:
+        """Make MLflow use a store, and return its address.
+
+        Raises:
+            ValueError: It does not answer, or did not before.
+        """
+        if uri in self._errors:
+            raise self._errors[uri]
+        try:
+            return store.connect(uri)
+        except ValueError as error:
+            self._errors[uri] = error
+            raise
 
 
 def _folder(name: str, cache_dir: str) -> Path:
@@ -71,18 +108,20 @@ def _folder(name: str, cache_dir: str) -> Path:
     return folder
 
 
-def _upload(journal: Journal, tracking_uri: str) -> Outcome:
+def _upload(journal: Journal, into: str, uri: str) -> Outcome:
     if not journal.start:
         journal.close()
         return Outcome(journal.id, "nothing was recorded", True)
     if not journal.pending(1) and journal.status:
         journal.close()
         return Outcome(journal.id, "is uploaded already", True)
-    uri = store.connect(intended_store(journal, tracking_uri))
     if not journal.status and process.has_ended(journal.start["tags"]) is not False:
-        note = "**Failed**: its process ended without a word."
-        journal.note(note)
+        note = "its process ended without a word"
+        if journal.damage:
+            note = "its journal is damaged, and whether it finished is not known"
+        journal.note(f"**Failed**: {note}.")
         journal.end("FAILED")
+    before = _begin_anew(journal, into, uri)
     count = len(journal.pending(1_000_000))
     uploader = Uploader(journal, uri)
     uploader.start()
@@ -91,8 +130,39 @@ def _upload(journal: Journal, tracking_uri: str) -> Outcome:
     if not uploaded:
         problem = store.scrub(" ".join(str(uploader.problem).split()))[:300]
         return Outcome(journal.id, f"cannot be uploaded to {place}: {problem}", False)
-    refused = f"; MLflow refused {len(uploader.refused)} records" if uploader.refused else ""
-    return Outcome(journal.id, f"{count} records uploaded to {place}{refused}", True)
+    message = f"{count} records uploaded to {place}"
+    if before:
+        message += f"; it replaces run {before}, which the store does not know any more"
+    if uploader.refused:
+        message += f"; MLflow refused {len(uploader.refused)} records"
+    if journal.damage:
+        message += f"; damaged: {journal.damage}"
+    return Outcome(journal.id, message, True)
+
+
+def _begin_anew(journal: Journal, into: str, uri: str) -> str:
+    """Forget a run that the store does not know any more, so that a new one is created.
+
+    Returns:
+        Its id; empty if the run is still there.
+
+    Raises:
+        ValueError: The run is gone, and `into` is ``none``.
+    """
+    run_id = str(journal.state["run_id"])
+    try:
+        if not run_id or mlflow.MlflowClient(uri).get_run(run_id):
+            return ""
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    if into == "none":
+        raise ValueError(
+            f"the store {store.without_password(uri)} does not know run {run_id} any more; "
+            "sync --into auto makes a new run of what this machine still has of it"
+        )
+    journal.begin_anew(into)
+    return run_id
 
 
 def intended_store(journal: Journal, tracking_uri: str) -> str:

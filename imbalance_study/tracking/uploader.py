@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
+from collections import Counter
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from imbalance_study.tracking import delivery, process
+from imbalance_study.tracking import confirmation, delivery, process
 from imbalance_study.tracking.event_log import Entry
 from imbalance_study.tracking.journal import Journal
 
@@ -19,6 +21,8 @@ _PAUSE = 1.0
 _HEARTBEAT = 30.0
 _LONGEST_WAIT = 10.0
 _HANGS = 180.0
+# Seconds after which a wait for the end of an upload is said, again and again.
+_SILENT_WAIT = 10.0
 # Errors with which the store refuses an entry for ever.
 _REFUSALS = {"INVALID_PARAMETER_VALUE"}
 
@@ -34,7 +38,9 @@ class Uploader(threading.Thread):
     def __init__(self, journal: Journal, uri: str) -> None:
         super().__init__(daemon=True, name=f"upload {journal.id}")
         self.journal = journal
+        journal.keeps_files = self._asks = uri.startswith(("http://", "https://"))
         self.refused: list[str] = []
+        self._refused_numbers: set[int] = set()
         self._uri = uri
         self._failing_since = 0.0  # monotonic; 0: the last call went well
         self._succeeded = time.monotonic()
@@ -47,9 +53,10 @@ class Uploader(threading.Thread):
         wait = 0.5
         while not self._abandoned:
             entries = self.journal.pending()
-            if not entries and self._finishing:
-                break
             try:
+                if not entries and self._finishing:
+                    self._confirm()
+                    break
                 self._upload(entries)
                 self._failing_since, wait = 0.0, 0.5
                 self._succeeded = time.monotonic()
@@ -76,11 +83,23 @@ class Uploader(threading.Thread):
         with self.journal.changed:
             self.journal.changed.notify_all()
         try:
+            said = called
             while self.is_alive() and not self._hopeless(called, patience):
                 self.join(0.05)
+                if time.monotonic() - said > _SILENT_WAIT:
+                    said = time.monotonic()
+                    self._print_rest()
         finally:
             self._abandoned = not nested
         return not self.is_alive() and not self.journal.pending(1)
+
+    def _print_rest(self) -> None:
+        """Say what is still being uploaded."""
+        kinds = Counter(entry.op for entry in self.journal.pending(10_000))
+        if kinds:
+            counts = ", ".join(f"{count} of {kind}" for kind, count in kinds.items())
+            line = f"still uploading to MLflow: {kinds.total()} records ({counts})"
+            print(line, file=sys.stderr, flush=True)
 
     def _hopeless(self, called: float, patience: float) -> bool:
         failing = self._failing_since
@@ -111,7 +130,23 @@ class Uploader(threading.Thread):
                     raise
                 problem = error
         self.refused.append(f"{entries[0].op}: {problem}")
+        self._refused_numbers.add(entries[0].number)
         return 1
+
+    def _confirm(self) -> None:
+        """Look for the records on the server, and send once more what it does not show."""
+        if not self._asks or not self.journal.state["run_id"]:
+            return
+        client = MlflowClient(self._uri)
+        for entry in self._missing(client):
+            self._deliver(client, [entry])
+        if missing := self._missing(client):
+            self.problem = ValueError(f"it confirmed {len(missing)} records that it does not show")
+            self.journal.upload_again()
+
+    def _missing(self, client: MlflowClient) -> list[Entry]:
+        found = confirmation.missing_entries(client, self.journal)
+        return [entry for entry in found if entry.number not in self._refused_numbers]
 
     def _pause(self) -> None:
         """Sleep a moment, then until there is an entry or a heartbeat is due."""

@@ -94,3 +94,24 @@ def test_the_cache_folder_is_that_of_the_environment_or_of_the_user(monkeypatch,
     monkeypatch.delenv("IMBALANCE_STUDY_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert files.default_cache_dir() == tmp_path / ".cache" / "imbalance_study"
+
+
+def test_a_long_wait_for_a_lock_is_said(holder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(files, "_SILENT_WAIT", 0.05)
+    killer = threading.Timer(0.3, holder.kill)
+    killer.start()
+    with files.exclusive_lock(tmp_path / "lock"):
+        said = capsys.readouterr().err
+    killer.join()
+    assert f"waiting for another process to release {tmp_path / 'lock'}" in said
+    assert "went on after" in said
+
+
+@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+cmd|calc", "-2+3", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_text_that_spreadsheets_run_gets_a_quote(text):
+    assert files.csv_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["daisy", "-1.5", "+2e-3", "-", "", "a=b", None, 3, -2.5, True])
+def test_other_cells_stay_as_they_are(value):
+    assert files.csv_cell(value) is value

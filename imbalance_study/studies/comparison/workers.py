@@ -154,7 +154,7 @@ def _start_worker(busy: dict[Any, Any], first: tuple[int, RunTask], threads: int
     """Start a worker process with its first task."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, threads), daemon=False)
+    process = context.Process(target=_work, args=(theirs, threads, os.getpid()), daemon=False)
     process.start()
     theirs.close()
     number, task = first
@@ -187,9 +187,11 @@ def _terminate_on_exit(busy: dict[Any, Any], exiting: list[Any]) -> Iterator[Non
                 process.kill()
 
 
-def _work(channel: connection.Connection, threads: int) -> None:
-    """Run tasks from a channel and send their results, until None comes."""
-    from imbalance_study.tracking import session
+def _work(channel: connection.Connection, threads: int, parent: int) -> None:
+    """Run tasks from a channel and send their results, until None comes or the parent is gone."""
+    from imbalance_study.tracking import process, session
+
+    process.end_with_parent(parent)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides when to stop
     torch.set_num_threads(threads)

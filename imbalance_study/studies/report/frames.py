@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from imbalance_study.config.schema import AXES
+from imbalance_study.files import csv_cell
 from imbalance_study.studies.comparison import child_runs, configurations
 from imbalance_study.tracking import store
 from imbalance_study.tracking.fetch import search_runs
@@ -233,7 +234,7 @@ def write_runs(experiment: str, out: str, tracking_uri: str = "auto") -> str:
     if frame.empty:
         raise ValueError(f"the experiment {experiment!r} has no runs")
     if path.suffix == ".csv":
-        frame.to_csv(path, index=False)
+        frame.map(csv_cell).rename(columns=csv_cell).to_csv(path, index=False)
     else:
         frame.to_parquet(path, index=False)
     return f"{len(frame)} runs, {len(frame.columns)} columns: {path}"

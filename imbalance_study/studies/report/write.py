@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from imbalance_study.files import csv_cell
 from imbalance_study.studies.comparison import child_runs
 from imbalance_study.studies.report import docx, experiment, frames, html, markdown, run
 from imbalance_study.studies.report.document import Figure, Report, Table
@@ -148,8 +149,9 @@ def write_files(report: Report, folder: Path) -> None:
     for table in report.all(Table):
         with (folder / "tables" / f"{table.name}.csv").open("w", newline="", encoding="utf-8") as f:
             writer = csv.writer(f)
-            writer.writerow(table.full)
-            writer.writerows(zip(*table.full.values(), strict=True))
+            writer.writerow(map(csv_cell, table.full))
+            rows = zip(*table.full.values(), strict=True)
+            writer.writerows(map(csv_cell, row) for row in rows)
 
 
 def _number_equal_names(report: Report) -> None:

@@ -1,5 +1,6 @@
 """Runs killed at any moment go on as the same run of MLflow."""
 
+import json
 import re
 import shutil
 import signal
@@ -17,7 +18,7 @@ from tiny import TINY
 from imbalance_study.config.resolve import resolve
 from imbalance_study.experiment import run as experiment
 from imbalance_study.models import checkpoint
-from imbalance_study.tracking import journal, run, run_folder
+from imbalance_study.tracking import journal, run, run_folder, sync
 from imbalance_study.tracking.resume import resume
 from imbalance_study.training import checkpointing
 
@@ -204,6 +205,44 @@ def test_without_a_checkpoint_there_is_one_line(store):
         resume("abc", tracking_uri=store)
     with pytest.raises(ValueError, match="letters, digits and hyphens"):
         resume("../x", tracking_uri=store)
+
+
+def _cut(run_id, holds):
+    """Cut a journal behind its first entry for which `holds` is true, as a power cut may."""
+    events = run_folder.folder_of(run_id) / "journal" / "events.jsonl"
+    lines = events.read_bytes().splitlines(keepends=True)
+    last = next(at for at, line in enumerate(lines) if holds(json.loads(line)))
+    events.write_bytes(b"".join(lines[: last + 1]))
+
+
+@pytest.mark.slow
+def test_epochs_whose_records_a_power_cut_took_are_recorded_from_the_checkpoint(store, tmp_path):
+    run_id = _broken_off(store, after=4, tracking="offline")
+    _cut(run_id, lambda entry: entry["op"] == "metrics" and entry["step"] == 1)
+    assert resume(run_id, tracking="offline", show_progress=False) is not None
+    (outcome,) = sync.sync([run_id], tracking_uri=store)
+    (record,) = MlflowClient(store).search_runs(["1"])
+    assert outcome.uploaded
+    assert _steps(store, record.info.run_id, "train/loss") == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_final_metrics_that_were_recorded_before_a_kill_stand_once(store, tmp_path):
+    journals, left = tmp_path / "cache" / "runs", tmp_path / "left"
+    run.train(
+        resolve(LONGER | {"tracking_uri": store}),
+        hooks=run.Hooks(on_end=lambda result: shutil.copytree(journals, left)),
+        show_progress=False,
+    )
+    shutil.copytree(left, journals, dirs_exist_ok=True)
+    (folder,) = journals.iterdir()
+    _cut(folder.name, lambda entry: "test/accuracy" in entry.get("values", {}))
+    MlflowClient(store).update_run(folder.name, status="RUNNING")
+    assert resume(folder.name, tracking_uri=store, show_progress=False) is not None
+    for name in _record(store, folder.name).data.metrics:
+        if not name.startswith("time/"):
+            steps = _steps(store, folder.name, name)
+            assert len(steps) == len(set(steps)), name
 
 
 def test_of_a_finished_run_that_died_before_its_end_was_told_the_rest_is_uploaded(

@@ -1,6 +1,6 @@
 import pytest
 
-from imbalance_study.cli.loading import load_model
+from imbalance_study.cli.loading import load_model, trusts_store
 from imbalance_study.tracking import fetch
 
 
@@ -29,3 +29,15 @@ def test_a_run_and_its_checkpoint_file_give_the_same_model(tiny_run, tmp_path):
     assert by_file.class_names == by_run.class_names
     for name, value in by_file.model.state_dict().items():
         assert value.equal(by_run.model.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("address", "trusted"),
+    [("sqlite:///a.db", True), ("http://127.0.0.1:9", False), ("postgresql://h/db", False)],
+)
+def test_functions_named_in_a_shared_store_are_imported_on_demand_alone(
+    monkeypatch, address, trusted
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert trusts_store(own_code=False) == trusted
+    assert trusts_store(own_code=True)

@@ -112,3 +112,16 @@ def test_a_run_of_a_newer_version_with_another_option_is_still_read(tiny_run, tm
     content["config"]["a_option_of_tomorrow"] = 3
     checkpoint.save(path, content)
     assert trained.from_checkpoint(path).image_size == 16
+
+
+def test_a_function_that_a_run_names_is_not_imported_without_a_word(tiny_run, tmp_path):
+    path = fetch.download_checkpoint(tiny_run.run_id, tmp_path, tiny_run.store)
+    content = checkpoint.load(path)
+    content["config"]["model"] = "package_of_somebody.module:build"
+    checkpoint.save(path, content)
+    with pytest.raises(
+        ValueError, match=r"runs:/abc names the function package_of.* own_code=true"
+    ):
+        trained.from_checkpoint(path, name="runs:/abc")
+    with pytest.raises(ValueError, match="a file does not decide which code is run"):
+        trained.from_checkpoint(path)

@@ -44,3 +44,30 @@ def test_an_artifact_that_does_not_exist_is_named_with_its_run(empty_store, tmp_
         fetch.download(client, run, "a.txt", tmp_path)
     client.log_text(run.info.run_id, "text", "a.txt")
     assert fetch.download(client, run, "a.txt", tmp_path).read_text() == "text"
+
+
+@pytest.mark.parametrize("tagged", ["run", "version"])
+def test_a_checkpoint_that_was_replaced_is_refused(empty_store, tmp_path, tagged):
+    client = mlflow.MlflowClient(empty_store)
+    place = client.create_experiment("x", artifact_location=str(tmp_path / "artifacts"))
+    run_id = client.create_run(place).info.run_id
+    (tmp_path / "best.pt").write_bytes(b"weights")
+    client.log_artifact(run_id, str(tmp_path / "best.pt"), "checkpoints")
+    client.create_registered_model("m")
+    client.create_model_version("m", str(tmp_path), run_id)
+    right = fetch.hash_of(tmp_path / "best.pt")
+    address = "models:/m/1" if tagged == "version" else f"runs:/{run_id}"
+
+    def record(digest):
+        if tagged == "version":
+            client.set_model_version_tag("m", "1", fetch.HASH_TAG, digest)
+        else:
+            client.set_tag(run_id, fetch.HASH_TAG, digest)
+
+    record(right)
+    assert (
+        fetch.download_checkpoint(address, tmp_path / "a", empty_store).read_bytes() == b"weights"
+    )
+    record(right[::-1])
+    with pytest.raises(ValueError, match=rf"is not the file that .*{tagged}.* recorded"):
+        fetch.download_checkpoint(address, tmp_path / "b", empty_store)

@@ -28,7 +28,7 @@ def test_a_torn_last_line_is_left_out_and_written_over(tmp_path):
     book.close()
     events = tmp_path / "one" / "journal" / "events.jsonl"
     whole = events.read_bytes()
-    for end in (1, 5, len(whole) - 1):
+    for end in (1, 5, len(whole) - 2):
         events.write_bytes(whole + whole[:end])
         again = Journal(tmp_path / "one")
         assert len(again.pending()) == 1
@@ -106,3 +106,52 @@ def test_what_is_not_uploaded_stays(tmp_path):
     book.advance(1)
     book.close()
     assert [entry.op for entry in Journal(tmp_path / "one").pending()] == ["end"]
+
+
+def test_the_place_of_a_run_is_known_without_its_state(tmp_path):
+    book = Journal(tmp_path / "one")
+    begun = {"experiment": "e", "name": "n", "time": 1, "tags": {}, "parent": ""}
+    book.append("start", begun | {"run_id": "r", "experiment_id": "7", "store": "sqlite:///x"})
+    book.tags({"a": "1"})
+    book.advance(1)
+    book.close()
+    state = tmp_path / "one" / "journal" / "state.json"
+    for damaged in (b"", b"null", b'{"position": "x"', bytes(10)):
+        state.write_bytes(damaged)
+        again = Journal(tmp_path / "one")
+        assert (again.state["run_id"], again.state["store"]) == ("r", "sqlite:///x")
+        assert [entry.op for entry in again.pending()] == ["start", "tags"]
+        again.close()
+
+
+def test_an_entry_that_a_strict_journal_refused_leaves_no_gap(tmp_path, small_files_only):
+    book = Journal(tmp_path / "one")
+    book.strict = True
+    with small_files_only(10), pytest.raises(OSError):
+        book.tags({"a": "1" * 100})
+    book.tags({"b": "2"})
+    book.close()
+    assert [entry.number for entry in Journal(tmp_path / "one").pending()] == [0]
+
+
+def test_a_damaged_journal_is_an_error_that_names_the_way_out(tmp_path):
+    book = Journal(tmp_path / "one")
+    for step in range(3):
+        book.metrics({"a": 1.0}, step)
+    book.close()
+    events = tmp_path / "one" / "journal" / "events.jsonl"
+    damaged = events.read_bytes().replace(b'"step": 1', b'"step": 7')
+    events.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"line 2 is damaged; .* sync --salvage true one"):
+        Journal(tmp_path / "one")
+    assert events.read_bytes() == damaged
+    salvaged = Journal(tmp_path / "one", salvage=True)
+    assert salvaged.damage == "line 2 is damaged"
+    assert [entry.op for entry in salvaged.pending()] == ["metrics", "lost", "metrics"]
+    salvaged.close()
+    Journal(tmp_path / "one").close()
+
+
+def test_an_empty_journal_goes(tmp_path):
+    Journal(tmp_path / "one").close()
+    assert not (tmp_path / "one").exists()

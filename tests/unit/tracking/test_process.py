@@ -2,6 +2,9 @@ import os
 import subprocess
 import sys
 
+import psutil
+import pytest
+
 from imbalance_study.tracking import process
 
 
@@ -29,3 +32,23 @@ def test_a_process_of_another_machine_or_without_tags_is_not_known():
     assert process.has_ended({process.PROCESS: f"another-boot/4 {pid} {started}"}) is None
     assert process.has_ended({process.PROCESS: f"another-boot/4 no-number {started}"}) is None
     assert process.has_ended({}) is None
+
+
+PARENT = """
+import os, subprocess, sys, time
+code = (
+    "import os, sys, time; from imbalance_study.tracking import process;"
+    "process.end_with_parent(int(sys.argv[1])); print(os.getpid(), flush=True); time.sleep(60)"
+)
+subprocess.Popen([sys.executable, "-c", code, str(os.getpid())])
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+def test_a_child_ends_with_its_parent_even_if_that_is_killed_with_9():
+    words = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as parent:
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    child.wait(10)

@@ -33,6 +33,9 @@ def test_a_promoted_run_is_a_version_with_alias_tags_and_metrics(tiny_run, promo
     found = tiny_run.result.metrics["test/balanced_accuracy"]
     assert version.tags["balanced_accuracy"] == f"{found:.4f}"
     assert version.tags["model"] == "resnet20"
+    run_tags = client.get_run(tiny_run.run_id).data.tags
+    assert len(version.tags[fetch.HASH_TAG]) == 64
+    assert version.tags[fetch.HASH_TAG] == run_tags[fetch.HASH_TAG]
     model = client.get_logged_model(version.source.removeprefix("models:/"))
     metrics = {metric.key: metric.value for metric in model.metrics}
     assert metrics["test/balanced_accuracy"] == pytest.approx(found)

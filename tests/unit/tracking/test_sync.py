@@ -203,3 +203,69 @@ def test_no_secret_of_the_store_reaches_the_journal(tmp_path, monkeypatch, capsy
     text += "".join(capsys.readouterr())
     assert "127.0.0.1" in text or "never" in text
     assert "hush" not in text
+
+
+def test_a_journal_that_cannot_be_uploaded_does_not_keep_the_others(tmp_path, config):
+    names = []
+    for name in ("away", "damaged", "sound"):
+        with session(config(tmp_path, tracking="offline", run_name=name)) as run:
+            journal.current().metrics({"a": 1.0}, 1)
+        names.append(run.info.run_id)
+    away, damaged, sound = (run_folder.folder_of(name) / "journal" for name in names)
+    state = json.loads((away / "state.json").read_text())
+    (away / "state.json").write_text(json.dumps(state | {"store": "http://127.0.0.1:9"}))
+    (damaged / "events.jsonl").write_bytes(b"[]\n" * 3)
+    for name in names:  # the one that waits for a dead server is the oldest
+        state = json.loads((run_folder.folder_of(name) / "journal" / "state.json").read_text())
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    os.environ["MLFLOW_TRACKING_URI"] = store
+    outcomes = {outcome.journal: outcome for outcome in sync.sync()}
+    assert "cannot be reached" in outcomes[names[0]].message
+    assert "line 1 is damaged" in outcomes[names[1]].message
+    assert outcomes[names[2]].uploaded
+    assert away.exists()
+    assert damaged.exists()
+    assert not sound.exists()
+
+
+def test_a_salvaged_journal_is_uploaded_with_the_files_of_its_lost_entries(tmp_path, config):
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    with session(config(tmp_path, tracking="offline")) as run:
+        fill()
+    events = run_folder.folder_of(run.info.run_id) / "journal" / "events.jsonl"
+    lines = events.read_bytes().splitlines(keepends=True)
+    entries = [json.loads(line) for line in lines]
+    hit = next(at for at, entry in enumerate(entries) if entry["op"] == "files")
+    lines[hit] = lines[hit].replace(b"files", b"filed")
+    events.write_bytes(b"".join(lines))
+    (outcome,) = sync.sync([run.info.run_id], tracking_uri=store)
+    assert not outcome.uploaded
+    assert "sync --salvage true" in outcome.message
+    (outcome,) = sync.sync([run.info.run_id], tracking_uri=store, salvage=True)
+    assert outcome.uploaded
+    assert f"line {hit + 1} is damaged" in outcome.message
+    found = content(store)
+    assert found["status"] == "FINISHED"
+    assert "config.json" in found["artifacts"]
+    assert "damaged" in found["tags"]["imbalance_study.damaged_records"]
+    assert found["models"] == 1
+
+
+def test_a_run_that_its_store_has_lost_is_made_anew_on_demand(tmp_path, config):
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    with session(config(tmp_path, tracking="offline")) as run:
+        fill(2)
+    folder = run_folder.folder_of(run.info.run_id) / "journal"
+    state = json.loads((folder / "state.json").read_text())
+    state |= {"run_id": "0" * 32, "experiment_id": "1", "position": 4}
+    (folder / "state.json").write_text(json.dumps(state))
+    (outcome,) = sync.sync(tracking_uri=store)
+    assert not outcome.uploaded
+    assert "does not know run 0000" in outcome.message
+    (outcome,) = sync.sync(tracking_uri=store, into="saved")
+    assert outcome.uploaded
+    client = MlflowClient(store)
+    (record,) = client.search_runs([client.get_experiment_by_name("saved").experiment_id])
+    assert record.info.status == "FINISHED"
+    assert record.data.params["loss"] == "focal"
+    assert record.data.metrics["train/loss"] == 0.5
