@@ -43,7 +43,7 @@ def _is_there(entry: Entry, journal: Journal, run: Run, folders: _Folders) -> bo
     if entry.op == "model":
         return bool(run.outputs and run.outputs.model_outputs)
     if entry.op == "end":
-        return str(run.info.status) == entry.content["status"]
+        return bool(run.info.status == entry.content["status"])
     root = journal.files_of(entry)
     paths = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
     return all(path in folders for path in paths)
