@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # At most so many images on the contact sheet, unreadable files in messages, classes in the summary.
 _SHEET, _NAMED, _COUNTED = 60, 20, 15
+_SAME = 1e-5  # probabilities that differ by less are the same
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +78,8 @@ def command(settings: Settings, more_images: tuple[str, ...]) -> None:
 
     imbalance-study predict --model models:/NAME@champion --images photos/ --out predictions.parquet
 
-    Unreadable files are named and counted, and the table gives the reason; the command fails only
-    if no file can be read.
+    The table has a row for each file, whatever its ending; unreadable files are named and counted,
+    and it gives the reason. The command fails only if no file can be read.
     """
     paths = [path for path in (settings.images, *more_images) if path != "none"]
     if not paths:
@@ -98,14 +99,20 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 
 def _predict(settings: Settings, paths: Sequence[str]) -> list[str]:
-    from imbalance_study.data import image_folder
+    from imbalance_study.data.image_folder import walk_files
     from imbalance_study.inference import table
 
     out = Path(settings.out).expanduser()
     table.ending(out)
-    total = sum(1 for _ in image_folder.walk_images(paths))
+    written = [name for name in (settings.out, settings.contact_sheet) if name != "none"]
+    results = {Path(name).expanduser().resolve() for name in written}
+
+    def files() -> Iterator[Path]:
+        return (path for path in walk_files(paths) if path.resolve() not in results)
+
+    total = sum(1 for _ in files())
     if not total:
-        raise image_folder.no_images(paths)
+        raise ValueError(f"there are no files in {', '.join(paths)}")
     loaded = loading.load_model(settings.model, settings.tracking_uri, own_code=settings.own_code)
     facts = {
         "model": settings.model,
@@ -114,7 +121,7 @@ def _predict(settings: Settings, paths: Sequence[str]) -> list[str]:
     }
     summary = _Summary(loaded, settings.reject_below)
     with table.table(out, loaded.class_names, facts) as write:
-        for chunk in _chunks(settings, loaded, paths, total):
+        for chunk in _chunks(settings, loaded, files(), total):
             write(table.columns_of(chunk, loaded.class_names, settings.reject_below))
             summary.add(chunk)
         summary.refuse_nothing_read()
@@ -124,19 +131,18 @@ def _predict(settings: Settings, paths: Sequence[str]) -> list[str]:
 
 
 def _chunks(
-    settings: Settings, loaded: LoadedModel, paths: Sequence[str], total: int
+    settings: Settings, loaded: LoadedModel, files: Iterator[Path], total: int
 ) -> Iterator[FilePredictions]:
     """Yield the predictions, with a bar that shows images per second."""
     from tqdm import tqdm
 
     from imbalance_study.config.schema import Config
-    from imbalance_study.data.image_folder import walk_images
     from imbalance_study.experiment.setup.device import resolve_device
     from imbalance_study.inference.predict import predict_files
 
     chunks = predict_files(
         loaded,
-        walk_images(paths),
+        files,
         batch_size=settings.batch_size,
         workers=settings.decode_workers,
         device=resolve_device(Config(device=settings.device)).device.type,
@@ -157,6 +163,9 @@ class _Summary:
         self._names = [str(name) for name in loaded.class_names]
         self._reject_below = reject_below
         self._labels: Counter[int] = Counter()
+        self._likeliest: Counter[int] = Counter()
+        self._range = (1.0, 0.0)  # lowest and highest probability of the likeliest class
+        self._endings: Counter[str] = Counter()  # of unreadable files
         self._files = self._bad = self._rejected = 0
         self._started = time.perf_counter()
 
@@ -167,10 +176,14 @@ class _Summary:
         for file, error in zip(chunk.files, chunk.errors, strict=True):
             if error:
                 self._bad += 1
+                self._endings[Path(file).suffix.lower() or "no ending"] += 1
                 if self._bad <= _NAMED:
                     click.echo(f"cannot be read: {readable(file)} ({error})", err=True)
         if len(chunk.images):
-            sure = chunk.probs[:, 0] >= self._reject_below
+            best = chunk.probs[:, 0]
+            self._likeliest.update(chunk.classes[:, 0].tolist())
+            self._range = (min(self._range[0], best.min()), max(self._range[1], best.max()))
+            sure = best >= self._reject_below
             self._labels.update(chunk.classes[sure, 0].tolist())
             self._rejected += int((~sure).sum())
         self._files += len(chunk.files)
@@ -198,10 +211,24 @@ class _Summary:
         if self._rejected:
             lines.append(f"{self._rejected:,} rejected: less probable than {self._reject_below:g}")
         if self._bad:
-            lines.append(f"{self._bad:,} unreadable: see the column error")
+            endings = ", ".join(f"{name} {count}" for name, count in self._endings.most_common(5))
+            lines.append(f"{self._bad:,} unreadable ({endings}): see the column error")
+        lines += self._doubts()
         rate = self._files / seconds
         lines.append(f"{self._files:,} files in {seconds:.1f} s, {rate:,.0f} images/s")
         return [*lines, f"Written to {out.absolute()}"]
+
+    def _doubts(self) -> list[str]:
+        """Say that all images were given one class."""
+        images = self._likeliest.total()
+        if images < 2 or len(self._likeliest) > 1:
+            return []
+        name = self._names[next(iter(self._likeliest))]
+        lowest, highest = self._range
+        text = f"Note: all {images:,} images have the likeliest class {name}"
+        if highest - lowest < _SAME:
+            text += f", with the same probability {highest:.3f}: the model does not tell them apart"
+        return [text]
 
 
 def _draw(path: Path, sample: ReservoirSample, loaded: LoadedModel, settings: Settings) -> None:

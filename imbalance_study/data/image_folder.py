@@ -157,26 +157,22 @@ def scan_zip(path: Path) -> Tree:
 
 
 def find_images(paths: Sequence[str]) -> list[Path]:
-    """List image files: those named, and those in the folders named, sorted.
+    """List image files: those named, and those in the folders named that end as images do, sorted.
 
     Raises:
         ValueError: A path does not exist, or there is no image.
     """
-    images = list(walk_images(paths))
+    named = {Path(path).expanduser() for path in paths}
+    images = [file for file in walk_files(paths) if is_image(file.name) or file in named]
     if not images:
-        raise no_images(paths)
+        raise ValueError(
+            f"there are no images in {', '.join(paths)}; known endings: {' '.join(EXTENSIONS)}"
+        )
     return images
 
 
-def no_images(paths: Sequence[str]) -> ValueError:
-    """Make the error for files and folders without an image."""
-    return ValueError(
-        f"there are no images in {', '.join(paths)}; known endings: {' '.join(EXTENSIONS)}"
-    )
-
-
-def walk_images(paths: Sequence[str]) -> Iterator[Path]:
-    """Yield image files, each once: those named, and those in the folders named.
+def walk_files(paths: Sequence[str]) -> Iterator[Path]:
+    """Yield files of any ending, each once: those named, and those in the folders named.
 
     Files of a folder are sorted by path; hidden files and links to folders are left out. Memory
     holds no more than the names in the folders on the way down.
@@ -197,17 +193,17 @@ def walk_images(paths: Sequence[str]) -> Iterator[Path]:
 
 
 def _walk(folder: Path, real: Path, visited: set[Path]) -> Iterator[Path]:
-    """Yield the images in a folder, without files and folders that were visited before."""
+    """Yield the files in a folder, without files and folders that were visited before."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise ValueError(f"the folder {folder} cannot be read: {error.strerror}") from error
     for entry in entries:
-        if entry.name.startswith(".") or real / entry.name in visited:
+        if _ignored(entry.name) or real / entry.name in visited:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(folder / entry.name, real / entry.name, visited)
-        elif is_image(entry.name) and not entry.is_dir():
+        elif not entry.is_dir():
             yield folder / entry.name
 
 

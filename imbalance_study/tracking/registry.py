@@ -63,7 +63,7 @@ def promote(run_id: str, name: str, alias: str, tracking_uri: str = "auto") -> l
         f"{name} version {version.version} is @{alias}: run {run.info.run_id}",
         *_comparison(client, run, previous, alias),
         *([f"  Note: it gave all test images the class {constant}"] if constant else []),
-        f"Serve it:  mlflow models serve -m models:/{name}@{alias} --env-manager local",
+        f"Serve it:  mlflow models serve -m models:/{name}@{alias} --env-manager local --port 5001",
     ]
 
 

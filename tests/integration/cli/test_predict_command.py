@@ -28,6 +28,7 @@ def photographs(tmp_path, tiny_run):
         place = folder / "deep" if number % 2 else folder
         Image.fromarray(np.asarray(data.image_set.images[row])).save(place / f"{number:02d}.png")
     (folder / "bad.png").write_text("no picture")
+    (folder / "notes.txt").write_text("no picture either")
     return folder
 
 
@@ -51,14 +52,16 @@ def test_the_labels_of_a_run_are_those_that_it_predicted(tiny_run, photographs, 
     )
     assert status == 0, output.err
     assert f"cannot be read: {photographs}/bad.png (not an image" in output.err
-    assert "1 unreadable: see the column error" in output.out
+    assert "2 unreadable (.png 1, .txt 1): see the column error" in output.out
     assert f"Written to {tmp_path}/predictions.parquet" in output.out
     table = pd.read_parquet("predictions.parquet")
     assert [name.rpartition("/")[2] for name in table.file] == [
         *(f"{number:02d}.png" for number in range(0, 12, 2)),
         "bad.png",
         *(f"{number:02d}.png" for number in range(1, 12, 2)),
+        "notes.txt",
     ]
+    assert "not an image" in table.error[13]
     table = table[table.error.isna()]
     table = table.set_index(table.file.str[-6:-4])
     result = tiny_run.result
@@ -96,6 +99,7 @@ def test_a_checkpoint_file_predicts_without_a_store(tiny_run, photographs, tmp_p
         capsys, "predict", "--model", best, "--images", photographs / "00.png", "--out", "p.csv"
     )
     assert status == 0, output.err
+    assert "Note: all" not in output.out
     assert not (tmp_path / "mlflow.db").exists()
 
 
@@ -154,8 +158,22 @@ def test_a_folder_given_twice_is_labelled_once(tiny_run, photographs, capsys):
     )
     assert status == 0
     names = pd.read_parquet("predictions.parquet").file
-    assert len(names) == names.nunique() == 13
+    assert len(names) == names.nunique() == 14
     assert "/deep/" in names[0]
+
+
+def test_images_of_one_class_are_said_to_be_so(tiny_run, photographs, capsys):
+    folder = photographs / "deep"
+    for image in sorted(folder.iterdir())[1:]:
+        shutil.copy(folder / "01.png", image)
+    for _ in range(2):  # the second time, the table of the first lies in the folder
+        status, output = _predict(
+            capsys, tiny_run, "--images", folder, "--out", folder / "table.parquet"
+        )
+        assert status == 0, output.err
+        assert "Note: all 6 images have the likeliest class " in output.out
+        assert "with the same probability" in output.out
+        assert "6 files in" in output.out
 
 
 @pytest.mark.parametrize("option", ["dataset", "sampler", "augment"])

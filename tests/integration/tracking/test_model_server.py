@@ -113,17 +113,34 @@ def test_the_client_that_the_documentation_shows_gets_the_probabilities_of_the_t
     server, tiny_run, pictures, tmp_path
 ):
     (code,) = re.findall(r"```python\n(import sys.*?)```", PAGE, re.DOTALL)
-    assert len([line for line in code.splitlines() if line]) <= 10
+    assert len([line for line in code.splitlines() if line]) <= 20
     (tmp_path / "client.py").write_text(code)
     done = subprocess.run(
-        [sys.executable, "client.py", server, "16", *map(str, pictures)],
+        [sys.executable, "client.py", server, f"models:/{NAME}@champion", *map(str, pictures)],
         check=True,
         capture_output=True,
         text=True,
         cwd=tmp_path,
+        env=_environment(tiny_run),
     )
     probs = np.array(json.loads(done.stdout)["predictions"])
     np.testing.assert_allclose(probs, _wanted(tiny_run, pictures), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_client_prints_the_reason_of_the_server(server, tiny_run, pictures, tmp_path):
+    (code,) = re.findall(r"```python\n(import sys.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "client.py").write_text(re.sub(r"side = mlflow.*", "side = 8", code))
+    done = subprocess.run(
+        [sys.executable, "client.py", server, f"models:/{NAME}@champion", str(pictures[0])],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=_environment(tiny_run),
+    )
+    assert done.returncode == 1
+    assert "HTTP Error 400" in done.stderr
+    assert "does not match expected shape" in done.stderr
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ NO_STORE = ("--tracking_uri", "sqlite:///none.db")
         ((), "images must name an image or a folder"),
         (("--images", "."), "model must name a trained model: models:/NAME@champion"),
         (("--images", "x", "--model", "m.pt"), "there is no image or folder x"),
-        (("--images", "empty", "--model", "m.pt"), "there are no images in empty"),
+        (("--images", "empty", "--model", "m.pt"), "there are no files in empty"),
         (("--images", "a.png", "--model", "m.pt"), "model 'm.pt' does not exist"),
         (("--images", "a.png", "--model", "./empty"), "model './empty' is a folder"),
         (("--images", "a.png", "--model", "runs:/1", *NO_STORE), "there is no store"),

@@ -10,7 +10,7 @@ from imbalance_study.data.image_folder import (
     readable,
     scan_folder,
     scan_zip,
-    walk_images,
+    walk_files,
 )
 
 MakeFolder = Callable[..., Path]
@@ -100,10 +100,18 @@ def test_images_of_files_and_folders_are_listed_in_depth_and_each_once(tmp_path:
     (tmp_path / "link").symlink_to(tmp_path / "b")
     found = find_images([str(tmp_path / "b"), str(tmp_path), str(tmp_path / "a.webp")])
     assert [path.name for path in found] == ["2.JPG", "1.png", "a.webp"]
+    assert find_images([str(tmp_path / "b/notes.txt")]) == [tmp_path / "b" / "notes.txt"]
+
+
+def test_files_of_any_ending_are_walked_through(tmp_path: Path) -> None:
+    for name in ("b/2.heic", "a", "notes.txt", ".hidden.png", "__MACOSX/x.png", "Thumbs.db"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [path.name for path in walk_files([str(tmp_path)])] == ["a", "2.heic", "notes.txt"]
 
 
 def test_a_path_without_an_image_is_named_with_the_known_endings(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"there are no images in {tmp_path}; known endings: .jpg"):
         find_images([str(tmp_path)])
     with pytest.raises(ValueError, match=r"there is no image or folder .*/missing"):
-        next(walk_images([str(tmp_path / "missing")]))
+        next(walk_files([str(tmp_path / "missing")]))
