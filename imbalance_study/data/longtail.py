@@ -103,7 +103,7 @@ def explicit(available: np.ndarray, *, counts: str, class_names: Sequence[str] =
             f"counts of imbalance explicit must be {len(available)}, one a class, got {len(given)}"
         )
     names = class_names or [str(position) for position in range(len(given))]
-    for position in np.flatnonzero((given < 1) | (given > available)):
+    for position in np.flatnonzero((given < 1) | (given > available)).tolist():
         raise ValueError(
             f"counts of imbalance explicit must be between 1 and the {available[position]} images "
             f"that class {names[position]} has for training, got {given[position]}"
