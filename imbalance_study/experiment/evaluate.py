@@ -42,7 +42,7 @@ def evaluate_on_validation(
     stage = stages[-1]
     stage.model.load_state_dict(stage.fit.best)
     stage.model.eval()
-    scores = _selected(val, setup, stage.fit) | _counts(stage.fit)
+    scores = _selected(val, setup, stage.fit) | _counts(stage)
     return TrainingResult(setup, stage, AnalysisResult(metrics=scores))
 
 
@@ -77,7 +77,7 @@ def evaluate_on_test(
     checkpoints = _save(setup, stages, output_dir)
     analysis = analyses.analyse(context_of(setup, stage, predictions, umap_warm_up))
     found = AnalysisResult(
-        metrics=scores | corrected.metrics | _counts(stage.fit) | decoded.metrics,
+        metrics=scores | corrected.metrics | _counts(stage) | decoded.metrics,
         tables=corrected.tables,
         figures=figures | corrected.figures | decoded.figures,
     )
@@ -185,8 +185,10 @@ def _selected(val: Batches, setup: RunSetup, fit: Fit) -> dict[str, float]:
     }
 
 
-def _counts(fit: Fit) -> dict[str, float]:
-    return {
+def _counts(stage: TrainedStage) -> dict[str, float]:
+    fit, features = stage.fit, stage.features
+    passed = {} if features is None else {"time/features_seconds": features.seconds}
+    return passed | {
         "time/train_seconds": fit.seconds,
         "train/images_seen": float(fit.images_seen),
         "train/steps": float(fit.steps),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,6 +155,8 @@ class _Training:
             resume.check(state, setup.facts)
             if self.show_progress:
                 print("\n".join(setup.data.report.lines()), flush=True)
+            if self.show_progress and (line := features_setup.in_words(setup, setup.features)):
+                print(line, file=sys.stderr, flush=True)
             reporter = self._start(setup)
             epochs = procedures.all_epochs(setup.config, setup.choices)
             progress = Progress(epochs, enabled=self.show_progress)

@@ -18,8 +18,7 @@ def stand_in_state(model: nn.Module, device: torch.device | str = "meta") -> dic
     """Return parameters and buffers to run `model` with, in place of its own.
 
     The model's own stay as they are. On the meta device they have shapes and no values; on another
-    they are copies. Parameters require gradients, frozen or not: an upper bound of the work and the
-    memory.
+    they are copies. Parameters that train require gradients.
     """
     state: dict[str, Tensor] = {}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
@@ -27,7 +26,7 @@ def stand_in_state(model: nn.Module, device: torch.device | str = "meta") -> dic
         copy = torch.empty_like(tensor, device="meta") if meta else tensor.detach().clone()
         state[name] = copy.to(device)
         if isinstance(tensor, nn.Parameter):
-            state[name].requires_grad_(tensor.is_floating_point())
+            state[name].requires_grad_(tensor.requires_grad)
     return state
 
 

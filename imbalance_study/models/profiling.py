@@ -13,14 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.func import functional_call
-from torch.nn import functional as F
 
-from imbalance_study.models.feature_maps import (
-    dry_forward,
-    on_meta_or_cpu,
-    stand_in_state,
-)
+from imbalance_study.models.feature_maps import dry_forward, on_meta_or_cpu
 
 WARM_UP_RUNS = 3
 
@@ -198,17 +192,18 @@ def estimate_training_memory(
 ) -> int:
     """Estimate the bytes that training takes, in fp32, without running it.
 
-    ``copies`` times the parameters (weights, gradients and two slots of an optimizer such as Adam;
-    a moving average of the weights is one more), the buffers, and the tensors of a batch that
-    autograd keeps for the backward pass, counted by a forward pass on the meta device (on the CPU
-    with two images for a model that cannot run there), plus the largest of these tensors twice for
-    the gradients in flight. bf16 about halves the batch's part. The overhead of the allocator,
-    cuDNN's workspaces and the process itself are not included.
+    ``copies`` times the parameters that train (weights, gradients and two slots of an optimizer
+    such as Adam; a moving average of the weights is one more), the frozen ones and the buffers
+    once, and the tensors of a batch that autograd keeps for the backward pass, counted by a forward
+    pass on the meta device (on the CPU with two images for a model that cannot run there), plus the
+    largest of these tensors twice for the gradients in flight. bf16 about halves the batch's part.
+    The overhead of the allocator, cuDNN's workspaces and the process itself are not included.
     """
     owned = sum(t.numel() * t.element_size() for t in model.parameters())
+    trained = sum(t.numel() * t.element_size() for t in model.parameters() if t.requires_grad)
     buffers = sum(t.numel() * t.element_size() for t in model.buffers())
     kept = on_meta_or_cpu(lambda device: _kept_bytes(model, image_size, batch_size, device))
-    return copies * owned + buffers + kept
+    return owned + (copies - 1) * trained + buffers + kept
 
 
 def _kept_bytes(model: nn.Module, image_size: int, batch_size: int, device: str) -> int:
@@ -226,39 +221,3 @@ def _kept_bytes(model: nn.Module, image_size: int, batch_size: int, device: str)
     sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
     del output
     return (sum(sizes) + 2 * max(sizes, default=0)) * batch_size // images
-
-
-def estimate_seconds_per_image(
-    model: nn.Module, image_size: int, device: torch.device | str, *, seconds: float = 1.5
-) -> float:
-    """Time forward and backward passes of copies of the weights: an estimate for a training step.
-
-    Batches grow fourfold from 2 images up to 128 while the next one is expected to end within
-    `seconds`; the last one counts. So a model that is slow here is measured on a small batch,
-    which makes it look slower than it trains; one whose very first pass takes half of `seconds`
-    is judged by that. The update of the weights, augmentation and evaluation are left out.
-    `model` keeps its weights, statistics and gradients; no random number generator moves.
-    """
-    device = torch.device(device)
-    state = stand_in_state(model, device)
-    weights = [tensor for tensor in state.values() if tensor.requires_grad]
-    cuda = [device] if device.type == "cuda" else []
-
-    def step(images: Tensor) -> None:
-        logits = functional_call(model, state, (images,))
-        targets = torch.arange(len(images), device=device) % logits.shape[1]
-        torch.autograd.grad(F.cross_entropy(logits, targets), weights, allow_unused=True)
-
-    def time_batch(size: int) -> float:
-        images = _images(size, image_size, device)
-        return _milliseconds(lambda: step(images), device) / 1000
-
-    begin, batch_size = time.perf_counter(), 2
-    with torch.random.fork_rng(devices=cuda), torch.enable_grad():
-        spent = time_batch(batch_size)
-        if spent < seconds / 2:
-            spent = time_batch(batch_size)
-        while batch_size < 128 and time.perf_counter() - begin + 4 * spent < seconds:
-            batch_size *= 4
-            spent = time_batch(batch_size)
-    return spent / batch_size

@@ -21,6 +21,7 @@ from imbalance_study.config.recipes import RECIPES
 from imbalance_study.config.resolve import Resolved
 from imbalance_study.config.schema import AXES, RECORDING, Config
 from imbalance_study.experiment.result import RunResult, RunStart, TrainingResult
+from imbalance_study.experiment.setup import features
 from imbalance_study.experiment.setup.facts import RunFacts
 from imbalance_study.models import pretrained
 from imbalance_study.tracking import artifacts, description, fetch, journal, model_logging, store
@@ -156,9 +157,9 @@ def _interval_ends(intervals: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _params(resolved: Resolved) -> dict[str, Any]:
-    """Return the axes, and the options that the user or a recipe set."""
+    """Return the axes, and the options that the user, a recipe or the freeze decided."""
     config, origins = resolved
-    decided = [name for name, origin in origins.items() if origin in ("given", "recipe")]
+    decided = [name for name, origin in origins.items() if origin in ("given", "recipe", "freeze")]
     names = dict.fromkeys([*AXES, *(name for name in decided if name not in _NO_PARAMS)])
     return {name: getattr(config, name) for name in names if getattr(config, name) != "auto"}
 
@@ -174,6 +175,8 @@ def _tags(config: Config, facts: RunFacts) -> dict[str, str]:
         tags["git_commit"] = commit
     if facts.weights is not None:
         tags["weights"] = pretrained.in_words(facts.weights)
+    if facts.features is not None:
+        tags["features"] = features.origin(facts.features)
     if facts.lr is not None:
         tags["lr"] = f"{facts.lr:g}, found by a range test"
     if config.recipe != "none":

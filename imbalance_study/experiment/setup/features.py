@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +44,27 @@ def of(
         return None
     cache = local.data_cache if local is not None else None
     return kept(inputs, model, images, DataCache() if cache is None else cache)
+
+
+def in_words(inputs: RunInputs, found: FeatureParts | None) -> str:
+    """Say where the features of a frozen backbone came from, or why they are not kept."""
+    config = inputs.config
+    if found is not None:
+        return f"features        {origin(describe(found))}"
+    drawn = {config.augment, config.tail_augment} != {"none"}
+    if spec.parse(config.freeze).name != "head_only" or not drawn:
+        return ""
+    return (
+        f"features        computed in each epoch, as augment={config.augment} and tail_augment="
+        f"{config.tail_augment} draw images anew; augment=none, or feature_views=4, computes them "
+        "once"
+    )
+
+
+def origin(record: Mapping[str, Any]) -> str:
+    """Say the record of `describe` in words, for a tag."""
+    how = "read from the cache" if record["read"] else "computed and kept"
+    return f"{how} in {record['seconds']:.1f} s"
 
 
 def describe(found: FeatureParts) -> dict[str, Any]:

@@ -232,6 +232,23 @@ def test_pictures_of_epochs_show_the_whole_network(train):
     assert [bool(epoch.images) for epoch in seen] == [True] * 3
 
 
+def test_a_run_says_where_its_features_came_from(train, capfd, tmp_path):
+    options = {"weights": train().config.weights, "cache_dir": str(tmp_path)}
+
+    def said(**more):
+        config = make(**SMALL | {"freeze": "head_only", "epochs": 1} | options | more)
+        found = experiment.run(config, output_dir=tmp_path, draw=False)
+        lines = capfd.readouterr().err.splitlines()
+        return found, " ".join(line for line in lines if line.startswith("features  "))
+
+    made, line = said()
+    assert "features        computed and kept in " in line
+    assert made.metrics["time/features_seconds"] == made.facts.features["seconds"]
+    assert "features        read from the cache in " in said()[1]
+    _, line = said(augment="crop:padding=2")
+    assert "as augment=crop:padding=2 and tail_augment=none draw images anew; augment=none" in line
+
+
 def test_batches_have_one_size(train):
     assert features.batch_size(torch.device("cpu")) == 16
     assert features.batch_size(torch.device("cuda")) == 256

@@ -58,12 +58,14 @@ def test_a_dry_forward_changes_neither_the_model_nor_any_generator(device):
     assert all(tensor.device.type == "cpu" for tensor in model.state_dict().values())
 
 
-def test_the_stand_in_has_other_memory_and_lets_gradients_through_frozen_weights():
+def test_the_stand_in_has_other_memory_and_trains_what_the_model_trains():
     model = network().requires_grad_(False)
+    model[0].weight.requires_grad_(True)
     copies = stand_in_state(model, "cpu")
     assert copies.keys() == model.state_dict().keys()
     assert copies["0.weight"].data_ptr() != model[0].weight.data_ptr()
     assert copies["0.weight"].requires_grad
+    assert not copies["0.bias"].requires_grad
     assert not copies["1.running_mean"].requires_grad
 
 
