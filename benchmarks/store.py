@@ -155,11 +155,11 @@ def options_of(settings: Config) -> str:
 
     Options at their default do not count, so that a new option leaves each row known.
     """
-    plain = _results_options(Config())
+    plain, given = _results_options(Config()), _results_options(settings)
     options = {
-        field.metadata["formerly"] or field.name: value
+        field.metadata["formerly"] or field.name: given[field.name]
         for field in dataclasses.fields(settings)
-        if (value := _results_options(settings).get(field.name)) != plain.get(field.name)
+        if field.name in given and given[field.name] != plain[field.name]
     }
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
 

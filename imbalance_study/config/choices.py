@@ -33,6 +33,8 @@ IMBALANCES: dict[str, Choice] = {
                           "imbalance_study.data.longtail:exponential", "ratio=100"),
     "step": Choice("gives the last fraction of the classes n_max/ratio images",
                    "imbalance_study.data.longtail:step", "ratio=100,fraction=0.5"),
+    "published": Choice("exponential, with the very images of LDAM-DRW's code; CIFAR archive only",
+                        "imbalance_study.data.longtail:published", "ratio=100"),
     "explicit": Choice("takes the class counts as given",
                        "imbalance_study.data.longtail:explicit", "counts=4900/4900/2450"),
 }
@@ -235,6 +237,10 @@ MIXES: dict[str, Choice] = {
         "mixup with a label that favours the rarer class",
         "imbalance_study.data.mixing:remix", "alpha=1,kappa=3,tau=0.5",
         "Chou et al. 2020, arXiv:2007.03943", ("searched",)),
+    "cmo": Choice(
+        "pastes a box of a rare class into an image as it comes",
+        "imbalance_study.data.mixing:cmo", "alpha=1,p=0.5,power=1",
+        "Park et al. 2022, arXiv:2112.00412"),
 }
 
 RESAMPLES: dict[str, Choice] = {
@@ -266,6 +272,14 @@ STAGES: dict[str, Choice] = {
         "label-aware smoothing, stage 2 of MiSLAS: the head goes on learning",
         "imbalance_study.training.second_stage:las", "epochs=10,smooth_head=0.3,shift_bn=true",
         "Zhong et al. 2021, arXiv:2104.00466"),
+    "maxnorm": Choice(
+        "weight balancing: the head goes on with strong weight decay and a cap on its weights",
+        "imbalance_study.training.second_stage:maxnorm", "epochs=10,threshold=0.1,weight_decay=0.1",
+        "Alshammari et al. 2022, arXiv:2203.14197"),
+    "los": Choice(
+        "label over-smoothing: the head goes on with nearly flat labels",
+        "imbalance_study.training.second_stage:los", "epochs=20,smoothing=0.98",
+        "Sun et al. 2025, ICLR"),
 }
 
 OPTIMIZERS: dict[str, Choice] = {

@@ -93,7 +93,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from _features(config)
     yield from _autoencoder(config)
     stage = spec.parse(config.stage2).name
-    if stage in ("lws", "las") and loss in _SIGMOID + _COSINE:
+    if stage in ("lws", "las", "maxnorm", "los") and loss in _SIGMOID + _COSINE:
         made = "cosines" if loss in _COSINE else "one sigmoid for each class"
         yield (
             f"stage2={config.stage2} puts the first stage's logits into a softmax, and "

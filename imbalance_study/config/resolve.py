@@ -138,9 +138,9 @@ def _merge_ratio(values: dict[str, Any], origins: dict[str, str]) -> None:
     profile = spec.parse(values.get("imbalance", "exponential"))
     if profile.name == "none" and origins["imbalance"] != "given":
         profile = spec.Spec("exponential", {})
-    if profile.name not in ("exponential", "step"):
+    if profile.name not in ("exponential", "published", "step"):
         raise ValueError(
-            f"imbalance_ratio={ratio:g} goes with imbalance=exponential or step, "
+            f"imbalance_ratio={ratio:g} goes with imbalance=exponential, published or step, "
             f"not with imbalance={profile}"
         )
     typed = profile.options.get("ratio")

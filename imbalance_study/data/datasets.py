@@ -185,7 +185,10 @@ def read_cifar_archive(
     names = (f"train/{i:05d}" if i < cut else f"test/{i - cut:05d}" for i in range(len(labels)))
     train, test = np.arange(cut), np.arange(cut, len(labels))
     classes = tuple(notes["class_names"])
-    return ImageSet(name, images, labels, classes, tuple(names), train, _NONE, test, _NONE, ())
+    return ImageSet(
+        *(name, images, labels, classes, tuple(names), train, _NONE, test, _NONE, ()),
+        in_archive_order=True,
+    )
 
 
 def _cifar_path(name: str, data_dir: Path, source: type[CIFAR10]) -> Path:

@@ -33,6 +33,7 @@ class ImageSet:
     groups: np.ndarray  # int64 (N,), or empty
     skipped: tuple[str, ...]  # unreadable files that were left out
     findings: tuple[Finding, ...] = ()  # of the reader, for the report
+    in_archive_order: bool = False  # the training images stand as in CIFAR's archive
 
 
 class Split(NamedTuple):

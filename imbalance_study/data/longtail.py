@@ -19,6 +19,7 @@ import numpy as np
 
 from imbalance_study.config import choices, spec
 from imbalance_study.config.choice import SUPPLIED, Registry
+from imbalance_study.data import published_subset
 from imbalance_study.data.image_set import ImageSet, Split
 from imbalance_study.data.subsets import cut
 
@@ -51,6 +52,23 @@ def exponential(available: np.ndarray, *, ratio: float = 100.0) -> np.ndarray:
     rank = np.arange(len(available)) / max(1, len(available) - 1)
     counts = _whole(available.max() * float(ratio) ** -rank)
     return counts.clip(max=available)
+
+
+def published(available: np.ndarray, *, ratio: float = 100.0) -> np.ndarray:
+    """Take the counts of `exponential`, and the very images that published code trains on.
+
+    Cao et al.'s LDAM-DRW, MiSLAS and others seed NumPy's generator with 0 and shuffle the images of
+    each class in turn, in the order of the CIFAR archive. `make_split` does the same, bit by bit,
+    whatever `data_seed` says.
+
+    Args:
+        available: Images of each class, (C,).
+        ratio: The first class's share over the last one's.
+
+    Raises:
+        ValueError: As for `exponential`.
+    """
+    return exponential(available, ratio=ratio)
 
 
 def step(available: np.ndarray, *, ratio: float = 100.0, fraction: float = 0.5) -> np.ndarray:
@@ -258,8 +276,7 @@ def _cut_own_or_balanced(
     image_set: ImageSet, pool: np.ndarray, sizes: Callable[..., np.ndarray], data_seed: int
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Return images left, validation images so far, and whether they are the set's own."""
-    function = sizes.func if isinstance(sizes, functools.partial) else sizes
-    if len(image_set.val) and function is not no_validation:
+    if len(image_set.val) and _function(sizes) is not no_validation:
         _LOG.info("%s has %d validation images of its own", image_set.name, len(image_set.val))
         return pool, np.sort(image_set.val), True
     wanted = sizes(_counts(image_set, pool), True)
@@ -282,11 +299,21 @@ def _long_tail(
     context = {"class_names": names} if spec.takes(imbalance, "class_names") else {}
     counts[order] = imbalance(available[order], **context)
     labels = image_set.labels[pool]
-    kept = [
-        _generator(data_seed, "tail", label).permutation(pool[labels == label])[:count]
-        for label, count in enumerate(counts)
-    ]
-    return np.sort(np.concatenate(kept))
+    of_each = [pool[labels == label] for label in range(len(counts))]
+    if _function(imbalance) is published:
+        published_subset.shuffle(of_each, image_set, class_order)
+    else:
+        of_each = [
+            _generator(data_seed, "tail", label).permutation(rows)
+            for label, rows in enumerate(of_each)
+        ]
+    return np.sort(
+        np.concatenate([rows[:count] for rows, count in zip(of_each, counts, strict=True)])
+    )
+
+
+def _function(choice: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    return choice.func if isinstance(choice, functools.partial) else choice
 
 
 def _ordered(available: np.ndarray, class_order: str, data_seed: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Mixing of pairs of training images: mixup, CutMix, Remix.
+"""Mixing of pairs of training images: mixup, CutMix, Remix, CMO.
 
 A mix is a function ``mix(images, targets, class_counts, generator, *, options) -> Mixed``: `images`
 float (N, 3, H, W), already normalised, `targets` (N,), `class_counts` (C,); all and the generator
@@ -80,10 +80,61 @@ def cutmix(
     Raises:
         ValueError: alpha is not positive, or p outside 0..1.
     """
+    return _pasted(images, targets, _partners(images, generator), generator, alpha, p)
+
+
+def cmo(
+    images: Tensor,
+    targets: Tensor,
+    class_counts: Tensor,
+    generator: torch.Generator,
+    *,
+    alpha: float = 1.0,
+    p: float = 0.5,
+    power: float = 1.0,
+) -> Mixed:
+    """Paste a box of an image of a rare class into each image (context-rich oversampling).
+
+    Park et al. (2022): CutMix whose partners are drawn with replacement, each in proportion to
+    ``1 / n_c^power`` of its class, so that with power 1 all classes are pasted equally often. Here
+    they are drawn from the batch and not from the whole training set, so that a class that the
+    batch lacks is not pasted; batches of 128 lack the rarest class of CIFAR-10 at ratio 100 in six
+    of ten. The authors mix whole batches with probability p, here each image is mixed or not, and
+    theirs leave the first and the last three epochs unmixed.
+
+    Args:
+        images: float (N, 3, H, W).
+        targets: (N,).
+        class_counts: Training images of each class, n (C,).
+        generator: On the device of the images.
+        alpha: Shape of the Beta distribution.
+        p: The probability that an image is mixed at all.
+        power: Of the class size in the weight of a partner; 0 draws all images alike.
+
+    Raises:
+        ValueError: alpha is not positive, p outside 0..1, or power negative.
+    """
+    if not 0 <= power < math.inf:
+        raise ValueError(f"power of mix cmo must be at least 0, got {power:g}")
+    weights = class_counts.float()[targets] ** -power
+    steps = weights.cumsum(0)
+    draws = torch.rand(len(images), generator=generator, device=images.device)
+    partners = torch.searchsorted(steps, draws * steps[-1], right=True).clamp(max=len(images) - 1)
+    return _pasted(images, targets, partners, generator, alpha, p)
+
+
+def _pasted(
+    images: Tensor,
+    targets: Tensor,
+    partners: Tensor,
+    generator: torch.Generator,
+    alpha: float,
+    p: float,
+) -> Mixed:
+    """Paste a box of each image's partner (N,) in, with probability p."""
     if not 0 <= p <= 1:
         raise ValueError(f"p must be between 0 and 1, got {p}")
     count, _, height, width = images.shape
-    partners = _partners(images, generator)
     side = (1 - _beta(images, alpha, generator)).sqrt()
     side = side * (torch.rand(count, generator=generator, device=images.device) < p)
     rows = _covered(height, side, generator)[:, :, None]

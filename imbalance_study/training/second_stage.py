@@ -1,8 +1,8 @@
 """Second stage of a training: a head that favours no class, on the features of the first stage.
 
 A stage is a function ``stage(model, *, epochs, options) -> Stage``: it freezes the model's
-backbone, prepares the head, and returns how to train it. All stages draw the classes equally often
-(`samplers.class_balanced`) and have a loss on the softmax.
+backbone, prepares the head, and returns how to train it. A stage draws the classes equally often
+(`samplers.class_balanced`) unless it says otherwise, and has a loss on the softmax.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from imbalance_study.data import samplers
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import losses, optim
+from imbalance_study.training import class_weights, losses, optim
 
 
 class Stage(NamedTuple):
@@ -27,6 +28,8 @@ class Stage(NamedTuple):
     epochs: int
     lr: float  # peak of half a cosine
     train_mode: Callable[[Classifier], object]  # sets the modules' modes before an epoch
+    sampler: Callable[..., Tensor] = samplers.class_balanced
+    class_weights: Callable[[Tensor], Tensor] = torch.ones_like  # of the class counts (C,)
 
 
 class ScaledClassifier(nn.Module):
@@ -148,6 +151,94 @@ def las(
     )
     mode = functools.partial(head_mode, shift_bn=shift_bn)
     return Stage(loss, _sgd(groups, epochs, lr, weight_decay), epochs, lr, mode)
+
+
+def maxnorm(
+    model: Classifier,
+    *,
+    epochs: int = 10,
+    lr: float = 0.01,
+    weight_decay: float = 0.1,
+    threshold: float = 0.1,
+    beta: float = 0.9999,
+) -> Stage:
+    """Continue the training of the head with strong weight decay and a cap on its weights.
+
+    The second stage of weight balancing (Alshammari et al. 2022, arXiv:2203.14197), with the
+    values of the authors' demonstration for CIFAR-100 at ratio 100. After each update a class whose
+    weight vector is longer than the cap is scaled back to it (projected gradient descent, their
+    MaxNorm). The cap is ``min + threshold (max - min)`` of the norms that the first stage left.
+    The images are drawn as they are, and weighed by one over the effective number of samples.
+    Theirs is the binary cross-entropy on the softmax, here it is the cross-entropy.
+
+    Args:
+        model: With the weights of the first stage; changed in place.
+        epochs: Passes over the training set.
+        lr: Peak learning rate.
+        weight_decay: Of the head.
+        threshold: Where the cap lies between the smallest and the largest norm, 0 to 1.
+        beta: Of the class weights, see `class_weights.effective_weights`.
+
+    Raises:
+        ValueError: As for `crt`, `threshold` is outside 0 to 1, or the head has no linear layer.
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold of stage2=maxnorm must be in [0, 1], got {threshold:g}")
+    model.requires_grad_(False)
+    head = model.get_classifier().requires_grad_(True)
+    linears = [module for module in head.modules() if isinstance(module, nn.Linear)]
+    if not linears:
+        raise ValueError("stage2=maxnorm needs a linear head: give head=linear")
+    weight = linears[-1].weight
+    norms = weight.detach().norm(dim=1)
+    cap = norms.min() + threshold * (norms.max() - norms.min())
+    groups = [{"params": list(head.parameters())}]
+    optimizer = _sgd(groups, epochs, lr, weight_decay)
+    optimizer.register_step_post_hook(lambda *_: _project(weight, cap))
+    weigh = functools.partial(class_weights.effective_weights, beta=beta)
+    return Stage(losses.cross_entropy, optimizer, epochs, lr, head_mode, samplers.shuffle, weigh)
+
+
+@torch.no_grad()
+def _project(weight: Tensor, cap: Tensor) -> None:
+    """Scale the rows (C, F) that are longer than `cap` back to it."""
+    norms = weight.norm(dim=1, keepdim=True)
+    weight.mul_((cap.to(weight.device) / norms.clamp(min=1e-12)).clamp(max=1))
+
+
+def los(
+    model: Classifier,
+    *,
+    epochs: int = 20,
+    lr: float = 5e-4,
+    weight_decay: float = 0.0,
+    smoothing: float = 0.98,
+) -> Stage:
+    """Continue the training of the head with nearly flat labels (label over-smoothing).
+
+    Sun et al. 2025, "Rethinking classifier re-training in long-tailed recognition: label
+    over-smooth can balance" (ICLR), with the values of the authors' code, where the smoothing has
+    no default: 0.98 is of copies of the method, and not verified in the paper. The true class has
+    the label ``1 - smoothing + smoothing / C``, each other one ``smoothing / C``; the images are
+    drawn as they are.
+
+    Args:
+        model: With the weights of the first stage; changed in place.
+        epochs: Passes over the training set.
+        lr: Peak learning rate.
+        weight_decay: Of the head.
+        smoothing: Of the labels, see `losses.cross_entropy`.
+
+    Raises:
+        ValueError: As for `crt`, or `smoothing` is outside [0, 1).
+    """
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"smoothing of stage2=los must be in [0, 1), got {smoothing:g}")
+    model.requires_grad_(False)
+    head = model.get_classifier().requires_grad_(True)
+    optimizer = _sgd([{"params": list(head.parameters())}], epochs, lr, weight_decay)
+    loss = functools.partial(losses.cross_entropy, label_smoothing=smoothing)
+    return Stage(loss, optimizer, epochs, lr, head_mode, samplers.shuffle)
 
 
 def head_mode(model: Classifier, *, shift_bn: bool = False) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from imbalance_study.config import choices as registry
 from imbalance_study.config.choice import with_trait
 from imbalance_study.config.schema import Config
-from imbalance_study.data import samplers, smote
+from imbalance_study.data import smote
 from imbalance_study.experiment.setup.components import Choices, Component
 from imbalance_study.experiment.setup.data import Data
 from imbalance_study.experiment.setup.device import DeviceSetup
@@ -79,7 +79,7 @@ def first(inputs: RunInputs, model: Classifier, lr: float) -> Procedure:
 
 
 def second(inputs: RunInputs, procedure: Procedure, model: Classifier, seconds: float) -> Procedure:
-    """Return the training of the head, on frozen features with classes drawn equally often.
+    """Return the training of the head, on frozen features.
 
     Augmentation, batch size, updates an epoch, gradient clipping, the metric of selection and the
     machine are those of the first stage. All else that a Config can switch on (class weights,
@@ -107,8 +107,8 @@ def second(inputs: RunInputs, procedure: Procedure, model: Classifier, seconds: 
         procedure,
         loss=stage.loss,
         probabilities=functools.partial(losses.probabilities, loss_name="cross_entropy"),
-        class_weights=torch.ones_like(procedure.class_counts),
-        sampler=samplers.class_balanced,
+        class_weights=stage.class_weights(procedure.class_counts),
+        sampler=stage.sampler,
         optimizer=stage.optimizer,
         schedule=schedules.cosine,
         lr=stage.lr,

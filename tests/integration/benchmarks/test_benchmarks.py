@@ -145,7 +145,7 @@ def test_a_run_is_known_by_what_bears_on_its_result():
 def test_the_gap_of_cross_entropy_is_taken_off_the_other_differences():
     rows = [
         _row("paper_ce", 0, 0.690), _row("paper_ce", 1, 0.6972),  # 1 below 70.36
-        _row("paper_focal", 0, 0.7010),  # 1.5 below 71.6
+        _row("paper_sigmoid_focal", 0, 0.7010),  # 1.5 below 71.6
         _row("paper_ldam_drw", 0, 0.774),  # inside 77.0 to 77.8
         _row("paper_cb_sigmoid", 0, 0.75),  # nothing reported
         _row("strong, ratio 100", 0, 0.8958), _row("strong, ratio 50", 0, 0.9),
@@ -155,7 +155,7 @@ def test_the_gap_of_cross_entropy_is_taken_off_the_other_differences():
     lines = {line.split(" | ")[0].strip("| "): line.split(" | ")[3:] for line in page.splitlines()}
     assert lines["paper_ce"] == ["69.36 ± 0.51", "69.36 ± 0.51", "-1.00", "", "2", "3 |"]
     assert lines[paper_table.POSTHOC] == ["77.00", "76.00", "-0.30", "+0.70", "1", "3 |"]
-    assert lines["paper_focal"] == ["70.10", "70.10", "-1.50", "-0.50", "1", "3 |"]
+    assert lines["paper_sigmoid_focal"] == ["70.10", "70.10", "-1.50", "-0.50", "1", "3 |"]
     assert lines["paper_ldam_drw"][2:4] == ["+0.00", "+1.00"]
     assert lines["paper_cb_sigmoid"][2:4] == ["", ""]
     assert lines["strong, ratio 100"][2:4] == ["+0.00", ""]
@@ -226,7 +226,7 @@ def test_every_published_figure_belongs_to_a_recipe_and_cross_entropy_is_first()
     assert len(jobs) == 3 * (len(paper_table.PAPERS) + 3)
     ratios = [job.config.imbalance for job in jobs if job.name.startswith("strong")]
     assert ratios == [f"exponential:ratio={ratio}" for ratio in (100, 50, 10) for _ in range(3)]
-    assert {job.config.model for job in jobs} == {"resnet32", "resnet18"}
+    assert {job.config.model for job in jobs} == {"resnet32", "resnet34", "resnet18"}
     crt = next(job for job in jobs if job.name == "paper_crt")
     assert (crt.config.epochs, crt.config.stage2) == (200, "crt:epochs=10")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mlflow.projects import _project_spec
 
 from imbalance_study import cli
@@ -21,9 +22,17 @@ PAPERS = [name for name in RECIPES if name.startswith("paper_")]
 
 # Where a method's own paper trains differently from Cao et al.
 DEPARTURES = {
-    "paper_logit_adjusted": {"epochs", "optimizer", "weight_decay", "schedule", "augment"},
+    "paper_logit_adjusted": {"epochs", "optimizer", "schedule", "augment"},
     "paper_mislas": {"schedule"},
+    "paper_sam_drw": {"optimizer"},
+    "paper_sam_ldam_drw": {"optimizer"},
+    "paper_balanced_softmax_auto_augment": {
+        *("epochs", "batch_size", "weight_decay", "schedule", "augment")
+    },
+    "paper_weight_balancing": {"batch_size", "lr", "weight_decay", "schedule"},
+    "paper_los": {"batch_size", "lr", "weight_decay", "schedule"},
 }
+WIDE = ("paper_weight_balancing", "paper_los")  # their papers have ResNet-34
 
 
 def test_the_recipes_are_those_that_the_project_promises():
@@ -31,6 +40,8 @@ def test_the_recipes_are_those_that_the_project_promises():
         ["baseline", "paper_ce", "paper_focal", "paper_cb_softmax", "paper_cb_sigmoid",
          "paper_cb_focal", "paper_drw", "paper_ldam_drw", "paper_balanced_softmax",
          "paper_logit_adjusted", "paper_mixup_drw", "paper_crt", "paper_mislas", "strong",
+         "paper_sigmoid_focal", "paper_sam_drw", "paper_sam_ldam_drw", "paper_cmo",
+         "paper_balanced_softmax_auto_augment", "paper_weight_balancing", "paper_los",
          "cifar10_resnet18", "cifar10_resnet18_plateau", "halved_cifar10"]
     )  # fmt: skip
 
@@ -51,7 +62,7 @@ def test_a_paper_recipe_trains_as_cao_et_al_but_for_the_departures_that_are_know
     found = resolve.make(recipe=name)
     departures = {option for option, value in common.items() if getattr(found, option) != value}
     assert departures == DEPARTURES.get(name, set())
-    assert RECIPES[name].model == "resnet32"
+    assert RECIPES[name].model == ("resnet34" if name in WIDE else "resnet32")
 
 
 @pytest.mark.parametrize(
@@ -70,6 +81,30 @@ def test_the_learning_rate_falls_at_the_epochs_of_the_paper(name, factors):
     schedule = bind(found).schedule.function
     for epoch, factor in factors.items():
         assert schedule(epoch, found.epochs, []) == pytest.approx(factor), epoch
+
+
+def test_the_decay_of_logit_adjustment_is_that_of_keras_l2():
+    """Keras' l2(1e-4) adds 1e-4 w^2 to the loss, whose gradient is 2e-4 w; torch adds decay * w."""
+    weight = torch.tensor(3.0, requires_grad=True)
+    (1e-4 * weight**2).backward()
+    decay = resolve.make(recipe="paper_logit_adjusted").weight_decay
+    assert decay * weight.item() == pytest.approx(weight.grad.item())
+
+
+def test_balanced_softmax_with_auto_augment_has_the_updates_of_its_paper():
+    found = resolve.make(recipe="paper_balanced_softmax_auto_augment")
+    assert found.epochs * found.steps_per_epoch == 13_000
+    schedule = bind(found).schedule.function
+    assert schedule(32, found.epochs, []) == pytest.approx(1)  # after 800 updates
+    assert schedule(16, found.epochs, []) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("name", "rho"), [("paper_sam_drw", 0.5), ("paper_sam_ldam_drw", 0.8)])
+def test_sam_has_the_radius_of_its_paper_on_deferral_and_ldam(name, rho):
+    found = resolve.make(recipe=name)
+    assert spec.parse(found.optimizer).options["sam"] == str(rho)
+    assert (found.defer, found.class_weights) == (0.8, "effective:beta=0.9999")
+    assert spec.parse(found.loss).name == ("ldam" if "ldam" in name else "cross_entropy")
 
 
 def test_deferred_recipes_start_their_weights_at_epoch_160_of_200():
@@ -95,7 +130,7 @@ def test_every_recipe_trains_for_two_steps(name, tmp_path):
         tiny |= {"validation": "balanced:per_class=5"}
     stage = spec.parse(RECIPES[name].options.get("stage2", "none"))
     if stage.name != "none":
-        assert stage.options == {"epochs": "10"}
+        assert stage.options == {"epochs": "20" if stage.name == "los" else "10"}
         tiny["stage2"] = f"{stage.name}:epochs=1"
     settings = resolve.make(recipe=name, batch_size=16, **tiny)
     result = experiment.run(settings, output_dir=tmp_path, show_progress=False, draw=False)

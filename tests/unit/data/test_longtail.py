@@ -1,3 +1,5 @@
+import dataclasses
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from made_image_sets import counts, image_set
 
 from imbalance_study.config import choices, spec
+from imbalance_study.data.image_set import ImageSet
 from imbalance_study.data.longtail import (
     balanced,
     explicit,
@@ -48,6 +51,58 @@ def test_cifar10_at_ratio_100_has_the_published_counts() -> None:
     assert counts(images, split.train) == [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
     assert len(split.val) == 0
     assert counts(images, split.test) == [1000] * 10
+
+
+def _archive() -> ImageSet:
+    """As many images a class as CIFAR-10 has, in an order of their own."""
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(10), 5000))
+    made = image_set([5000] * 10, test=1)
+    labels = np.concatenate([labels, np.arange(10)])
+    return dataclasses.replace(made, labels=labels, in_archive_order=True)
+
+
+def _published_by_hand(labels: np.ndarray, sizes: list[int]) -> list[int]:
+    """The lines of LDAM-DRW's imbalance_cifar.py that choose images, with the same generator."""
+    generator = np.random.RandomState(0)  # that of np.random.seed(0)
+    chosen: list[int] = []
+    for label, size in enumerate(sizes):
+        rows = np.where(labels == label)[0]
+        generator.shuffle(rows)
+        chosen.extend(rows[:size])
+    return sorted(chosen)
+
+
+@pytest.mark.parametrize("data_seed", [0, 7])
+def test_the_published_subset_is_that_of_the_published_code_bit_by_bit(data_seed: int) -> None:
+    images = _archive()
+    split = make_split(
+        images, imbalance="published:ratio=100", validation="none", data_seed=data_seed
+    )
+    sizes = [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
+    assert split.train.tolist() == _published_by_hand(images.labels[:50_000], sizes)
+
+
+def test_the_published_places_within_a_class_have_their_hash() -> None:
+    """A shuffle moves places, whatever the labels: these hold for the archive of CIFAR-10 too."""
+    images = _archive()
+    split = make_split(images, imbalance="published:ratio=100", validation="none")
+    places = [
+        np.flatnonzero(np.isin(np.flatnonzero(images.labels[:50_000] == label), split.train))
+        for label in range(10)
+    ]
+    assert [len(of) for of in places[-2:]] == [83, 50]
+    found = hashlib.sha256(np.concatenate(places).astype("<i8").tobytes()).hexdigest()
+    assert found[:16] == "0cade81afac40f05"
+
+
+def test_the_published_subset_is_refused_where_it_cannot_be_had() -> None:
+    folder = dataclasses.replace(_archive(), in_archive_order=False)
+    with pytest.raises(ValueError, match="needs the order of the CIFAR archive"):
+        make_split(folder, imbalance="published", validation="none")
+    with pytest.raises(ValueError, match="take validation=none or stratified"):
+        make_split(_archive(), imbalance="published", validation="balanced:per_class=50")
+    with pytest.raises(ValueError, match="needs class_order=label, got size"):
+        make_split(_archive(), imbalance="published", validation="none", class_order="size")
 
 
 @pytest.mark.parametrize("ratio", [1, 2, 3, 5, 7, 10, 20, 25, 49, 50, 100, 123, 200, 250, 500])

@@ -115,6 +115,44 @@ def test_cutmix_leaves_images_alone_with_the_rest_of_its_probability():
     assert (cutmix_parts(100, (32, 32), p=0.0).lam == 1).all()
 
 
+def cmo_partners(targets, counts, power=1.0, draws=200):
+    """Share of each class among the pasted, over many batches."""
+    images = torch.zeros(len(targets), 3, 8, 8)
+    shared = generator()
+    found = torch.cat(
+        [
+            mixing.cmo(images, targets, counts, shared, p=1.0, power=power).targets_b
+            for _ in range(draws)
+        ]
+    )
+    return torch.bincount(found, minlength=len(counts)) / len(found)
+
+
+def test_context_rich_oversampling_pastes_each_class_in_proportion_to_its_weight():
+    """The reference: P(c) = b_c n_c^-r / sum, with b_c images of class c in the batch."""
+    targets = torch.tensor([0] * 60 + [1] * 30 + [2] * 9 + [3])
+    batch = torch.tensor([60.0, 30, 9, 1])
+    for power in (0.0, 0.5, 1.0):
+        expected = batch * COUNTS.float() ** -power
+        found = cmo_partners(targets, COUNTS, power)
+        torch.testing.assert_close(found, expected / expected.sum(), atol=0.015, rtol=0)
+    alike = cmo_partners(targets, torch.tensor([60, 30, 9, 1]))
+    torch.testing.assert_close(alike, torch.full((4,), 0.25), atol=0.015, rtol=0)
+
+
+def test_context_rich_oversampling_keeps_the_image_as_it_comes_around_the_box():
+    numbers = torch.arange(100)
+    images = numbers.float()[:, None, None, None].expand(-1, 3, 12, 20).contiguous()
+    mixed = mixing.cmo(images, numbers, torch.ones(100), generator(), p=0.5)
+    own = (mixed.images == numbers[:, None, None, None]).all(1)
+    other = (mixed.images == mixed.targets_b[:, None, None, None]).all(1)
+    assert (own | other).all()
+    assert torch.equal(mixed.targets_a, numbers)
+    alone = mixed.targets_a == mixed.targets_b
+    torch.testing.assert_close(mixed.lam[~alone], own.float().mean((1, 2))[~alone])
+    assert 0.3 < (mixed.lam == 1).float().mean() < 0.75
+
+
 def test_remix_gives_the_label_to_the_rarer_class_of_an_uneven_pair():
     images, targets = noise(4000, 4)
     mixed = mixing.remix(images, targets, COUNTS, generator())
@@ -213,6 +251,7 @@ def test_alpha_must_be_positive(name, alpha):
     ("call", "message"),
     [
         (functools.partial(mixing.cutmix, p=1.2), "p must be between 0 and 1, got 1.2"),
+        (functools.partial(mixing.cmo, power=-1.0), "power of mix cmo must be at least 0, got -1"),
         (functools.partial(mixing.remix, kappa=0.5), "kappa must be at least 1, got 0.5"),
         (
             functools.partial(mixing.remix, tau=math.nan),

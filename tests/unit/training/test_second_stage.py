@@ -6,7 +6,7 @@ from torch import nn
 
 from imbalance_study.config import choices, spec
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import losses, optim
+from imbalance_study.training import class_weights, losses, optim
 from imbalance_study.training.second_stage import ScaledClassifier
 
 STAGES = spec.functions(choices.STAGES)
@@ -115,6 +115,8 @@ def test_training_a_stage_moves_the_head_and_leaves_the_backbone_bit_by_bit(name
                 "classifier.classifier.weight",
                 "classifier.classifier.bias",
             },
+            "maxnorm": {"classifier.weight", "classifier.bias"},
+            "los": {"classifier.weight", "classifier.bias"},
         }[name]
     )
 
@@ -157,7 +159,7 @@ def test_a_cosine_head_makes_way_for_a_linear_one():
     assert type(model.classifier) is nn.Linear
 
 
-@pytest.mark.parametrize("name", ["lws", "las"])
+@pytest.mark.parametrize("name", ["lws", "las", "maxnorm", "los"])
 def test_a_stage_that_keeps_the_head_starts_from_its_logits(name):
     model = _model().eval()
     logits = model(IMAGES)
@@ -212,3 +214,51 @@ def test_shifted_batch_norm_follows_the_images_while_the_rest_of_the_backbone_re
 def test_a_option_out_of_range_is_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         STAGES[name](_model(), **options)
+
+
+def test_max_norm_scales_the_weights_that_are_too_long_back_to_the_cap_after_each_update():
+    """The reference: cap = min + threshold (max - min) of the norms, as in the authors' code."""
+    model = _model()
+    with torch.no_grad():
+        model.classifier.weight.copy_(torch.tensor([[1.0, 0, 0, 0], [0, 3, 0, 0], [0, 0, 0, 5]]))
+    stage = STAGES["maxnorm"](model, threshold=0.25, weight_decay=0.0)  # cap 1 + 0.25 * 4 = 2
+    for parameter in model.classifier.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    stage.optimizer.step()
+    expected = torch.tensor([[1.0, 0, 0, 0], [0, 2, 0, 0], [0, 0, 0, 2]])
+    torch.testing.assert_close(model.classifier.weight.detach(), expected)
+    _train_a_bit(model, stage, steps=5)
+    assert model.classifier.weight.norm(dim=1).max() <= 2 + 1e-6
+
+
+def test_max_norm_draws_images_as_they_are_and_weighs_them_by_effective_numbers():
+    stage = STAGES["maxnorm"](_model(), beta=0.99)
+    counts = torch.tensor([90.0, 30.0, 10.0])
+    expected = class_weights.effective_weights(counts, beta=0.99)
+    assert torch.equal(stage.class_weights(counts), expected)
+    drawn = stage.sampler(torch.arange(7) % 3, torch.Generator().manual_seed(0))
+    assert sorted(drawn.tolist()) == list(range(7))
+    assert stage.optimizer.defaults["weight_decay"] == 0.1
+
+
+def test_max_norm_needs_a_linear_head_and_a_share_as_threshold():
+    model = _model()
+    with pytest.raises(ValueError, match=r"threshold of stage2=maxnorm must be in \[0, 1\], got 2"):
+        STAGES["maxnorm"](model, threshold=2.0)
+    model.reset_classifier(3, "cosine")
+    with pytest.raises(ValueError, match="stage2=maxnorm needs a linear head"):
+        STAGES["maxnorm"](model)
+
+
+def test_over_smoothed_labels_are_slightly_above_1_over_c_for_the_true_class():
+    stage = STAGES["los"](_model(), smoothing=0.9)
+    logits = torch.tensor([[2.0, 0.0, -1.0]])
+    log_probs = logits[0].log_softmax(0)
+    label = torch.tensor([0.4, 0.3, 0.3])  # 1 - 0.9 + 0.9 / 3, and 0.9 / 3
+    found = stage.loss(logits, torch.tensor([0]), torch.tensor([5.0, 5.0, 5.0]))
+    assert found.item() == pytest.approx(-(label * log_probs).sum().item())
+    counts = torch.tensor([9.0, 3.0, 1.0])
+    assert torch.equal(stage.class_weights(counts), torch.ones(3))
+    assert sorted(stage.sampler(torch.arange(5), torch.Generator()).tolist()) == list(range(5))
+    with pytest.raises(ValueError, match=r"smoothing of stage2=los must be in \[0, 1\), got 1"):
+        STAGES["los"](_model(), smoothing=1.0)
