@@ -36,7 +36,10 @@ class Settings:
     weights: str = option(
         "none",
         "Model",
-        "imagenet (torchvision's), or a file: a checkpoint of a run, or a state_dict.",
+        "imagenet (torchvision's or timm's), or a file: a checkpoint of a run, or a state_dict.",
+    )
+    weights_classes: str = option(
+        "none", "Model", "Text file with the class names of a state_dict, a line each."
     )
     tracking_uri: str = option(
         "auto", "Model", "Store of the run; auto: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
@@ -89,6 +92,10 @@ def command(settings: Settings, more_images: tuple[str, ...], class_name: str | 
             "give either run=ID, or weights=imagenet|FILE with model=NAME, or "
             "model=models:/NAME@champion"
         )
+    if settings.weights_classes != "none" and settings.weights in ("none", "imagenet"):
+        raise ValueError(
+            "weights_classes has no effect without a file of weights: it names their classes"
+        )
     if settings.run != "none" and settings.model != "none":
         raise ValueError(f"model={settings.model} has no effect with run: the run names its model")
     for line in _explain(settings, paths, class_name or ""):
@@ -123,7 +130,8 @@ def _load(settings: Settings) -> LoadedModel:
         return loading.load_model(address, settings.tracking_uri, own_code=settings.own_code)
     from imbalance_study.inference import load
 
-    return load.from_weights("" if settings.model == "none" else settings.model, settings.weights)
+    model = "" if settings.model == "none" else settings.model
+    return load.from_weights(model, settings.weights, settings.weights_classes)
 
 
 _class = ConfigOption(

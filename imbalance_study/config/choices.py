@@ -81,6 +81,16 @@ MODELS: dict[str, Choice] = {
         traits=("decoder",)),
 }
 
+NORMALISATIONS: dict[str, Choice] = {
+    "auto": Choice("takes those of the weights, else data"),
+    "data": Choice("takes those of the training pixels"),
+    "imagenet": Choice("takes those of ImageNet, which torchvision's weights expect",
+                       "imbalance_study.models.normalisation:imagenet"),
+    "values": Choice("takes the given ones in 0..1: one number, or one a channel",
+                     "imbalance_study.models.normalisation:values",
+                     "mean=0.5,std=0.25/0.25/0.25"),
+}
+
 HEADS: dict[str, Choice] = {
     "auto": Choice("cosine for ldam, else last"),
     "last": Choice("replaces the last Linear alone; the layers before it stay",

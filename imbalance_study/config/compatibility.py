@@ -163,6 +163,13 @@ def _weights(config: Config) -> Iterator[str]:
             f"freeze={config.freeze} keeps weights as they are, and without weights they are "
             "random; set weights=imagenet, runs:/ID or a file"
         )
+    if config.weights_classes != "none" and (
+        config.weights in ("none", "imagenet") or config.weights.startswith("runs:/")
+    ):
+        yield (
+            f"weights_classes has no effect with weights={config.weights}: it names the classes of "
+            "a file of weights"
+        )
     if freeze == "head_only" and config.backbone_lr != 1:
         yield f"backbone_lr has no effect with freeze={config.freeze}: the backbone does not train"
 

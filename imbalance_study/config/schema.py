@@ -116,7 +116,8 @@ class Config:
     model: str = option(
         "efficientnet_b0",
         "Model",
-        "Network; any torchvision classifier by its name, or package.module:function.",
+        "Network; any torchvision classifier by its name, timm/NAME for one of timm's, or "
+        "package.module:function.",
         choices=choices.MODELS,
         open_choice=True,
     )
@@ -127,8 +128,14 @@ class Config:
     weights: str = option(
         "none",
         "Model",
-        "Weights at the start: none, imagenet (torchvision's), runs:/ID (of a finished run), or a "
-        "file; they decide stem, image_size and normalisation where these are auto.",
+        "Weights at the start: none, imagenet (torchvision's or timm's), runs:/ID (of a finished "
+        "run), or a file; they decide stem, image_size and normalisation where these are auto.",
+    )
+    weights_classes: str = option(
+        "none",
+        "Model",
+        "Text file with the class names of a file of weights, a line each, in the order of their "
+        "head; the head is kept where the data have the same classes.",
     )
     freeze: str = option("none", "Model", "Weights that do not train.", choices=choices.FREEZES)
     space: Literal["auto", "pixels", "features"] = option(
@@ -152,11 +159,11 @@ class Config:
         above=0,
         maximum=10,
     )
-    normalisation: Literal["auto", "data", "imagenet"] = option(
+    normalisation: str = option(
         "auto",
         "Model",
-        "Mean and standard deviation that normalise the images: of the training pixels (data) or "
-        "of ImageNet; auto: those of the weights, else data.",
+        "Mean and standard deviation that normalise the images.",
+        choices=choices.NORMALISATIONS,
     )
     autoencoder: str = option(
         "off",

@@ -45,7 +45,8 @@ def parse(text: str) -> Spec:
     """
     name, _, rest = text.strip().partition(":")
     function, _, options_of_it = rest.partition(":")
-    if "." in name or (name.isidentifier() and function.strip().isidentifier()):
+    module = "." in name and "/" not in name  # timm/NAME.TAG is a model
+    if module or (name.isidentifier() and function.strip().isidentifier()):
         name, rest = f"{name}:{function.strip()}", options_of_it
     if not name or name.endswith(":"):
         raise ValueError(f"a spec is 'name' or 'name:key=value,key=value', got {text!r}")

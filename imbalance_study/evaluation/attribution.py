@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imbalance_study.evaluation.token_maps import as_maps, in_place_of
+
 Maps = NDArray[np.float32]
 
 WINDOW, STRIDE, AT_SIZE = 30, 20, 224  # pixels of the occluding window on an image of that size
@@ -56,20 +58,25 @@ def grad_cam(model: nn.Module, images: Tensor, classes: Tensor | Sequence[int], 
         model: Images to logits (N, C).
         images: Normalised images (N, 3, H, W).
         classes: The class to explain in each image (N,).
-        layer: Name of a submodule whose output is (N, channels, h, w).
+        layer: Name of a submodule whose output is (N, channels, h, w), or holds such maps, see
+            `token_maps.as_maps`.
 
     Raises:
         ValueError: The layer does not exist, or its output is no map.
     """
     from captum.attr import LayerGradCam
 
-    attribution = LayerGradCam(model, _layer(model, layer))
     labels = torch.as_tensor(classes, device=images.device)
     maps = []
-    with evaluating(model), torch.enable_grad(), torch.inference_mode(False):
+    with (
+        _maps_of(model, layer) as shown,
+        evaluating(model),
+        torch.enable_grad(),
+        torch.inference_mode(False),
+    ):
+        attribution = LayerGradCam(model, shown)
         for part, target in zip(images.split(BATCH), labels.split(BATCH), strict=True):
             part_maps = attribution.attribute(part.clone(), target, relu_attributions=True)
-            _check_map(part_maps, layer)
             maps.append(part_maps.detach()[:, 0].float().cpu())
     return np.asarray(torch.cat(maps))
 
@@ -92,9 +99,8 @@ def feature_maps(
     """
     from captum.attr import LayerActivation
 
-    with evaluating(model), torch.no_grad():
-        activations = LayerActivation(model, _layer(model, layer)).attribute(images)
-    _check_map(activations, layer)
+    with _maps_of(model, layer) as shown, evaluating(model), torch.no_grad():
+        activations = LayerActivation(model, shown).attribute(images)
     maps = activations.float().cpu()
     order = maps.std(dim=(0, 2, 3), correction=0).argsort(descending=True, stable=True)[:channels]
     return np.asarray(maps[:, order]), np.asarray(order)
@@ -226,9 +232,22 @@ def _layer(model: nn.Module, name: str) -> nn.Module:
         ) from None
 
 
-def _check_map(maps: Tensor, layer: str) -> None:
-    if maps.ndim != 4:
-        raise ValueError(
-            f"layer {layer!r} must give maps (N, channels, height, width), "
-            f"got shape {tuple(maps.shape)}"
-        )
+@contextmanager
+def _maps_of(model: nn.Module, name: str) -> Iterator[nn.Module]:
+    """Let the maps of a layer pass through a module of their own inside the context."""
+    shown = nn.Identity()
+
+    def show(_layer: nn.Module, _inputs: object, output: object) -> Tensor:
+        maps = as_maps(output)
+        if maps is None or not isinstance(output, Tensor):
+            raise ValueError(
+                f"layer {name!r} must give maps (N, channels, height, width) or tokens of square "
+                f"patches, got shape {tuple(getattr(output, 'shape', ()))}"
+            )
+        return in_place_of(output, shown(maps))
+
+    handle = _layer(model, name).register_forward_hook(show)
+    try:
+        yield shown
+    finally:
+        handle.remove()

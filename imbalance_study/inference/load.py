@@ -14,7 +14,7 @@ from imbalance_study.config.schema import Config
 from imbalance_study.experiment.setup import procedures
 from imbalance_study.experiment.setup.components import bind_loss, head_spec
 from imbalance_study.experiment.setup.facts import RunFacts
-from imbalance_study.models import checkpoint, pretrained, serving, transfer, zoo
+from imbalance_study.models import checkpoint, imagenet, pretrained, serving, zoo
 from imbalance_study.models.classifier import Classifier
 
 
@@ -122,53 +122,56 @@ def own_functions(config: Config) -> dict[str, str]:
     return found
 
 
-def from_weights(model: str, weights: str) -> LoadedModel:
-    """Load a model with weights from a file, or with torchvision's for ImageNet.
+def from_weights(model: str, weights: str, class_names_file: str = "none") -> LoadedModel:
+    """Load a model with weights from a file, or with the published ones (``imagenet``).
 
-    The file is a checkpoint of a run, or the state_dict of the model as torchvision (or this
-    package) makes it. For a state_dict, images are normalised as ImageNet's at 224 px, and the
-    classes are numbers.
+    The file is a checkpoint of a run, or a state_dict of the model as torchvision, timm or this
+    package makes it. For a state_dict, images are normalised as for the published weights of the
+    model.
+
+    Args:
+        model: Spec string of the model; may be empty for a checkpoint of a run.
+        weights: ``imagenet`` or a file.
+        class_names_file: Names of the classes of a state_dict, a line each; ``none``: the classes
+            are numbers.
 
     Raises:
         ValueError: The weights are missing, cannot be downloaded, or belong to another model.
     """
-    if weights == "imagenet":
-        return _imagenet(model)
     path = Path(weights).expanduser()
-    if not path.is_file():
-        raise ValueError(f"weights must be imagenet or a file, got {weights!r}")
-    content = checkpoint.load(path)
-    if "config" in content:
-        return from_checkpoint(path, model)
-    if not model:
-        raise ValueError(f"{path} holds weights only; say which model they are of with model=NAME")
-    state = content.get("model", content)
-    matrices = [value for value in state.values() if getattr(value, "ndim", 0) == 2]
-    if not matrices:
-        raise ValueError(f"{path} is no state_dict of {model}: it has no matrix for a last layer")
-    num_classes = len(matrices[-1])
-    network = zoo.create(model, num_classes, image_size=224, stem="auto")
+    if weights != "imagenet":
+        if not path.is_file():
+            raise ValueError(f"weights must be imagenet or a file, got {weights!r}")
+        if "config" in checkpoint.load(path) and class_names_file == "none":
+            return from_checkpoint(path, model)
+        if not model:
+            raise ValueError(
+                f"{path} holds weights only; say which model they are of with model=NAME"
+            )
+    source = pretrained.find(weights, model, class_names_file=class_names_file)
+    assert source is not None
+    size = source.image_size or 224
+    stem = "imagenet" if weights == "imagenet" else "auto"
+    rows = len(source.class_names) or _rows(source, zoo.create(model, 2, image_size=size))
+    network = zoo.create(model, rows, image_size=size, stem=stem)
     network.decoder = None
-    _load(network, transfer.own_names(network, state), path)
-    names = [str(label) for label in range(num_classes)]
-    mean, std = transfer.imagenet_preprocessing()
-    return LoadedModel(network.eval(), _softmax, mean, std, names, 224)
+    _load(network, pretrained.state_for(network, source), source.path)
+    names = source.class_names or [str(label) for label in range(rows)]
+    mean, std = (source.mean, source.std) if source.mean else imagenet.preprocessing()
+    return LoadedModel(network.eval(), _softmax, mean, std, names, size)
+
+
+def _rows(source: pretrained.Source, model: Classifier) -> int:
+    """Count the classes of a state_dict: the rows of its last layer, else of its last matrix."""
+    state = pretrained.state_for(model, source)
+    matrices = [value for value in state.values() if value.ndim == 2]
+    if not matrices:
+        raise ValueError(f"{source.path} is no state_dict with a matrix for a last layer")
+    return len(state.get("classifier.weight", matrices[-1]))
 
 
 def _softmax(logits: Tensor) -> Tensor:
     return logits.softmax(1)
-
-
-def _imagenet(model: str) -> LoadedModel:
-    source = transfer.imagenet(model)
-    network = zoo.create(
-        model, len(source.class_names), image_size=source.image_size, stem="imagenet"
-    )
-    path = transfer.imagenet_file(source)
-    _load(network, transfer.own_names(network, pretrained.state_of(path)), path)
-    return LoadedModel(
-        network.eval(), _softmax, source.mean, source.std, source.class_names, source.image_size
-    )
 
 
 def _load(model: Classifier, state: Mapping[str, Tensor], path: Path) -> None:

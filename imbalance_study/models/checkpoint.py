@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written atomically, read without pickle."""
+"""Checkpoints on disk: written atomically, read without pickle; files of safetensors are read."""
 
 from __future__ import annotations
 
@@ -49,12 +49,14 @@ class _FirstError:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint to the CPU; nothing in the file is executed.
+    """Read a checkpoint, or tensors of safetensors, to the CPU; nothing in it is executed.
 
     Raises:
         ValueError: The file is no checkpoint, or is damaged.
         OSError: The file cannot be read.
     """
+    if path.suffix == ".safetensors":
+        return _safetensors(path)
     with path.open("rb") as file:
         try:
             # torch does not check the checksums, and fails over damage in many ways.
@@ -73,3 +75,13 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a checkpoint: it holds a {type(content).__name__}")
     return content
+
+
+def _safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return dict(load(path.read_bytes()))
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a file of safetensors, or it is damaged") from error

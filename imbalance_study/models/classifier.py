@@ -7,7 +7,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from imbalance_study.models.feature_maps import layer_maps
+from imbalance_study.models.feature_maps import layer_maps, token_layer
 from imbalance_study.models.heads import make_head
 
 MIN_CAM_SIDE = 4
@@ -35,15 +35,18 @@ class Classifier(nn.Module):
     decoder: nn.Module | None
     takes_features = False
 
-    def __init__(self, model: nn.Module, *, image_size: int, stem: str = "auto") -> None:
+    def __init__(
+        self, model: nn.Module, *, image_size: int, stem: str = "auto", last: str = ""
+    ) -> None:
+        """Cut `model` before the Linear called `last`; without a name, before its last one."""
         super().__init__()
-        self.head_name, last = _last_linear(model)
+        self.head_name, last_layer = _last_linear(model, last)
         model.set_submodule(self.head_name, nn.Identity())
-        if last.bias is None:
-            last.bias = nn.Parameter(last.weight.new_zeros(last.out_features))
+        if last_layer.bias is None:
+            last_layer.bias = nn.Parameter(last_layer.weight.new_zeros(last_layer.out_features))
         self.backbone = model
-        self.classifier: nn.Module = last
-        self.num_features, self.num_classes = last.in_features, last.out_features
+        self.classifier: nn.Module = last_layer
+        self.num_features, self.num_classes = last_layer.in_features, last_layer.out_features
         self.image_size, self.stem = image_size, stem
         self.decoder = None
 
@@ -129,12 +132,16 @@ def cam_layers_at(model: nn.Module, image_size: int) -> tuple[str, ...]:
     """Return the last layer of each resolution down to 4x4, from fine to coarse.
 
     Resolutions are those for images of `image_size`. Coarser maps explain nothing: the last map of
-    efficientnet_b0 at 32 px is 1x1, so the last layer named is an earlier one of 4x4. Empty where
-    no layer gives a map (N, channels, side, side), as in vision transformers, which carry tokens;
-    Swin transformers name the final one, the only one that is not (N, H, W, channels).
+    efficientnet_b0 at 32 px is 1x1, so the last layer named is an earlier one of 4x4. In a vision
+    transformer, which carries tokens, the last one named is the norm before its last attention.
+    Empty where no layer gives a map.
     """
     last = {side: name for name, side in layer_maps(model, image_size) if side >= MIN_CAM_SIDE}
-    return tuple(last[side] for side in sorted(last, reverse=True))
+    names = [last[side] for side in sorted(last, reverse=True)]
+    tokens = token_layer(model, image_size)
+    if tokens is not None and tokens[1] >= MIN_CAM_SIDE:
+        names.append(tokens[0])
+    return tuple(names)
 
 
 def _dropout_at_the_end(backbone: nn.Module) -> nn.Module:
@@ -146,8 +153,9 @@ def _dropout_at_the_end(backbone: nn.Module) -> nn.Module:
     return nn.Identity()
 
 
-def _last_linear(model: nn.Module) -> tuple[str, nn.Linear]:
+def _last_linear(model: nn.Module, named: str) -> tuple[str, nn.Linear]:
     linears = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear) and n]
+    linears = [(n, m) for n, m in linears if n == named or not named]
     if not linears:
         raise ValueError("a model needs a torch.nn.Linear as its last layer, got none")
     return linears[-1]

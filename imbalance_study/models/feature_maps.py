@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
+
+from imbalance_study.evaluation.token_maps import as_maps
 
 Result = TypeVar("Result")
 
@@ -69,36 +71,68 @@ def layer_maps(model: nn.Module, image_size: int) -> list[tuple[str, int]]:
     each. Hence left out: layers inside a block that returns another side (a shortcut may bypass
     them), modules called more than once, adaptive average pooling (it may enlarge a 1x1 map), and a
     convolution that cuts the image into patches (kernel as wide as its stride). Of plain containers
-    the last child is listed.
+    the last child is listed. Of layers with tokens, see `token_layer`, none is listed.
     """
     modules = {name: module for name, module in model.named_modules() if name}
     finished = all_maps(model, image_size)
-    calls = Counter(name for name, _ in finished)
-    blocks = {name: side for name, side in finished if type(modules[name]) is not nn.Sequential}
+    calls = Counter(found.name for found in finished)
+    blocks = {
+        found.name: found.side
+        for found in finished
+        if type(modules[found.name]) is not nn.Sequential
+    }
     return [
-        (name, side)
-        for name, side in finished
-        if side and calls[name] == 1 and _gives_features(modules[name])
-        if all(blocks.get(parent, side) == side for parent in _parents(name))
+        (found.name, found.side)
+        for found in finished
+        if found.side and not found.tokens and calls[found.name] == 1
+        if _gives_features(modules[found.name])
+        if all(blocks.get(parent, found.side) == found.side for parent in _parents(found.name))
     ]
 
 
-def all_maps(model: nn.Module, image_size: int) -> list[tuple[str, int]]:
-    """List each call that returns (N, channels, h, w): module and side (0: not square)."""
+def token_layer(model: nn.Module, image_size: int) -> tuple[str, int] | None:
+    """Find the layer to explain in a vision transformer, and the side of its map of patches.
+
+    It is the norm before the last attention: behind it, the answer may come from the token of the
+    class alone. None where there is no such layer.
+    """
+    norms = [
+        (found.name, found.side)
+        for found in all_maps(model, image_size)
+        if found.tokens and found.name.rpartition(".")[2] in _NORMS_BEFORE_ATTENTION
+    ]
+    return norms[-1] if norms else None
+
+
+_NORMS_BEFORE_ATTENTION = ("norm1", "ln_1")  # timm's name, torchvision's
+
+
+class LayerMaps(NamedTuple):
+    """Call of a module that returned maps."""
+
+    name: str
+    side: int  # 0: the maps are not square
+    tokens: bool  # the maps are in tokens (N, T, channels)
+
+
+def all_maps(model: nn.Module, image_size: int) -> list[LayerMaps]:
+    """List each call that returns maps, see `token_maps.as_maps`."""
     modules = {name: module for name, module in model.named_modules() if name}
     return on_meta_or_cpu(lambda device: _watch(model, modules, image_size, device))
 
 
 def _watch(
     model: nn.Module, modules: dict[str, nn.Module], image_size: int, device: str
-) -> list[tuple[str, int]]:
-    finished: list[tuple[str, int]] = []
+) -> list[LayerMaps]:
+    finished: list[LayerMaps] = []
 
     def watch(name: str, module: nn.Module) -> RemovableHandle:
         def record(_module: nn.Module, _inputs: object, output: object) -> None:
-            if isinstance(output, Tensor) and output.dim() == 4:
-                height, width = output.shape[2:]
-                finished.append((name, height if height == width else 0))
+            maps = as_maps(output)
+            if maps is not None and isinstance(output, Tensor):
+                height, width = maps.shape[2:]
+                side = height if height == width else 0
+                finished.append(LayerMaps(name, side, output.dim() == 3))
 
         return module.register_forward_hook(record)
 

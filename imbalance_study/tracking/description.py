@@ -18,6 +18,7 @@ from imbalance_study.data.report import listed
 from imbalance_study.evaluation.intervals import few_images
 from imbalance_study.evaluation.text import number
 from imbalance_study.experiment.result import RunResult
+from imbalance_study.models import pretrained
 from imbalance_study.tracking import ui_view
 
 if TYPE_CHECKING:
@@ -124,7 +125,10 @@ def markdown_row(cells: Iterable[str]) -> str:
 
 
 def cautions(result: RunResult) -> list[str]:
-    """Say what makes the headline figures doubtful: one class for all images, few test images."""
+    """Say what makes the headline figures doubtful.
+
+    One class for all images, few test images, weights that may expect another scale of the pixels.
+    """
     names, test = result.facts.class_names, result.test
     logits = torch.from_numpy(test.logits)
     predicted = result.procedure.probabilities(logits).argmax(1).unique().tolist()
@@ -140,7 +144,8 @@ def cautions(result: RunResult) -> list[str]:
             f"{len(names) - len(lacking)} of {len(names)} classes"
         )
     few = few_images(counts, names)
-    return [*found, few] if few else found
+    found += [few] if few else []
+    return found + pretrained.doubts(result.facts.weights or {})
 
 
 def _interval_text(result: RunResult) -> str:

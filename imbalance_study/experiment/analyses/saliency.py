@@ -76,7 +76,7 @@ def layers_of(model: Classifier, text: str) -> tuple[str, ...]:
     if text in ("auto", "all"):
         return model.cam_layers[-1:] if text == "auto" else model.cam_layers
     names = tuple(part.strip() for part in text.split("+"))
-    maps = {name for name, _ in all_maps(model, model.image_size)}
+    maps = {found.name for found in all_maps(model, model.image_size)}
     for name in names:
         if name not in maps:
             raise ValueError(

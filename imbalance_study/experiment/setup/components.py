@@ -17,7 +17,7 @@ from imbalance_study.config.schema import Config
 from imbalance_study.data import (
     augment,
 )
-from imbalance_study.models import freezing, heads
+from imbalance_study.models import freezing, heads, normalisation
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training import schedules, second_stage
 from imbalance_study.training.trainer import sampler_context
@@ -58,6 +58,7 @@ class Choices:
     early_stopping: Component[Callable[..., bool]] | None  # the name is that of the metric
     stage2: Component[Callable[..., second_stage.Stage]] | None
     freeze: Component[freezing.Freeze] | None
+    normalisation: Component[normalisation.Normalisation] | None  # None: by weights or data
     head: str  # spec string that `heads.make_head` takes; never auto
     reconstruct: float  # weight of the decoder's squared error; 0: no decoder is trained
     separate: bool  # the autoencoder first, then the classifier on the frozen encoder
@@ -100,6 +101,7 @@ def bind(config: Config) -> Choices:
         early_stopping=_early_stopping(config.early_stopping),
         stage2=optional(registry.STAGES, config.stage2, "stage2"),
         freeze=optional(registry.FREEZES, config.freeze, "freeze"),
+        normalisation=_normalisation(config.normalisation),
         head=head_spec(config.head, loss.name),
         reconstruct=_weight_of_decoder(config.autoencoder),
         separate=spec.parse(config.autoencoder).name == "separate",
@@ -131,6 +133,14 @@ def head_spec(head: str, loss_name: str) -> str:
     if head != "auto":
         return head
     return "cosine" if loss_name in with_trait(registry.LOSSES, "cosine") else "last"
+
+
+def _normalisation(text: str) -> Component[normalisation.Normalisation] | None:
+    if text in ("auto", "data"):
+        return None
+    made = _component(registry.NORMALISATIONS, text, "normalisation")
+    made.function()  # checks its options
+    return made
 
 
 def _component(

@@ -17,7 +17,7 @@ from imbalance_study.data.image_set import ImageSet, Split
 from imbalance_study.data.loader import Batches, fits
 from imbalance_study.experiment.setup.components import Choices
 from imbalance_study.experiment.setup.seeding import seeds
-from imbalance_study.models import pretrained, transfer
+from imbalance_study.models import pretrained
 from imbalance_study.training import losses
 
 
@@ -139,8 +139,8 @@ def load_data(
     hints = _hints(config.model, len(data.split.train), data.image_size)
     if hints and weights is None:
         data = data._replace(report=data.report.with_findings(hints))
-    if config.normalisation == "imagenet":
-        mean, std = transfer.imagenet_preprocessing()
+    if choices.normalisation is not None:
+        mean, std = choices.normalisation.function()
     elif config.normalisation == "auto" and weights is not None and weights.mean:
         mean, std = weights.mean, weights.std
     else:

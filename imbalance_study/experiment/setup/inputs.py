@@ -62,6 +62,6 @@ def load_inputs(
     if device_setup is None:
         device_setup = resolve_device(config)
     weights_file = local.weights.get(config.weights)
-    weights = pretrained.find(config.weights, config.model, weights_file)
+    weights = pretrained.find(config.weights, config.model, weights_file, config.weights_classes)
     data = load_data(config, choices, weights, local.data_cache)
     return RunInputs(config, choices, device_setup, data, weights)

@@ -50,7 +50,7 @@ def build(inputs: RunInputs) -> Built:
     record = None
     if inputs.weights is not None:
         loaded = pretrained.put_into(model, inputs.weights, data.image_set.class_names)
-        record = pretrained.describe(inputs.weights, loaded)
+        record = pretrained.describe(inputs.weights, loaded, config.normalisation)
         _check_frozen(inputs, model, loaded)
     device_setup = inputs.device_setup
     if device_setup.device.type == "cpu":

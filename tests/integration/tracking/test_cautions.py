@@ -29,3 +29,15 @@ def test_classes_with_few_test_images_are_named_and_many_images_are_no_news(tiny
     assert description.cautions(_with(tiny_run.result, logits, targets)) == []
     (few,) = description.cautions(_with(tiny_run.result, logits[6:], targets[6:]))
     assert "fewer than 20 test images" in few
+
+
+def test_weights_of_an_unknown_scale_are_no_small_matter(tiny_run):
+    facts = dataclasses.replace(tiny_run.result.facts, weights={"scale": "unknown"})
+    found = description.cautions(
+        dataclasses.replace(tiny_run.result, setup=_setup(tiny_run, facts))
+    )
+    assert "the scale of the pixels that the weights expect is unknown" in found[-1]
+
+
+def _setup(run, facts):
+    return dataclasses.replace(run.result.setup, facts=facts)

@@ -22,7 +22,7 @@ def test_every_choice_has_a_line_of_help_and_a_function_that_takes_its_options(r
     assert 3 < len(choice.about) < 100
     assert "by choice" not in choice.about
     if not choice.address:
-        assert name in ("none", "auto", "off", "standard", "all")
+        assert name in ("none", "auto", "off", "data", "standard", "all")
         assert not choice.options
         return
     text = f"{name}:{choice.options}" if choice.options else name

@@ -114,3 +114,20 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path):
     with pytest.raises(ValueError, match="is not a checkpoint"):
         checkpoint.load(tmp_path / "x.pt")
     assert not (tmp_path / "made_by_the_file").exists()
+
+
+def test_a_file_of_safetensors_is_read(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file(
+        {"a": torch.arange(3.0), "b": torch.ones(2, 2).bfloat16()}, tmp_path / "x.safetensors"
+    )
+    content = checkpoint.load(tmp_path / "x.safetensors")
+    assert torch.equal(content["a"], torch.arange(3.0))
+    assert content["b"].dtype is torch.bfloat16
+
+
+def test_a_damaged_file_of_safetensors_is_refused_and_never_unpickled(tmp_path):
+    torch.save({"a": torch.ones(2)}, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match=r"x.safetensors is not a file of safetensors, or it is"):
+        checkpoint.load(tmp_path / "x.safetensors")

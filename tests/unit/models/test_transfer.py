@@ -1,7 +1,3 @@
-import hashlib
-import http.server
-import threading
-
 import pytest
 import torch
 
@@ -113,70 +109,6 @@ def test_a_state_of_torchvision_goes_in_under_its_own_names():
     assert torch.equal(target.backbone.classifier[0].weight, network.classifier[0].weight)
 
 
-@pytest.fixture
-def served(tmp_path):
-    """A folder, and the address that it is served at."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=str(folder))
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-def _weights(url):
-    return transfer.ImageNet("resnet18", url, 224, (0.5,) * 3, (0.2,) * 3, ("a", "b"))
-
-
-def test_weights_are_downloaded_once_and_checked_by_the_hash_in_their_name(
-    served, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
-    folder, url = served
-    content = b"weights"
-    name = f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-    (folder / name).write_bytes(content)
-    path = transfer.imagenet_file(_weights(f"{url}/{name}"))
-    assert path == tmp_path / "home" / "hub" / "checkpoints" / name
-    assert path.read_bytes() == content
-    (folder / name).unlink()
-    assert transfer.imagenet_file(_weights(f"{url}/{name}")) == path
-
-
-def test_a_download_with_another_hash_is_refused_and_leaves_nothing(served, tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
-    folder, url = served
-    (folder / "resnet18-01234567.pth").write_bytes(b"a page of a proxy")
-    with pytest.raises(ValueError, match=r"SHA256 .* where 01234567 is right: .*nothing was kept"):
-        transfer.imagenet_file(_weights(f"{url}/resnet18-01234567.pth"))
-    assert not list((tmp_path / "home" / "hub" / "checkpoints").iterdir())
-
-
-def test_no_network_is_one_sentence_that_says_what_to_copy(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(ValueError, match=r"resnet18 cannot be downloaded from http.*copy the fil"):
-        transfer.imagenet_file(_weights("http://127.0.0.1:9/resnet18-01234567.pth"))
-
-
-def test_the_preprocessing_is_what_torchvision_says():
-    found = transfer.imagenet("vgg16")
-    assert (found.image_size, len(found.class_names)) == (224, 1000)
-    assert transfer.imagenet_preprocessing() == (found.mean, found.std)
-    assert (
-        transfer.imagenet("mobilenet_v2_autoencoder").url == transfer.imagenet("mobilenet_v2").url
-    )
-
-
 def _foreign_names(state):
     """The same tensors as another implementation names them, their last parts kept."""
     ends = [name.rpartition(".")[2] for name in state]
@@ -210,9 +142,3 @@ def test_other_names_in_another_order_or_of_another_network_are_refused():
     for other in (swapped, _foreign_names(_model("resnet32").state_dict())):
         with pytest.raises(ValueError, match="holds the weights of another model"):
             transfer.load(_model(), other, "x")
-
-
-def test_a_missing_package_of_weights_is_named(monkeypatch):
-    monkeypatch.setitem(transfer.PACKAGES, "efficientnet_lite0", ("not_there", "*.pth"))
-    with pytest.raises(ValueError, match=r"in the package not-there, which is not installed"):
-        transfer.imagenet_file(transfer.imagenet("efficientnet_lite0"))
