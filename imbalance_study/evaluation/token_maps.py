@@ -28,7 +28,8 @@ def as_maps(output: object) -> Tensor | None:
     extra = output.shape[1] - side * side
     if side < 2 or extra > _MOST_EXTRA:
         return None
-    return output[:, extra:].transpose(1, 2).unflatten(2, (side, side))
+    patches = output[:, extra:].transpose(1, 2)
+    return patches.reshape(*patches.shape[:2], side, side)
 
 
 def in_place_of(output: Tensor, maps: Tensor) -> Tensor:

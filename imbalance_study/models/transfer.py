@@ -62,7 +62,8 @@ def load(
     """
     wanted = _weights(model.state_dict())
     named = _weights(own_names(model, state))
-    given = named if set(named) & set(wanted) else _by_order(_weights(state), wanted) or named
+    backbone = {name for name in wanted if name.startswith("backbone.")}
+    given = named if backbone <= set(named) else _by_order(_weights(state), wanted) or named
     fitting = {
         name: value
         for name, value in given.items()

@@ -142,3 +142,15 @@ def test_other_names_in_another_order_or_of_another_network_are_refused():
     for other in (swapped, _foreign_names(_model("resnet32").state_dict())):
         with pytest.raises(ValueError, match="holds the weights of another model"):
             transfer.load(_model(), other, "x")
+
+
+def test_a_few_names_that_agree_do_not_hinder_the_match_by_order():
+    source, target = _model(), _model(classes=4)
+    state = source.state_dict()
+    renamed = _foreign_names(state)
+    shared = list(state)[:6]
+    mixed = dict(zip([*shared, *list(renamed)[6:]], state.values(), strict=True))
+    found = transfer.load(target, mixed, "x")
+    assert found.by_order
+    assert found.new == ["classifier.weight", "classifier.bias"]
+    assert torch.equal(target.backbone.conv1.weight, source.backbone.conv1.weight)
