@@ -17,7 +17,7 @@ from imbalance_study.data.image_set import ImageSet, Split
 from imbalance_study.data.loader import Batches, fits
 from imbalance_study.experiment.setup.components import Choices
 from imbalance_study.experiment.setup.seeding import seeds
-from imbalance_study.models import pretrained
+from imbalance_study.models import imagenet, pretrained
 from imbalance_study.training import losses
 
 
@@ -153,7 +153,7 @@ def _hints(model: str, images: int, image_size: int) -> list[report.Finding]:
     if images >= _FEW_IMAGES or image_size < _PHOTOGRAPH:
         return []
     try:
-        transfer.imagenet(spec.parse(model).name)
+        imagenet.published(spec.parse(model).name)
     except ValueError:  # there are none for this model
         return []
     text = f"weights=imagenet starts from trained weights, which {images:,} images call for"

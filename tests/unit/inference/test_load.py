@@ -76,7 +76,7 @@ def test_imagenet_weights_without_network_say_where_they_come_from(tmp_path, mon
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(
-        ValueError, match=r"cannot be downloaded from https.*copy the file to this machine"
+        ValueError, match=r"cannot be downloaded from https.*copy that file to /"
     ):
         trained.from_weights("resnet18", "imagenet")
     with pytest.raises(ValueError, match="no ImageNet weights of model='resnet32'"):
