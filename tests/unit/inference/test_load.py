@@ -75,9 +75,7 @@ def test_weights_of_another_model_are_refused_by_the_first_parameter(tmp_path):
 def test_imagenet_weights_without_network_say_where_they_come_from(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(
-        ValueError, match=r"cannot be downloaded from https.*copy that file to /"
-    ):
+    with pytest.raises(ValueError, match=r"cannot be downloaded from https.*copy that file to /"):
         trained.from_weights("resnet18", "imagenet")
     with pytest.raises(ValueError, match="no ImageNet weights of model='resnet32'"):
         trained.from_weights("resnet32", "imagenet")
