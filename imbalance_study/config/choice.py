@@ -22,6 +22,7 @@ Trait = Literal[
     "standard",  # an analysis of the group standard
     "layers",  # an analysis that looks at gradcam_layers
     "coloured",  # an analysis that draws with colormap
+    "part",  # an analysis that another one contains
 ]
 
 

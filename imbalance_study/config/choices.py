@@ -314,7 +314,8 @@ SCHEDULES: dict[str, Choice] = {
                       traits=("uses_validation",)),
 }
 
-# The groups none, standard and all have no function of their own.
+# The groups none, standard and all have no function of their own. Trait `part`: another analysis
+# contains it, so that `all` leaves it out.
 ANALYSES: dict[str, Choice] = {
     "none": Choice("computes nothing beyond the metrics"),
     "standard": Choice("runs all but feature_maps, occlusion and deletion",
@@ -323,10 +324,16 @@ ANALYSES: dict[str, Choice] = {
     "predictions": Choice("the test predictions as Parquet",
                           "imbalance_study.experiment.analyses.classification:predictions",
                           traits=("standard",)),
+    "quick_intervals": Choice("intervals without those of the areas under curves",
+                              "imbalance_study.experiment.analyses.classification:quick_intervals",
+                              traits=("part",)),
     "intervals": Choice("95 % intervals of the test metrics",
                         "imbalance_study.experiment.analyses.classification:confidence_intervals",
                         traits=("standard",)),
-    "confusion": Choice("confusion matrices, and recall against class frequency",
+    "per_class": Choice("the table of confusion, without its figures",
+                        "imbalance_study.experiment.analyses.classification:per_class",
+                        traits=("part",)),
+    "confusion": Choice("a table of the classes, confusion matrices, recall against frequency",
                         "imbalance_study.experiment.analyses.classification:confusion",
                         traits=("standard",)),
     "errors": Choice("confused pairs, grids of misclassified images, recall over the epochs",

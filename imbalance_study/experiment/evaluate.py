@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -199,20 +200,17 @@ def _counts(stage: TrainedStage) -> dict[str, float]:
 def _save(setup: RunSetup, stages: Sequence[TrainedStage], output_dir: Path) -> dict[str, Path]:
     """Write the kept weights and the last ones, loadable without pickle."""
     fit = stages[-1].fit
-    states: dict[str, Any] = {
+    states = {
         "best": (_deployed(fit.best), fit.best_epoch),
         "last": (fit.last, len(fit.history)),
     }
     if len(stages) > 1:
         states["stage1"] = stages[0].fit.best, stages[0].fit.best_epoch
-    saved = {}
+    saved = {name: output_dir / f"{name}.pt" for name in states}
+    common = {"config": config_record(setup.config), "facts": setup.facts.to_dict()}
     for name, (state, epoch) in states.items():
-        saved[name] = output_dir / f"{name}.pt"
-        content = {
-            "model": state,
-            "epoch": epoch,
-            "config": config_record(setup.config),
-            "facts": setup.facts.to_dict(),
-        }
-        checkpoint.save(saved[name], content)
+        if name == "last" and epoch == fit.best_epoch and state.keys() == states["best"][0].keys():
+            shutil.copyfile(saved["best"], saved[name])  # the same weights
+        else:
+            checkpoint.save(saved[name], {"model": state, "epoch": epoch, **common})
     return saved

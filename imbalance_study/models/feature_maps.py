@@ -15,6 +15,8 @@ from imbalance_study.evaluation.token_maps import as_maps
 
 Result = TypeVar("Result")
 
+LARGE = 65  # pixels: the side of the smallest images that cost more on the CPU than on meta
+
 
 def stand_in_state(model: nn.Module, device: torch.device | str = "meta") -> dict[str, Tensor]:
     """Return parameters and buffers to run `model` with, in place of its own.
@@ -50,18 +52,28 @@ def dry_forward(
     return output
 
 
-def on_meta_or_cpu(work: Callable[[str], Result]) -> Result:
-    """Return ``work("meta")``, or ``work("cpu")`` where that raises.
+def on_meta_or_cpu(work: Callable[[str], Result], image_size: int = LARGE) -> Result:
+    """Return ``work("meta")``, or ``work("cpu")`` where that raises; small images the other way.
 
-    A model that holds plain tensors, or decides by values, cannot run on the meta device.
+    A model that holds plain tensors, or decides by values, cannot run on the meta device. The
+    first work there takes a second more, as torch then imports its compiler, and a pass of small
+    images takes no longer on the CPU.
 
     Raises:
         Exception: The error of the work on the CPU.
     """
+    if image_size >= LARGE:
+        try:
+            return work("meta")
+        except Exception:
+            return work("cpu")
     try:
-        return work("meta")
-    except Exception:
         return work("cpu")
+    except Exception as error:
+        try:
+            return work("meta")
+        except Exception:
+            raise error from None
 
 
 def layer_maps(model: nn.Module, image_size: int) -> list[tuple[str, int]]:
@@ -118,7 +130,7 @@ class LayerMaps(NamedTuple):
 def all_maps(model: nn.Module, image_size: int) -> list[LayerMaps]:
     """List each call that returns maps, see `token_maps.as_maps`."""
     modules = {name: module for name, module in model.named_modules() if name}
-    return on_meta_or_cpu(lambda device: _watch(model, modules, image_size, device))
+    return on_meta_or_cpu(lambda device: _watch(model, modules, image_size, device), image_size)
 
 
 def _watch(

@@ -7,6 +7,7 @@ before it is created.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -127,14 +128,11 @@ def deliver(client: MlflowClient, journal: Journal, entries: Sequence[Entry]) ->
     """
     run_id = journal.state["run_id"]
     entry, files = entries[0], journal.files_of(entries[0])
-    if entry.op in ("metrics", "tags"):
+    if entry.op in ("metrics", "tags", "params"):
         return _deliver_batch(client, run_id, entries)
-    if entry.op == "params":
-        logged = client.get_run(run_id).data.params
-        new = {name: text for name, text in entry.content["values"].items() if name not in logged}
-        params = [Param(name[:_LONGEST_KEY], text[:_LONGEST_PARAM]) for name, text in new.items()]
-        client.log_batch(run_id, params=params)
-    elif entry.op == "model":
+    if entry.op == "table":
+        return _deliver_tables(client, journal, entries)
+    if entry.op == "model":
         _deliver_model(client, journal, entry)
     elif entry.op == "input":
         client.log_inputs(run_id, [_dataset(entry.content)])
@@ -144,9 +142,7 @@ def deliver(client: MlflowClient, journal: Journal, entries: Sequence[Entry]) ->
         client.set_terminated(run_id, entry.content["status"], entry.content["time"])
     elif files.exists():  # "files", "table", "image", and those of a "lost" entry
         client.log_artifacts(run_id, str(files))
-        if entry.op == "table":
-            _tag_table(client, run_id, entry.content["path"])
-        elif entry.op == "image":
+        if entry.op == "image":
             client.set_tag(run_id, MLFLOW_LOGGED_IMAGES, True)
     if "damage" in entry.content:
         client.set_tag(run_id, DAMAGE_TAG, entry.content["damage"][:_LONGEST_TAG])
@@ -159,9 +155,10 @@ def shortened(names: Iterable[str]) -> set[str]:
 
 
 def _deliver_batch(client: MlflowClient, run_id: str, entries: Sequence[Entry]) -> int:
-    """Send the metrics and tags at the head of the entries in as few requests as possible."""
+    """Send the metrics, tags and params at the head of the entries in few requests."""
     metrics: list[Metric] = []
     tags: dict[str, str] = {}
+    params: dict[str, str] = {}
     count = 0
     for entry in entries:
         content = entry.content
@@ -174,22 +171,42 @@ def _deliver_batch(client: MlflowClient, run_id: str, entries: Sequence[Entry]) 
             ]
         elif entry.op == "tags":
             tags |= content["values"]
+        elif entry.op == "params":
+            params = content["values"] | params
         else:
             break
         count += 1
-    run_tags = [RunTag(name[:_LONGEST_KEY], text[:_LONGEST_TAG]) for name, text in tags.items()]
-    client.log_batch(run_id, metrics[:_BATCH], tags=run_tags)
+    logged = client.get_run(run_id).data.params if params else {}
+    client.log_batch(
+        run_id,
+        metrics[:_BATCH],
+        [
+            Param(name[:_LONGEST_KEY], text[:_LONGEST_PARAM])
+            for name, text in params.items()
+            if name not in logged
+        ],
+        [RunTag(name[:_LONGEST_KEY], text[:_LONGEST_TAG]) for name, text in tags.items()],
+    )
     for at in range(_BATCH, len(metrics), _BATCH):
         client.log_batch(run_id, metrics[at : at + _BATCH])
     return count
 
 
-def _tag_table(client: MlflowClient, run_id: str, path: str) -> None:
-    """Note a table in the tag by which the UI knows tables."""
+def _deliver_tables(client: MlflowClient, journal: Journal, entries: Sequence[Entry]) -> int:
+    """Send the tables at the head of the entries, and note them in the UI's tag of tables."""
+    run_id = journal.state["run_id"]
+    sent = list(itertools.takewhile(lambda entry: entry.op == "table", entries))
+    new = []
+    for entry in sent:
+        files = journal.files_of(entry)
+        if files.exists():
+            client.log_artifacts(run_id, str(files))
+            new.append({"path": entry.content["path"], "type": "table"})
     tables = json.loads(client.get_run(run_id).data.tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
-    table = {"path": path, "type": "table"}
-    if table not in tables:
-        client.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps([*tables, table]))
+    new = [table for table in new if table not in tables]
+    if new:
+        client.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps([*tables, *new]))
+    return len(sent)
 
 
 def _dataset(content: dict[str, Any]) -> DatasetInput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import platform
 import subprocess
 import tempfile
@@ -186,8 +187,7 @@ def _tags(config: Config, facts: RunFacts) -> dict[str, str]:
 
 def environment() -> dict[str, str]:
     """Return the versions of the packages that compute, and the machine."""
-    versions = {name: metadata.version(name) for name in _PACKAGES}
-    return versions | {
+    return _versions() | {
         "imbalance_study": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -196,11 +196,21 @@ def environment() -> dict[str, str]:
     }
 
 
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in _PACKAGES}
+
+
 def git_commit() -> str:
     """Return the commit of the running code; empty if it is not in a git repository."""
+    return _commit_of(Path(__file__).parent)
+
+
+@functools.cache
+def _commit_of(folder: Path) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            ["git", "-C", str(folder), "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
             timeout=5,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
@@ -11,6 +12,24 @@ import torch
 from torch import Tensor, nn
 
 Params = Iterable[Any]  # parameters, or groups of them as dicts
+
+
+def _uncompiled(kind: type[torch.optim.Optimizer]) -> Any:
+    """Derive an optimizer without torch's wrappers for optimizers that are compiled.
+
+    The wrappers import torch._dynamo, which takes a second before the first update. No optimizer
+    is compiled here; what they wrap is the same.
+    """
+    wrapped = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in wrapped}
+    methods["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), methods)
+
+
+SGD = _uncompiled(torch.optim.SGD)
+Adam = _uncompiled(torch.optim.Adam)
+AdamW = _uncompiled(torch.optim.AdamW)
+RMSprop = _uncompiled(torch.optim.RMSprop)
 
 
 def parameter_groups(
@@ -99,7 +118,7 @@ def sgd(
     if nesterov and momentum == 0:
         raise ValueError("nesterov=true needs a momentum larger than 0, got momentum=0")
     groups = _listed(params)
-    optimizer = torch.optim.SGD(
+    optimizer = SGD(
         groups,
         lr=lr,
         weight_decay=weight_decay,
@@ -126,7 +145,7 @@ def adam(
         ValueError: A beta is outside [0, 1), `eps` is not positive, or `sam` is negative.
     """
     options = {"lr": lr, "weight_decay": weight_decay, "eps": eps}
-    return _adam(torch.optim.Adam, params, (beta1, beta2), options, sam)
+    return _adam(Adam, params, (beta1, beta2), options, sam)
 
 
 def adamw(
@@ -147,7 +166,7 @@ def adamw(
         ValueError: A beta is outside [0, 1), `eps` is not positive, or `sam` is negative.
     """
     options = {"lr": lr, "weight_decay": weight_decay, "eps": eps}
-    return _adam(torch.optim.AdamW, params, (beta1, beta2), options, sam)
+    return _adam(AdamW, params, (beta1, beta2), options, sam)
 
 
 def _adam(
@@ -184,7 +203,7 @@ def rmsprop(
     _check_fraction("alpha", alpha)
     _check_fraction("momentum", momentum)
     _check_positive("eps", eps)
-    optimizer = torch.optim.RMSprop(
+    optimizer = RMSprop(
         params, lr=lr, weight_decay=weight_decay, alpha=alpha, momentum=momentum, eps=eps
     )
     return _finished(optimizer, sam)

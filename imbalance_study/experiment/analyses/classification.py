@@ -32,12 +32,27 @@ def predictions(context: EvaluationContext) -> AnalysisResult:
 
 def confidence_intervals(context: EvaluationContext) -> AnalysisResult:
     """Estimate 95 % intervals of the test metrics."""
-    counts, targets = context.data.class_counts, context.test.targets
+    scores = metrics.ranking_scores(context.test.targets, context.probs)
+    return _intervals(context, metrics.auc_means(scores))
+
+
+def quick_intervals(context: EvaluationContext) -> AnalysisResult:
+    """Estimate the same intervals without those of the areas, which take most of the time."""
+    return _intervals(context, {}, auc_resamples=0)
+
+
+def _intervals(
+    context: EvaluationContext, areas: dict[str, float], **resamples: int
+) -> AnalysisResult:
+    counts = context.data.class_counts
     found = intervals.metric_intervals(
-        targets, context.probs, counts, context.generator("bootstrap")
+        context.test.targets,
+        context.probs,
+        counts,
+        context.generator("bootstrap"),
+        **resamples,
     )
-    values = metrics.count_metrics(context.confusion, counts)
-    values |= metrics.auc_means(metrics.ranking_scores(targets, context.probs))
+    values = metrics.count_metrics(context.confusion, counts) | areas
     low, high = found["balanced_accuracy"]
     return AnalysisResult(
         metrics={
@@ -56,19 +71,25 @@ def confidence_intervals(context: EvaluationContext) -> AnalysisResult:
     )
 
 
+def per_class(context: EvaluationContext) -> AnalysisResult:
+    """Tabulate precision, recall and more of each class."""
+    names, counts = context.class_names, context.data.class_counts
+    table = metrics.per_class_table(context.confusion, names, counts)
+    return AnalysisResult(tables={"per_class": table})
+
+
 def confusion(context: EvaluationContext) -> AnalysisResult:
     """Draw confusion matrices and recall against class frequency, and tabulate the classes."""
     names, counts, matrix = context.class_names, context.data.class_counts, context.confusion
     recall = metrics.class_scores(matrix).recall
-    return AnalysisResult(
-        tables={"per_class": metrics.per_class_table(matrix, names, counts)},
-        figures={
-            "confusion_matrix": run_figures.confusion_matrices(matrix, names),
-            "recall_by_frequency": run_figures.recall_by_frequency(
-                counts, recall, matrix.sum(1), names
-            ),
-        },
-    )
+    found = per_class(context)
+    found.figures = {
+        "confusion_matrix": run_figures.confusion_matrices(matrix, names),
+        "recall_by_frequency": run_figures.recall_by_frequency(
+            counts, recall, matrix.sum(1), names
+        ),
+    }
+    return found
 
 
 def mistakes(context: EvaluationContext) -> AnalysisResult:

@@ -18,7 +18,11 @@ from imbalance_study.experiment.analyses import saliency
 from imbalance_study.experiment.analyses.context import AnalysisResult, EvaluationContext
 from imbalance_study.models.classifier import Classifier
 
-_NAMES = tuple(name for name, choice in choices.ANALYSES.items() if choice.address)
+_NAMES = tuple(
+    name
+    for name, choice in choices.ANALYSES.items()
+    if choice.address and "part" not in choice.traits
+)
 _GROUPS = {"standard": with_trait(choices.ANALYSES, "standard"), "all": _NAMES, "none": ()}
 
 

@@ -28,9 +28,9 @@ from imbalance_study.studies.comparison.suites import SUITES
 
 _SIX_IMAGES = np.arange(6), np.eye(6), np.ones(6, int)  # the smallest set that has all metrics
 BALANCED = "balanced:per_class=50"
-# Analyses that the parent's figures need; the costly ones run for the first seed alone.
-_EVERY_SEED = "predictions+intervals+confusion"
-_FIRST_SEED = f"{_EVERY_SEED}+pca+tsne+complexity"
+# Analyses of all seeds, in numbers alone, and those of the first seed, with figures and costs.
+_EVERY_SEED = "predictions+quick_intervals+per_class"
+_FIRST_SEED = "predictions+intervals+confusion+pca+tsne+complexity"
 
 
 class PlannedRun(NamedTuple):

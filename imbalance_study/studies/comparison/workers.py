@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection, get_context
 from pathlib import Path
@@ -86,24 +87,34 @@ def _gpu_bytes(config: Any, local: LocalFiles) -> int:
 
 def run_task(task: RunTask, cache: DataCache | None = None) -> TaskResult:
     """Train and record one configuration; an error becomes the result's problem."""
-    from imbalance_study.tracking import run
-
     begun = time.perf_counter()
+    value, model, problem = float("nan"), None, ""
     try:
-        result = run.train(
-            task.resolved,
-            run.Recording(task.tags, task.parent),
-            show_progress=False,
-            brief=task.brief,
-            local=LocalFiles(task.weights, cache),
-        )
+        value, model = _train(task, cache)
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
         kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
-        return TaskResult(float("nan"), time.perf_counter() - begun, kind + text)
-    finally:
-        gc.collect()  # models hold cycles
-    return TaskResult(result.metrics[task.metric], time.perf_counter() - begun, "")
+        problem = kind + text
+    # A collection takes half a second, as it looks at all that was ever imported.
+    if model is None or model() is not None:  # the run failed, or its model holds a cycle
+        gc.collect()
+    return TaskResult(value, time.perf_counter() - begun, problem)
+
+
+def _train(
+    task: RunTask, cache: DataCache | None
+) -> tuple[float, weakref.ReferenceType[torch.nn.Module]]:
+    """Train and record; return the metric, and the model as long as something else holds it."""
+    from imbalance_study.tracking import run
+
+    result = run.train(
+        task.resolved,
+        run.Recording(task.tags, task.parent),
+        show_progress=False,
+        brief=task.brief,
+        local=LocalFiles(task.weights, cache),
+    )
+    return result.metrics[task.metric], weakref.ref(result.model)
 
 
 def run_in_turn(tasks: Sequence[RunTask], report: Report, cache: DataCache | None = None) -> None:

@@ -75,6 +75,21 @@ def test_a_model_that_looks_at_values_runs_on_the_cpu():
     assert layer_maps(model, 8) == [("conv", 8)]
 
 
+def test_small_images_are_tried_on_the_cpu_and_its_error_is_the_one_that_is_shown():
+    model = nn.Conv2d(3, 4, 5)
+    tried = []
+
+    def work(device):
+        tried.append(device)
+        return dry_forward(model, 4, device=device)
+
+    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+        on_meta_or_cpu(work, 64)
+    assert tried == ["cpu", "meta"]
+    assert on_meta_or_cpu(lambda device: device, 64) == "cpu"
+    assert on_meta_or_cpu(lambda device: device, 65) == "meta"
+
+
 def test_layer_maps_are_those_that_all_information_passes_through():
     # Neither the block's convolution, nor what is called twice, nor the pooling that blows 4x4 up.
     assert layer_maps(network(), 16) == [("0", 8), ("1", 8), ("3.0", 4), ("3.1", 4)]

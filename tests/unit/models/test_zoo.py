@@ -286,6 +286,19 @@ def test_a_wrong_choice_is_refused_with_what_is_possible(text, image_size, how, 
         unweighted(text, 10, image_size, **how)
 
 
+@pytest.mark.usefixtures("own_models")
+def test_a_network_is_tried_once_and_a_users_function_each_time():
+    tried = []
+    watch = nn.modules.module.register_module_forward_hook
+    with watch(lambda module, images, output: tried.append(type(module).__name__)):
+        for size in (19, 19, 21):
+            seeded("resnet20", 3, size)
+        assert tried.count("CifarResNet") == 2
+        for _ in range(2):
+            seeded("ownpackage.nets:sized", 3, 8)
+        assert tried.count("Flatten") == 2
+
+
 def test_fewer_than_two_classes_are_refused():
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         zoo.create("resnet18", 1, image_size=32)

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from mlflow import MlflowClient
 
@@ -55,16 +57,36 @@ def test_a_second_delivery_changes_nothing(client, tmp_path):
     assert run.data.tags["mlflow.loggedArtifacts"].count("pairs.json") == 1
 
 
-def test_metrics_and_tags_in_a_row_are_one_request_and_others_are_not(client, tmp_path):
+def test_metrics_tags_and_params_in_a_row_are_one_request_and_others_are_not(client, tmp_path):
     journal = _journal(tmp_path / "one")
+    journal.params({"p": "1"})
     for step in range(5):
         journal.metrics({"a": 1.0}, step)
     journal.tags({"t": "1"})
-    journal.params({"p": "1"})
+    journal.params({"p": "2", "q": "3"})
+    journal.dict({}, "config.json")
     delivery.start(client, journal)
     entries = journal.pending()[1:]
-    assert delivery.deliver(client, journal, entries) == 6
-    assert delivery.deliver(client, journal, entries[6:]) == 1
+    assert delivery.deliver(client, journal, entries) == 8
+    assert delivery.deliver(client, journal, entries[8:]) == 1
+    data = client.get_run(journal.state["run_id"]).data
+    assert data.params == {"p": "1", "q": "3"}
+    assert data.tags["t"] == "1"
+
+
+def test_tables_in_a_row_are_sent_together_and_known_to_the_ui(client, tmp_path):
+    journal = _journal(tmp_path / "one")
+    for name in ("a", "b", "c"):
+        journal.table({"x": [1]}, f"{name}.json")
+    journal.dict({}, "config.json")
+    delivery.start(client, journal)
+    entries = journal.pending()[1:]
+    assert delivery.deliver(client, journal, entries[:1]) == 1
+    assert delivery.deliver(client, journal, entries) == 3
+    run_id = journal.state["run_id"]
+    tables = json.loads(client.get_run(run_id).data.tags["mlflow.loggedArtifacts"])
+    assert [table["path"] for table in tables] == ["a.json", "b.json", "c.json"]
+    assert {file.path for file in client.list_artifacts(run_id)} == {"a.json", "b.json", "c.json"}
 
 
 def test_more_metrics_than_fit_into_a_request_arrive_completely(client, tmp_path):

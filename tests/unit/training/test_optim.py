@@ -270,3 +270,16 @@ def test_an_update_with_sam_does_not_wait_for_the_gpu(name):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert math.isfinite(weight.sum().item())
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+def test_an_optimizer_without_the_wrappers_of_compilation_steps_as_torchs_own(name):
+    models = []
+    for package in (optim, torch.optim):
+        models.append(_model())
+        optimizer = getattr(package, name)(list(models[-1].parameters()), lr=0.1)
+        _train(models[-1], optimizer)
+        optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        _train(models[-1], optimizer)
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(one, other)

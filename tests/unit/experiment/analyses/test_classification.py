@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from imbalance_study.evaluation import metrics
 from imbalance_study.experiment.analyses import classification
 
 
@@ -31,3 +32,26 @@ def test_the_table_of_classes_is_that_of_the_confusion_matrix(make_context):
     recall = np.diag(context.confusion) / context.confusion.sum(1)
     assert found.tables["per_class"]["recall"] == pytest.approx(recall.tolist())
     assert set(found.figures) == {"confusion_matrix", "recall_by_frequency"}
+
+
+def test_the_table_of_classes_is_to_be_had_without_figures(make_context):
+    alone, drawn = (
+        classification.per_class(make_context()),
+        classification.confusion(make_context()),
+    )
+    assert alone.tables == drawn.tables
+    assert not alone.figures
+
+
+def test_quick_intervals_are_the_same_without_those_of_areas(make_context):
+    quick = classification.quick_intervals(make_context())
+    full = classification.confidence_intervals(make_context())
+    assert full.intervals.keys() - quick.intervals.keys() == {*metrics.AUC_NAMES}
+    assert quick.intervals == {name: full.intervals[name] for name in quick.intervals}
+    assert quick.metrics == full.metrics
+    for column in quick.tables["intervals"]:
+        kept = zip(
+            full.tables["intervals"]["metric"], full.tables["intervals"][column], strict=True
+        )
+        wanted = [value for name, value in kept if name in quick.intervals]
+        assert quick.tables["intervals"][column] == wanted

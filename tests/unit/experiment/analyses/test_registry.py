@@ -67,12 +67,14 @@ def two_classes(tmp_path_factory, request):
 
 
 def test_groups_and_names_can_be_joined():
-    everything = frozenset(spec.functions(choices.ANALYSES))
+    parts = {"quick_intervals", "per_class"}  # contained in intervals and confusion
+    everything = frozenset(spec.functions(choices.ANALYSES)) - parts
     assert analyses.names_in("all") == everything
     assert analyses.names_in("none") == frozenset()
     assert everything - analyses.names_in("standard") == {"feature_maps", "occlusion", "deletion"}
     assert analyses.names_in("standard+occlusion+deletion+feature_maps") == everything
     assert analyses.names_in("gradcam+tsne") == {"gradcam", "tsne"}
+    assert analyses.names_in("all+per_class") == everything | {"per_class"}
 
 
 @pytest.mark.parametrize(
