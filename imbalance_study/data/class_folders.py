@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from imbalance_study.data import folder_layout
 from imbalance_study.data.folder_layout import Layout, Leaf, join
-from imbalance_study.data.image_folder import EXTENSIONS, Entry, Listing, Tree, readable
+from imbalance_study.data.image_folder import EXTENSIONS, Listing, Tree, readable
 from imbalance_study.data.labels import key_of, near_equal
 from imbalance_study.data.report import Finding, listed
 
@@ -45,11 +45,11 @@ def class_folders(
             f"{tree.place(below)} must hold at least two class folders of images, found: {found}"
             f"{_archives(tree)}"
         )
-    of_leaf = {leaf.folder: leaf for leaf in leaves}
-    _refuse_empty(tree, leaves)
+    owners = _Owners(leaves)
+    placed = [(leaf, entry) for entry in tree.entries if (leaf := owners.of(entry.name))]
+    _refuse_empty(tree, leaves, {leaf.folder for leaf, _ in placed})
+    placed.sort(key=lambda item: item[0].part)  # the entries are sorted by name
     number = {name: label for label, name in enumerate(names)}
-    placed = [(of_leaf[folder], entry) for entry, folder in _inside(tree.entries, of_leaf)]
-    placed.sort(key=lambda item: (item[0].part, item[1]))
     layouts = [Finding("layout", layout.words)] if layout.words else []
     return Listing(
         tree.root,
@@ -58,7 +58,7 @@ def class_folders(
         np.array([number[leaf.name] for leaf, _ in placed], np.int64),
         np.array([leaf.part for leaf, _ in placed], np.int8),
         tuple(map(readable, names)),
-        findings=(*layouts, *findings, *_left_over(tree, of_leaf)),
+        findings=(*layouts, *findings, *_left_over(tree, owners)),
     )
 
 
@@ -90,27 +90,23 @@ def _named_alike(tree: Tree, leaves: Sequence[Leaf]) -> tuple[list[Leaf], list[s
     return kept, names, [*found, *near_equal(names)]
 
 
-def _inside(entries: Iterable[Entry], folders: Mapping[str, Leaf]) -> Iterator[tuple[Entry, str]]:
-    """Yield the entries that are in one of the folders, at any depth, and that folder."""
-    for entry in entries:
-        folder = _holder(entry.name, folders)
-        if folder is not None:
-            yield entry, folder
+class _Owners:
+    """Class folders that hold files, at any depth."""
+
+    def __init__(self, leaves: Sequence[Leaf]) -> None:
+        self.folders = {leaf.folder: leaf for leaf in leaves}
+        self._known: dict[str, Leaf | None] = {}  # of each folder of a file that was asked for
+
+    def of(self, name: str) -> Leaf | None:
+        """Return the class folder of a file."""
+        folder = name.rpartition("/")[0]
+        if folder not in self._known:
+            above = (self.folders.get(place) for place in _places(name))
+            self._known[folder] = next(filter(None, above), None)
+        return self._known[folder]
 
 
-def _holder(name: str, folders: Mapping[str, Leaf]) -> str | None:
-    """Return the folder among `folders` that holds a file."""
-    end = name.find("/")
-    while end > 0:
-        if name[:end] in folders:
-            return name[:end]
-        end = name.find("/", end + 1)
-    return None
-
-
-def _refuse_empty(tree: Tree, leaves: Sequence[Leaf]) -> None:
-    by_folder = {leaf.folder: leaf for leaf in leaves}
-    filled = {folder for _, folder in _inside(tree.entries, by_folder)}
+def _refuse_empty(tree: Tree, leaves: Sequence[Leaf], filled: set[str]) -> None:
     for leaf in leaves:
         if leaf.folder not in filled:
             others = Counter(
@@ -123,12 +119,12 @@ def _refuse_empty(tree: Tree, leaves: Sequence[Leaf]) -> None:
             )
 
 
-def _left_over(tree: Tree, of_leaf: Mapping[str, Leaf]) -> list[Finding]:
+def _left_over(tree: Tree, owners: _Owners) -> list[Finding]:
     """Count the images outside of class folders, and files of other endings inside them."""
-    above = {place for folder in of_leaf for place in _places(folder)}
+    above = {place for folder in owners.folders for place in _places(folder)}
     outside: Counter[str] = Counter()
     for entry in tree.entries:
-        if _holder(entry.name, of_leaf) is None:
+        if owners.of(entry.name) is None:
             places = _places(entry.name)
             outside[next((p for p in places if p not in above), places[-1] if places else "")] += 1
     found = []
@@ -138,9 +134,9 @@ def _left_over(tree: Tree, of_leaf: Mapping[str, Leaf]) -> list[Finding]:
         found.append(Finding("not used", f"{listed(shown)}, outside of class folders", total))
     endings: dict[str, Counter[str]] = {}
     for name in tree.others:
-        folder = _holder(name, of_leaf)
-        if folder is not None:
-            endings.setdefault(_ending(name), Counter())[of_leaf[folder].name] += 1
+        leaf = owners.of(name)
+        if leaf is not None:
+            endings.setdefault(_ending(name), Counter())[leaf.name] += 1
     if endings:
         total = sum(map(Counter.total, endings.values()))
         shown = [

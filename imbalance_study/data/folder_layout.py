@@ -5,6 +5,7 @@ A layout that can be meant in two ways is refused.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -12,6 +13,10 @@ from typing import NamedTuple
 from imbalance_study.data.image_folder import Tree
 from imbalance_study.data.part_names import PART_WORDS, fold_of, is_part_alone, part_of
 from imbalance_study.data.report import listed
+
+# Names of folders that hold a portion of a set, or something that belongs to each image.
+_PORTION = re.compile(r".*(part|batch|images?|imgs?|chunk|shard)[ _-]*\d+", re.IGNORECASE)
+_COMPANIONS = {"images", "image", "imgs", "img", "masks", "mask", "labels", "annotations"}
 
 
 class Leaf(NamedTuple):
@@ -49,9 +54,11 @@ class _Finder:
     def __init__(self, tree: Tree, test_fold: int | None) -> None:
         self._tree, self._test_fold = tree, test_fold
         self._images: Counter[str] = Counter()  # images below each folder
-        for entry in tree.entries:
-            pieces = entry.name.split("/")[:-1]
-            self._images.update("/".join(pieces[:end]) for end in range(1, len(pieces) + 1))
+        folders = Counter(entry.name.rpartition("/")[0] for entry in tree.entries)
+        for folder, count in folders.items():
+            pieces = folder.split("/") if folder else []
+            for end in range(1, len(pieces) + 1):
+                self._images["/".join(pieces[:end])] += count
 
     def layout(self, below: str) -> Layout:
         """Find classes and parts; see `find`."""
@@ -71,6 +78,7 @@ class _Finder:
             return self._class_first(below, inner)
         self._refuse_no_folds(below)
         self._refuse_equal_folders(below, inner)
+        self._refuse_portions(below, children)
         words = f"{len(children)} class folders in {self._tree.place(below)}, without parts"
         return Layout([Leaf(join(below, name), 0, name) for name in children], words)
 
@@ -215,6 +223,15 @@ class _Finder:
         ]
         words = fold_words(test, len(folds)) if folds else _part_words(parts)
         return Layout(leaves, f"{words}, inside each of the {len(inner)} class folders")
+
+    def _refuse_portions(self, below: str, names: Sequence[str]) -> None:
+        """Refuse folders that hold portions of a set, or images and their masks."""
+        portions = all(_PORTION.fullmatch(name) for name in names)
+        if len(names) > 1 and (portions or all(name.lower() in _COMPANIONS for name in names)):
+            raise ValueError(
+                f"{self._tree.place(below)} holds {listed(names)}, which do not look like classes; "
+                "if a table names the class of each image, use dataset=csv, else rename them"
+            )
 
     def _refuse_equal_folders(self, below: str, inner: Mapping[str, Sequence[str]]) -> None:
         """Refuse class folders that hold nothing but folders of the same names."""

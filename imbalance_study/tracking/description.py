@@ -186,9 +186,9 @@ def terminal_summary(result: RunResult, uri: str, run: Session) -> str:
     ]
     lines += [f"  Note: {caution}" for caution in cautions(result)]
     lines.append(f"  {_selection(result)}; {result.fit.seconds:.0f} s of training")
-    skipped = result.facts.skipped_images
-    if skipped:
-        lines.append(f"  {len(skipped)} unreadable files were skipped; config.json names them")
+    for one in result.data.report.findings:
+        if one.kind == "left out":
+            lines.append(f"  Left out: {one.text}; config.json names them")
     if run.uploader is None:
         return "\n".join(lines)
     lines += how_to_open(uri)

@@ -84,6 +84,15 @@ def test_folders_of_folders_are_gone_through(image_folder: MakeFolder) -> None:
     assert texts(listing)[0].endswith("images/Plant/Plant, without parts")
 
 
+@pytest.mark.parametrize(
+    "names", [["HAM_images_part_1", "HAM_images_part_2"], ["images", "masks"], ["batch1", "batch2"]]
+)
+def test_portions_of_a_set_are_no_classes(image_folder: MakeFolder, names: list[str]) -> None:
+    with pytest.raises(ValueError, match=f"{', '.join(names)}, which do not look like classes"):
+        find(scan_folder(image_folder(dict.fromkeys(names, 1))))
+    assert find(scan_folder(image_folder({names[0]: 1, "rust": 1}, "others"))).leaves
+
+
 def test_words_like_valid_may_be_classes(image_folder: MakeFolder) -> None:
     listing = class_folders(scan_folder(image_folder({"valid": 1, "invalid": 1})))
     assert listing.class_names == ("invalid", "valid")

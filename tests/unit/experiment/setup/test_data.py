@@ -116,3 +116,30 @@ def test_few_photographs_with_random_weights_get_a_hint_at_pretrained_ones(tmp_p
     assert "weights=imagenet" in hints(image_size=64)[0].text
     assert not hints(image_size=32)
     assert not hints(image_size=64, model="resnet20")  # has no such weights
+
+
+def test_options_that_do_nothing_are_named_in_the_report(tmp_path):
+    for part, count in (("train", 6), ("val", 2), ("test", 2)):
+        for name in ("a", "b"):
+            (tmp_path / "data" / part / name).mkdir(parents=True)
+            for number in range(count):
+                picture = Image.new("RGB", (8, 8), (number, count, ord(name)))
+                picture.save(tmp_path / "data" / part / name / f"{number}.png")
+    given = {"dataset": "imagefolder", "data_dir": str(tmp_path / "data"), "image_size": 8}
+    idle = []
+    for options in (
+        {},
+        {"test_fraction": 0.4, "validation": "balanced:per_class=3"},
+        {"validation": "none"},
+    ):
+        config = make(**given, **options, cache_dir=str(tmp_path / "cache"))
+        report = load_data(config, bind(config)).report
+        idle.append([one.text for one in report.findings if one.kind == "options"])
+    assert idle == [
+        [],
+        [
+            "test_fraction=0.4 does nothing: there are test images",
+            "validation=balanced:per_class=3 does nothing: there are validation images",
+        ],
+        [],
+    ]
