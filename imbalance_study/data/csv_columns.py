@@ -36,9 +36,21 @@ _GROUP = (
     *("group", "groups", "group_id", "patient", "patient_id", "patientid", "subject"),
     *("subject_id", "subjectid", "person", "person_id", "case_id", "lesion", "lesion_id"),
 )
+# Forms of names for columns that have none of these.
+_FORMS = {
+    "path": re.compile(
+        r"(image|img|file|photo|picture|scan|slide|tile|frame)s?"
+        r"(_(file|name|path|id|index|no|number|filename))*"
+    ),
+    "label": re.compile(r"(\w+_)?(label|class|category|target|diagnosis)(_(name|id|code|text))?"),
+    "group": re.compile(
+        r"(\w+_)?(patient|subject|lesion|case|person|participant|group)(_(id|no|number|code))?"
+    ),
+}
 _SPLIT = ("split", "part", "partition", "subset", "set", "phase", "fold", "folds", "kfold")
 _ROLES = {"path": _PATH, "label": _LABEL, "group": _GROUP, "split": _SPLIT}
 _OPTIONAL = ("group", "split")
+ONE = ("1", "1.0", "true")  # cells of a column of 0 and 1
 
 
 class Table(NamedTuple):
@@ -126,20 +138,23 @@ def _one(table: Table, role: str, chosen: dict[str, str], taken: set[int]) -> in
         if role in _OPTIONAL and chosen[role] == "none":
             return None
         return _position(table, chosen[role])
-    for at in _by_names(table, _ROLES[role]):
+    for at in _by_names(table, role):
         if at not in taken:
             return at
     return None
 
 
-def _by_names(table: Table, names: Sequence[str]) -> list[int]:
+def _by_names(table: Table, role: str) -> list[int]:
     """Return the columns of usual names, the likeliest first.
 
     Raises:
         ValueError: The likeliest name is there twice.
     """
     keys = [_key(name) for name in table.header]
-    at = [keys.index(name) for name in names if name in keys]
+    at = [keys.index(name) for name in _ROLES[role] if name in keys]
+    form = _FORMS.get(role)
+    if form and not at:
+        at = [number for number, name in enumerate(keys) if form.fullmatch(name)]
     if at and keys.count(keys[at[0]]) > 1:
         raise ValueError(f"{table.path} has two columns {table.header[at[0]]!r}: rename one")
     return at
@@ -159,7 +174,7 @@ def _position(table: Table, name: str) -> int:
 def _labels(table: Table, chosen: dict[str, str], taken: set[int]) -> tuple[int, ...]:
     if "label" in chosen:
         return tuple(_position(table, name.strip()) for name in chosen["label"].split("+"))
-    named = [at for at in _by_names(table, _LABEL) if at not in taken]
+    named = [at for at in _by_names(table, "label") if at not in taken]
     if named:
         return (named[0],)
     others = [at for at, name in enumerate(table.header) if name and at not in taken]
@@ -173,7 +188,7 @@ def _labels(table: Table, chosen: dict[str, str], taken: set[int]) -> tuple[int,
 
 
 def _is_binary(cells: Iterable[str]) -> bool:
-    return {*cells} <= {"0", "1", "0.0", "1.0"}
+    return {cell.lower() for cell in cells} <= {*ONE, "0", "0.0", "false", ""}
 
 
 def _missing(table: Table, role: str, words: str, usual: Sequence[str]) -> ValueError:
@@ -201,7 +216,7 @@ def _words(
         parts.append(f"{header[found['split']]} the part")
     text = f"columns of {table.path.name}: {', '.join(parts)}"
     if "label" not in chosen and len(labels) == 1:
-        rest = [header[at] for at in _by_names(table, _LABEL) if at not in labels]
+        rest = [header[at] for at in _by_names(table, "label") if at not in labels]
         text += f"; csv_columns=label:NAME chooses another, {listed(rest)}" if rest else ""
     return text
 

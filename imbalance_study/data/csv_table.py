@@ -117,7 +117,7 @@ def _rows(
         if not cells[columns.path]:
             raise ValueError(f"{place}: column {table.header[columns.path]!r} is empty")
         group = "" if columns.group is None else cells[columns.group]
-        if columns.group is not None and not group:
+        if columns.group is not None and labels.is_empty(group):
             if "group" in columns.given:
                 raise ValueError(f"{place}: column {table.header[columns.group]!r} is empty")
             alone += 1
@@ -125,6 +125,7 @@ def _rows(
         rows.append(
             Row(place, cells[columns.path], _label(table, columns, place, cells), of, group)
         )
+    findings += labels.near_groups({row.group for row in rows})
     if alone and columns.group is not None:
         text = f"{alone:,} rows have no {table.header[columns.group]}: each is a group of its own"
         findings.append(Finding("layout", text, alone))
@@ -136,7 +137,7 @@ def _label(table: Table, columns: Columns, place: str, cells: list[str]) -> str:
         at = columns.labels[0]
         labels.refuse_empty(cells[at], f"{place}: column {table.header[at]!r}")
         return cells[at]
-    ones = [table.header[at] for at in columns.labels if cells[at] in ("1", "1.0")]
+    ones = [table.header[at] for at in columns.labels if cells[at].lower() in csv_columns.ONE]
     if len(ones) == 1:
         return ones[0]
     names = listed([table.header[at] for at in columns.labels])

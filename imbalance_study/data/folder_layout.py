@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from imbalance_study.data.image_folder import Tree
-from imbalance_study.data.part_names import PART_WORDS, fold_of, is_part_alone, part_of
+from imbalance_study.data.part_names import PART_WORDS, fold_of, is_part_alone, part_in, part_of
 from imbalance_study.data.report import listed
 
 # Names of folders that hold a portion of a set, or something that belongs to each image.
@@ -70,6 +70,7 @@ class _Finder:
             self._refuse_no_folds(below)
             return self._parts_first(below, parts)
         self._refuse_parts_as_classes(below, names, parts)
+        self._refuse_both_in_one(below, names)
         folds = {name: fold for name in names if (fold := fold_of(name)) is not None}
         if len(folds) > 1:
             return self._folds_first(below, names, folds)
@@ -79,12 +80,14 @@ class _Finder:
         self._refuse_no_folds(below)
         self._refuse_equal_folders(below, inner)
         self._refuse_portions(below, children)
+        for name, subs in inner.items():
+            self._refuse_both_in_one(join(below, name), subs)
         words = f"{len(children)} class folders in {self._tree.place(below)}, without parts"
         return Layout([Leaf(join(below, name), 0, name) for name in children], words)
 
     def _only_folder(self, below: str) -> str:
-        """Go down while a folder holds no image, and one folder that holds folders."""
-        while not self._direct(below):
+        """Go down while a folder holds one folder of images, which holds folders."""
+        while True:
             names = self._filled(below)
             if len(names) != 1 or part_of(names[0]) not in (
                 None,
@@ -147,12 +150,29 @@ class _Finder:
         if parts and not others:
             raise ValueError(
                 f"{place} holds {', '.join(parts)} but no train folder of class folders"
+                f"{self._tables(below)}"
             )
         alone = [name for name in parts if is_part_alone(name)]
         if alone:
             raise ValueError(
                 f"{place} holds {listed(alone)} among class folders ({listed(others)}): if it is a "
                 "class, rename it; if it is a part, put the class folders into a folder train"
+            )
+
+    def _tables(self, below: str) -> str:
+        """Point to tables in a folder."""
+        above = f"{below}/" if below else ""
+        names = [name.removeprefix(above) for name in self._tree.others if name.startswith(above)]
+        tables = [name for name in names if "/" not in name and name.lower().endswith(".csv")]
+        return f"; dataset=csv reads {listed(tables)} beside them" if tables else ""
+
+    def _refuse_both_in_one(self, below: str, names: Sequence[str]) -> None:
+        """Refuse names that hold a class and a part: cat_train, cat_test."""
+        parts = [part_in(name) for name in names]
+        if None not in parts and len(set(parts)) > 1:
+            raise ValueError(
+                f"{self._tree.place(below)} holds {listed(names)}, which look like a class and a "
+                "part in one name; make folders of parts and in them folders of classes"
             )
 
     def _folds_first(self, below: str, names: Sequence[str], folds: Mapping[str, int]) -> Layout:

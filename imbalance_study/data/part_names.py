@@ -38,9 +38,18 @@ def is_part_alone(name: str) -> bool:
     return part_of(name) is not None and _word(name) not in _CLASSES_TOO
 
 
+def part_in(name: str) -> int | None:
+    """Return the part that is one of the words of a name: cat_train; None for none or several."""
+    found = {_NUMBERS[word] for word in _words(name) if word in _NUMBERS.keys() - _CLASSES_TOO}
+    return found.pop() if len(found) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+
+
 def _word(name: str) -> str:
-    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    words = [word for word in words if word not in _FILLERS]
+    words = [word for word in _words(name) if word not in _FILLERS]
     if len(words) != 1:
         return ""
     glued = _GLUED.fullmatch(words[0])

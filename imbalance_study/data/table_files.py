@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -74,7 +75,7 @@ class Files:
 
     def _by_name(self, pieces: tuple[str, ...]) -> str | None:
         names, stems = self._index
-        name = pieces[-1].lower()
+        name = _plain(pieces[-1])
         found = names.get(name) or stems.get(name) or stems.get(os.path.splitext(name)[0]) or []
         above = [piece.lower() for piece in pieces[:-1]]
         ranks = [_common_tail(above, one.lower().split("/")[:-1]) for one in found]
@@ -97,9 +98,14 @@ class Files:
             for file in files:
                 if is_image(file) and not file.startswith("."):
                     path = file if inner == "." else f"{inner}/{file}"
-                    names.setdefault(file.lower(), []).append(path)
-                    stems.setdefault(os.path.splitext(file)[0].lower(), []).append(path)
+                    names.setdefault(_plain(file), []).append(path)
+                    stems.setdefault(os.path.splitext(_plain(file))[0], []).append(path)
         return names, stems
+
+
+def _plain(name: str) -> str:
+    """Return a name in small letters; one accent has two forms, and file systems differ in it."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def _pieces(cell: str) -> tuple[str, ...]:

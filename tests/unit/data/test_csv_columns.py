@@ -29,6 +29,8 @@ def names(found, header: str) -> tuple:
         ("id_code,diagnosis", ("id_code", ["diagnosis"], None, None)),
         ("id,file_name,subject,category", ("file_name", ["category"], "subject", None)),
         ("image,anything", ("image", ["anything"], None, None)),
+        ("imageFileName,final_diagnosis", ("imageFileName", ["final_diagnosis"], None, None)),
+        ("photo,plant class,case_no", ("photo", ["plant class"], "case_no", None)),
         ("Unnamed: 0,image,anything", ("image", ["anything"], None, None)),
     ],
 )  # fmt: skip

@@ -171,12 +171,17 @@ def test_a_label_of_several_words_is_one_label(folder: Path) -> None:
 
 
 def test_a_guessed_group_may_be_empty_and_a_named_one_not(folder: Path) -> None:
-    rows = "a/0.png,x,p\na/1.png,x,p\nb/0.png,y,\nb/1.png,y,\n"
+    rows = "a/0.png,x,p\na/1.png,x,p\nb/0.png,y,\nb/1.png,y,nan\n"
     listing = list_table(table(folder, f"path,label,patient_id\n{rows}"))
     assert len(set(listing.groups.tolist())) == 3
     assert "2 rows have no patient_id: each is a group of its own" in texts(listing)
     with pytest.raises(ValueError, match="line 4: column 'group' is empty"):
         list_table(table(folder, f"path,label,group\n{rows}"))
+
+
+def test_columns_of_true_and_false_are_classes(folder: Path) -> None:
+    path = table(folder, "image,rust,scab\na/0.png,True,False\na/1.png,False,True\nb/0.png,True,\n")
+    assert list_table(path).labels.tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize("words", ["0 1 2", "fold_0 fold_1 fold_2"])

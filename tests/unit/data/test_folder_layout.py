@@ -93,6 +93,31 @@ def test_portions_of_a_set_are_no_classes(image_folder: MakeFolder, names: list[
     assert find(scan_folder(image_folder({names[0]: 1, "rust": 1}, "others"))).leaves
 
 
+@pytest.mark.parametrize(
+    "names", [["cat_train", "cat_test", "dog_train"], ["cat/cat_train", "cat/cat_test", "dog/x"]]
+)
+def test_names_of_a_class_and_a_part_are_refused(
+    image_folder: MakeFolder, names: list[str]
+) -> None:
+    with pytest.raises(ValueError, match=r"cat_test, cat_train.* look like a class and a part"):
+        find(scan_folder(image_folder(dict.fromkeys(names, 1))))
+
+
+def test_parts_without_classes_beside_a_table_are_pointed_to_it(image_folder: MakeFolder) -> None:
+    root = image_folder({"train": 1, "test": 1})
+    (root / "labels.csv").write_text("id,label\n")
+    with pytest.raises(ValueError, match=r"dataset=csv reads labels\.csv beside them"):
+        find(scan_folder(root))
+
+
+def test_an_image_beside_the_only_folder_does_not_hide_the_classes(
+    image_folder: MakeFolder,
+) -> None:
+    root = image_folder({"set/Train/a": 1, "set/Train/b": 1, "set/Test/a": 1})
+    (root / "preview.png").write_bytes(b"")
+    assert [leaf.part for leaf in find(scan_folder(root)).leaves] == [0, 0, 2]
+
+
 def test_words_like_valid_may_be_classes(image_folder: MakeFolder) -> None:
     listing = class_folders(scan_folder(image_folder({"valid": 1, "invalid": 1})))
     assert listing.class_names == ("invalid", "valid")

@@ -1,6 +1,6 @@
 import pytest
 
-from imbalance_study.data.part_names import fold_of, is_part_alone, part_of
+from imbalance_study.data.part_names import fold_of, is_part_alone, part_in, part_of
 
 NAMES = {
     0: "train Train TRAIN training Training train_images train-images trainset train2017"
@@ -22,6 +22,15 @@ def test_a_part_has_many_names(part: int, name: str) -> None:
 )
 def test_other_names_are_no_parts(name: str) -> None:
     assert part_of(name) is None
+
+
+def test_a_part_may_be_one_of_the_words_of_a_name() -> None:
+    assert [part_in(name) for name in ("cat_train", "TestCat", "cat", "train_test")] == [
+        0,
+        2,
+        None,
+        None,
+    ]
 
 
 def test_words_of_another_meaning_may_be_classes() -> None:

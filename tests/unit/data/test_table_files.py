@@ -57,3 +57,8 @@ def test_a_file_that_is_nowhere_is_missing(folder: Path, cell: str) -> None:
 def test_hidden_files_are_no_images(folder: Path) -> None:
     (folder / "._new.png").write_bytes(b"")
     assert Files(str(folder)).find("._new").missing
+
+
+def test_both_forms_of_an_accent_are_one_name(folder: Path) -> None:
+    (folder / "caf\u00e9.png").write_bytes(b"")
+    assert Files(str(folder)).find("cafe\u0301").entry.name == "caf\u00e9.png"
