@@ -95,7 +95,9 @@ def _images(
     if settings.images != "none":
         paths = find_images([settings.images])
         step = max(1, len(paths) // settings.limit)
-        return read_images(paths[::step][: settings.limit], loaded.image_size), None
+        return read_images(
+            paths[::step][: settings.limit], loaded.image_size, loaded.decoding
+        ), None
     assert loaded.config is not None  # a run or its checkpoint was named
     config = loaded.config
     is_file = Path(settings.model).expanduser().is_file()

@@ -63,6 +63,10 @@ def _problems(config: Config) -> Iterator[str]:
 def _idle(config: Config) -> Iterator[str]:
     if config.csv_columns != "auto" and config.dataset != "csv":
         yield f"csv_columns has no effect with dataset={config.dataset}; it goes with dataset=csv"
+    if config.dataset in ("digits", "cifar10", "cifar100"):
+        for name in ("fit", "pixel_range"):
+            if getattr(config, name) != "auto":
+                yield f"{name} has no effect with dataset={config.dataset}: squares of 8 bits"
     if config.test_fold != "auto" and config.dataset not in ("imagefolder", "csv"):
         yield (
             f"test_fold has no effect with dataset={config.dataset}; it goes with "

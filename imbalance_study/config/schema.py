@@ -48,6 +48,19 @@ class Config:
         "Data",
         "Unreadable image files: error stops the run and names them, skip leaves them out.",
     )
+    fit: Literal["auto", "crop", "pad", "squash"] = option(
+        "auto",
+        "Data",
+        "Way to make squares of image files: crop takes the largest centred square, pad shows all "
+        "on black, squash ignores the proportions; auto: crop, or pad where the longer sides of "
+        "the training images are more than 1.5 times the shorter in the median.",
+    )
+    pixel_range: str = option(
+        "auto",
+        "Data",
+        "Values that become black and white in images of more than 8 bits, as LOW/HIGH (0/4095 for "
+        "12 bits); auto: those that the training images use.",
+    )
     csv_columns: str = option(
         "auto",
         "Data",

@@ -12,16 +12,24 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
 from imbalance_study import files
 
-VERSION = 1
+VERSION = 2
 _DAY = 86_400.0
 
-Write = Callable[[np.ndarray], None]
+
+class Writer(Protocol):
+    """A function that appends uint8 images (n, size, size, 3) to an entry of the cache."""
+
+    def __call__(self, images: np.ndarray) -> None:
+        """Append images."""
+
+    def restart(self) -> None:
+        """Forget the images so far."""
 
 
 def cached(
@@ -29,7 +37,7 @@ def cached(
     made_of: dict[str, Any],
     size: int,
     count: int,
-    build: Callable[[Write], dict[str, Any]],
+    build: Callable[[Writer], dict[str, Any]],
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Return the images that `build` writes, from the cache when its sources are unchanged.
 
@@ -73,7 +81,7 @@ def _make(
     cache_dir: Path,
     made_of: dict[str, Any],
     count: int,
-    build: Callable[[Write], dict[str, Any]],
+    build: Callable[[Writer], dict[str, Any]],
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Write the entry, remove the outdated ones of the same root, and open it."""
     size = made_of["image_size"]
@@ -120,29 +128,47 @@ def _write(
     made_of: dict[str, Any],
     size: int,
     count: int,
-    build: Callable[[Write], dict[str, Any]],
+    build: Callable[[Writer], dict[str, Any]],
 ) -> None:
-    written = 0
     # Plain writes, not a writable memory map: on a full disk they raise, a map kills the process.
     with (scratch / "images.npy").open("wb") as file:
-
-        def write(images: np.ndarray) -> None:
-            nonlocal written
-            with named(cache_dir):
-                file.write(np.ascontiguousarray(images, np.uint8).data)
-            written += len(images)
-
-        room = _header(count, size)
-        with named(cache_dir):
-            file.write(room)
-        notes = build(write)
+        writer = _ImagesFile(file, cache_dir, _header(count, size))
+        notes = build(writer)
+        written = writer.written
         with named(cache_dir):
             file.seek(0)
-            file.write(_header(written, size, len(room)))
+            file.write(_header(written, size, writer.room))
             file.flush()
     manifest = {**made_of, "shape": [written, size, size, 3], "notes": notes}
     with named(cache_dir):
         (scratch / "manifest.json").write_text(json.dumps(manifest), "ascii")
+
+
+class _ImagesFile:
+    """A file of images behind room for a header, which is written last."""
+
+    def __init__(self, file: BinaryIO, cache_dir: Path, header: bytes) -> None:
+        self._file, self._cache_dir, self._header = file, cache_dir, header
+        self.restart()
+
+    @property
+    def room(self) -> int:
+        """Bytes of the header."""
+        return len(self._header)
+
+    def restart(self) -> None:
+        """Forget the images so far."""
+        self.written = 0
+        with named(self._cache_dir):
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(self._header)
+
+    def __call__(self, images: np.ndarray) -> None:
+        """Append images."""
+        with named(self._cache_dir):
+            self._file.write(np.ascontiguousarray(images, np.uint8).data)
+        self.written += len(images)
 
 
 def _header(count: int, size: int, length: int = 0) -> bytes:

@@ -9,7 +9,8 @@ import numpy as np
 
 from imbalance_study.data import folder_layout
 from imbalance_study.data.folder_layout import Layout, Leaf, join
-from imbalance_study.data.image_folder import EXTENSIONS, Listing, Tree, readable
+from imbalance_study.data.formats import ENDINGS
+from imbalance_study.data.image_folder import Listing, Tree, readable
 from imbalance_study.data.labels import key_of, near_equal
 from imbalance_study.data.report import Finding, listed
 
@@ -115,7 +116,7 @@ def _refuse_empty(tree: Tree, leaves: Sequence[Leaf], filled: set[str]) -> None:
             has = f"; it holds {_endings(others)}" if others else ""
             raise ValueError(
                 f"class folder {tree.place(leaf.folder)} holds no image; "
-                f"names of images end in {' '.join(EXTENSIONS)}{has}"
+                f"names of images end in {' '.join(ENDINGS)}{has}"
             )
 
 

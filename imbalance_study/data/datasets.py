@@ -18,8 +18,9 @@ from imbalance_study.data import (
     plug_in,
     torchvision_archives,
 )
-from imbalance_study.data.cache import Write, cached
+from imbalance_study.data.cache import Writer, cached
 from imbalance_study.data.decode import resize
+from imbalance_study.data.decoding_choice import Wanted
 from imbalance_study.data.image_set import ImageSet, ReadSettings, decoded
 from imbalance_study.download import download
 from imbalance_study.files import default_cache_dir
@@ -46,6 +47,8 @@ class ReadOptions(TypedDict, total=False):
     workers: int  # cores to decode with; 0: all
     base_url: str  # server that replaces the public ones in downloads
     test_fold: int | None  # fold that is the test part; None: the lowest
+    fit: str  # "auto", "crop", "pad" or "squash": see `decode.decode_and_look`
+    pixel_range: str  # of images of more than eight bits: "auto", or LOW/HIGH
     csv_columns: str  # columns of a table, as path:NAME,label:NAME; "auto": by their usual names
 
 
@@ -86,6 +89,7 @@ def _settings(options: ReadOptions) -> ReadSettings:
         workers=options.get("workers", 0),
         base_url=options.get("base_url", ""),
         csv_columns=options.get("csv_columns", "auto"),
+        wanted=Wanted(options.get("fit", "auto"), options.get("pixel_range", "auto")),
         test_fold=options.get("test_fold"),
     )
     if settings.on_bad_image not in ("error", "skip"):
@@ -168,7 +172,7 @@ def read_cifar_archive(
     """
     path = _cifar_path(name, data_dir, source)
 
-    def build(write: Write) -> dict[str, Any]:
+    def build(write: Writer) -> dict[str, Any]:
         content = torchvision_archives.read_cifar(path, source)
         for images in (content.train, content.test):
             for start in range(0, len(images), _BLOCK):

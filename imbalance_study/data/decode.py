@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 import signal
@@ -11,15 +10,16 @@ import sys
 import warnings
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-# Images uint8 (n, size, size, 3), and the position and reason of each unreadable file.
-Decoded = tuple[np.ndarray, list[tuple[int, str]]]
+from imbalance_study.data import deep_pixels, formats
+from imbalance_study.data.deep_pixels import KINDS, Range, Use
 
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused here, by size
 
@@ -38,13 +38,58 @@ _TURNS = {
 }
 
 
-def decode(data: bytes, size: int) -> np.ndarray:
-    """Decode one image file to uint8 (size, size, 3).
+class Decoding(NamedTuple):
+    """Ways to make a square of eight bits from an image file, the same for all images of a run."""
+
+    fit: str = "crop"  # the largest centred square; or "pad", or "squash"
+    whole: Range = ()  # of images of whole numbers with more than eight bits
+    decimal: Range = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Decoding:
+        """Read the record of a run; what it lacks has the default."""
+        ranges = {kind: tuple(values.get(kind, ())) for kind in KINDS}
+        return cls(values.get("fit", "crop"), **ranges)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"fit": self.fit, **{kind: list(getattr(self, kind)) for kind in KINDS}}
+
+
+AS_BEFORE = Decoding()  # of runs whose record has none
+
+
+class Look(NamedTuple):
+    """Properties of an image file that its square no longer shows."""
+
+    ratio: float  # longer side over shorter side
+    use: Use | None = None  # of an image of more than eight bits
+    pages: int = 1  # of a TIFF or a GIF, of which the first is decoded
+    spare_band: bool = False  # a fourth band that is not said to be alpha is left out
+
+
+class Chunk(NamedTuple):
+    """A number of decoded files."""
+
+    images: np.ndarray  # of the n readable files, uint8 (n, size, size, 3)
+    bad: list[tuple[int, str]]  # position and reason of each unreadable file
+    looks: list[Look]  # (n,)
+
+
+def decode(data: bytes, size: int, decoding: Decoding = AS_BEFORE) -> np.ndarray:
+    """Decode one image file to uint8 (size, size, 3); see `decode_and_look`."""
+    return decode_and_look(data, size, decoding)[0]
+
+
+def decode_and_look(
+    data: bytes, size: int, decoding: Decoding = AS_BEFORE
+) -> tuple[np.ndarray, Look]:
+    """Decode one image file to uint8 (size, size, 3), and describe it.
 
     The image is turned upright by its EXIF orientation, laid over white where it is transparent,
-    converted to RGB (16-bit grey keeps its upper eight bits), and the largest centred square is
-    resized with antialiased bicubic interpolation: the shorter side is kept whole, nothing is
-    squashed. Of an animation, the first frame counts.
+    and converted to RGB (more than eight bits by `deep_pixels`). Then the largest centred square is
+    resized with antialiased bicubic interpolation; or all of the image, on black (pad) or squashed.
+    Of several pages or an animation, the first counts.
 
     Raises:
         ValueError: No image, a damaged one, or one with more pixels than
@@ -53,12 +98,17 @@ def decode(data: bytes, size: int) -> np.ndarray:
     if not data:
         raise ValueError("empty file")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with formats.opened(data) as image:
             _refuse_bomb(image.width, image.height)
+            pages = formats.pages(image)
+            spare = formats.has_spare_band(image)
             image.draft(None, (2 * size, 2 * size))  # a large JPEG decodes at 1/2, 1/4 or 1/8
-            return np.asarray(_square(_to_rgb(_upright(image)), size))
+            rgb, use = _rgb(image, data, decoding, spare)
+            ratio = max(rgb.size) / min(rgb.size)
+            look = Look(ratio, use, pages, spare)
+            return np.asarray(fitted(rgb, size, decoding.fit)), look
     except UnidentifiedImageError:
-        raise ValueError("not an image that Pillow can read") from None
+        raise ValueError(formats.why_unreadable(data)) from None
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from None
     except Exception as error:  # a hostile file can make a decoder raise anything
@@ -71,19 +121,30 @@ def _refuse_bomb(width: int, height: int) -> None:
         raise ValueError(f"{width}x{height} pixels are more than the {limit} allowed")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _rgb(
+    image: Image.Image, data: bytes, decoding: Decoding, spare: bool
+) -> tuple[Image.Image, Use | None]:
+    """Return the image upright, as RGB of eight bits, and its values if it had more bits."""
+    values, use = deep_pixels.values_of(image, data), None  # first: EXIF of a PNG loads the pixels
+    turn = _turn(image)
+    if values is not None:
+        use = deep_pixels.use_of(values)
+        image = deep_pixels.to_eight_bits(values, getattr(decoding, use.kind))
+    if spare:
+        image = image.convert("RGB")
+    return _to_rgb(image if turn is None else image.transpose(turn)), use
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
     try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # broken metadata does not spoil the pixels
-        return image
-    return image if turn is None else image.transpose(turn)
+        return None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode == "F" or image.mode.startswith("I"):
-        image = _to_eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -91,25 +152,24 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Convert grey of more than eight bits: 16-bit integers, or floats with 1 as white."""
-    if image.mode == "F":
-        values = np.nan_to_num(np.asarray(image))
-        values = values * 255 if values.max(initial=0) <= 1 else values
-    else:
-        values = np.asarray(image).astype(np.int64) >> 8
-    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
-
-
-def _square(image: Image.Image, size: int) -> Image.Image:
+def fitted(image: Image.Image, size: int, fit: str) -> Image.Image:
+    """Make a square of `size` pixels a side from an image; all ways do the same to a square."""
     width, height = image.size
     if width == height == size:
         return image
+    bicubic = Image.Resampling.BICUBIC
+    if width == height or fit == "squash":
+        return image.resize((size, size), bicubic, box=(0, 0, width, height))
+    if fit == "pad":
+        longer = max(width, height)
+        inner = [max(1, round(side * size / longer)) for side in (width, height)]
+        square = Image.new("RGB", (size, size))
+        left, top = (round((size - side) / 2) for side in inner)  # as ImageOps.pad
+        square.paste(image.resize((inner[0], inner[1]), bicubic), (left, top))
+        return square
     side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    return image.resize(
-        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
-    )
+    x, y = (width - side) / 2, (height - side) / 2
+    return image.resize((size, size), bicubic, box=(x, y, x + side, y + side))
 
 
 def resize(images: np.ndarray, size: int, workers: int = 0) -> np.ndarray:
@@ -118,7 +178,7 @@ def resize(images: np.ndarray, size: int, workers: int = 0) -> np.ndarray:
         return images
 
     def one(image: np.ndarray) -> np.ndarray:
-        return np.asarray(_square(Image.fromarray(image), size))
+        return np.asarray(fitted(Image.fromarray(image), size, "crop"))
 
     with ThreadPoolExecutor(workers or cores()) as pool:
         resized = list(pool.map(one, images))
@@ -126,8 +186,13 @@ def resize(images: np.ndarray, size: int, workers: int = 0) -> np.ndarray:
 
 
 def decode_files(
-    root: Path, files: Sequence[str], total_bytes: int, size: int, workers: int = 0
-) -> Iterator[Decoded]:
+    root: Path,
+    files: Sequence[str],
+    total_bytes: int,
+    size: int,
+    workers: int = 0,
+    decoding: Decoding = AS_BEFORE,
+) -> Iterator[Chunk]:
     """Decode the files in order, chunk by chunk, on `workers` cores (0: all of them).
 
     Threads decode photographs at full speed. Of images of a few kilobytes each, the interpreter's
@@ -141,25 +206,27 @@ def decode_files(
         total_bytes: Their size in all, to choose between threads and processes.
         size: Side of the squares in pixels.
         workers: Threads or processes.
+        decoding: Ways to make squares of eight bits.
 
     Yields:
-        The readable images of a chunk, uint8 (n, size, size, 3), and (position in `files`, reason)
-        of each unreadable one.
+        Chunks in order; their positions are those in `files`.
     """
     step = max(1, min(_MAX_CHUNK, _CHUNK_BYTES // (3 * size * size)))
     starts = range(0, len(files), step)
     workers = max(1, min(workers or cores(), len(starts)))
     small = total_bytes < 8192 * len(files) and len(starts) > 4
-    pending: deque[tuple[int, Future[Decoded]]] = deque()
+    pending: deque[tuple[int, Future[Chunk]]] = deque()
     with _pool(workers, small) as pool:
         try:
             for start in starts:
                 chunk = files[start : start + step]
-                pending.append((start, pool.submit(_decode_chunk, str(root), chunk, size)))
+                pending.append(
+                    (start, pool.submit(_decode_chunk, str(root), chunk, size, decoding))
+                )
                 if len(pending) > 2 * workers:
-                    yield _shifted(pending[0][0], *pending.popleft()[1].result())
+                    yield _shifted(pending[0][0], pending.popleft()[1].result())
             while pending:
-                yield _shifted(pending[0][0], *pending.popleft()[1].result())
+                yield _shifted(pending[0][0], pending.popleft()[1].result())
         finally:
             for _, future in pending:
                 future.cancel()
@@ -185,34 +252,30 @@ def _leave_signals_to_parent() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _shifted(start: int, images: np.ndarray, bad: list[tuple[int, str]]) -> Decoded:
-    return images, [(start + position, reason) for position, reason in bad]
+def _shifted(start: int, chunk: Chunk) -> Chunk:
+    return chunk._replace(bad=[(start + position, reason) for position, reason in chunk.bad])
 
 
-def _decode_chunk(root: str, files: Sequence[str], size: int) -> Decoded:
+def _decode_chunk(root: str, files: Sequence[str], size: int, decoding: Decoding) -> Chunk:
+    if os.path.isdir(root):
+        return _decode_each(files, size, decoding, lambda name: _read(os.path.join(root, name)))
+    with zipfile.ZipFile(root) as archive:
+        return _decode_each(files, size, decoding, lambda name: _read_member(archive, name))
+
+
+def _decode_each(
+    files: Sequence[str], size: int, decoding: Decoding, read: Callable[[str], bytes]
+) -> Chunk:
     images = np.empty((len(files), size, size, 3), np.uint8)
     bad: list[tuple[int, str]] = []
-    if os.path.isdir(root):
-        _decode_into(images, bad, files, lambda name: _read(os.path.join(root, name)))
-    else:
-        with zipfile.ZipFile(root) as archive:
-            _decode_into(images, bad, files, lambda name: _read_member(archive, name))
-    return images[: len(files) - len(bad)], bad
-
-
-def _decode_into(
-    images: np.ndarray,
-    bad: list[tuple[int, str]],
-    files: Sequence[str],
-    read: Callable[[str], bytes],
-) -> None:
-    good = 0
+    looks: list[Look] = []
     for position, name in enumerate(files):
         try:
-            images[good] = decode(read(name), images.shape[1])
-            good += 1
+            images[len(looks)], look = decode_and_look(read(name), size, decoding)
+            looks.append(look)
         except Exception as error:  # damaged zip members raise zlib.error, RuntimeError and others
             bad.append((position, _reason(error)))
+    return Chunk(images[: len(looks)], bad, looks)
 
 
 def _reason(error: Exception) -> str:

@@ -12,12 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imbalance_study.data.formats import ENDINGS
 from imbalance_study.data.report import Finding
 
-EXTENSIONS = (
-    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
-    *(".ppm", ".pgm", ".pbm"),
-)
 _SYSTEM = ("__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini")
 
 
@@ -65,7 +62,7 @@ class Listing:
 
 def is_image(name: str) -> bool:
     """Return whether the name's ending is that of an image."""
-    return name.lower().endswith(EXTENSIONS)
+    return name.lower().endswith(ENDINGS)
 
 
 def scan_folder(root: Path) -> Tree:
@@ -166,7 +163,7 @@ def find_images(paths: Sequence[str]) -> list[Path]:
     images = [file for file in walk_files(paths) if is_image(file.name) or file in named]
     if not images:
         raise ValueError(
-            f"there are no images in {', '.join(paths)}; known endings: {' '.join(EXTENSIONS)}"
+            f"there are no images in {', '.join(paths)}; known endings: {' '.join(ENDINGS)}"
         )
     return images
 

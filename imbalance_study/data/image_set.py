@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from imbalance_study.data.cache import Write, cached
-from imbalance_study.data.decode import decode_files
+from imbalance_study.data import decoding_choice
+from imbalance_study.data.cache import Writer, cached
+from imbalance_study.data.decode import AS_BEFORE, Decoding, Look, decode_files
+from imbalance_study.data.decoding_choice import Wanted
 from imbalance_study.data.image_folder import Listing, readable
 from imbalance_study.data.report import Finding, listed
 
@@ -34,6 +36,7 @@ class ImageSet:
     skipped: tuple[str, ...]  # unreadable files that were left out
     findings: tuple[Finding, ...] = ()  # of the reader, for the report
     in_archive_order: bool = False  # the training images stand as in CIFAR's archive
+    decoding: Decoding = AS_BEFORE  # of the files
 
 
 class Split(NamedTuple):
@@ -54,6 +57,7 @@ class ReadSettings:
     workers: int
     base_url: str
     csv_columns: str = "auto"
+    wanted: Wanted = Wanted()
     test_fold: int | None = None
 
 
@@ -66,28 +70,7 @@ def decoded(name: str, listing: Listing, settings: ReadSettings) -> ImageSet:
         OSError: The cache cannot be written, or its disk is full.
     """
     entries = listing.entries
-    made_of = {"root": str(listing.origin.resolve()), "files": entries}
-
-    def build(write: Write) -> dict[str, Any]:
-        bad: dict[str, str] = {}
-        chunks = decode_files(
-            listing.root,
-            [entry.name for entry in entries],
-            sum(entry.size for entry in entries),
-            settings.image_size,
-            settings.workers,
-        )
-        with tqdm(
-            total=len(entries), desc=f"decoding {name}", unit="img", delay=1, disable=None
-        ) as bar:
-            for images, unreadable in chunks:
-                write(images)
-                bad.update((entries[position].name, reason) for position, reason in unreadable)
-                bar.update(len(images) + len(unreadable))
-        _refuse_bad(bad, len(entries), settings.on_bad_image, listing.root)
-        return {"bad": bad}
-
-    images, notes = cached(settings.cache_dir, made_of, settings.image_size, len(entries), build)
+    images, notes = _stored(name, listing, settings)
     bad = notes["bad"]
     _refuse_bad(bad, len(entries), settings.on_bad_image, listing.root)
     good = np.array([entry.name not in bad for entry in entries])
@@ -99,11 +82,91 @@ def decoded(name: str, listing: Listing, settings: ReadSettings) -> ImageSet:
     files = tuple(readable(entry.name) for entry in entries if entry.name not in bad)
     groups = listing.groups[good] if len(listing.groups) else np.empty(0, np.int64)
     skipped = tuple(map(readable, bad))
-    findings = (*listing.findings, *_left_out(listing, good))
+    decoding, looks = Decoding.from_dict(notes["decoding"]), decoding_choice.unpack(notes["looks"])
+    findings = (
+        *listing.findings,
+        *_left_out(listing, good),
+        *decoding_choice.endings(files, labels, listing.class_names),
+        *decoding_choice.findings(settings.wanted, decoding, looks, files),
+    )
     return ImageSet(
         *(name, images, labels, listing.class_names, files, train, val, test, groups, skipped),
         findings=findings,
+        decoding=decoding,
     )
+
+
+def _stored(
+    name: str, listing: Listing, settings: ReadSettings
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return the images and their notes from the cache, decoded as the training part asks for.
+
+    The training part may have changed since, by another table, and the decoding with it.
+    """
+    made_of: dict[str, Any] = {
+        "root": str(listing.origin.resolve()),
+        "files": listing.entries,
+        "wanted": settings.wanted,
+    }
+    known: Decoding | None = None
+    while True:
+        decoder = _Decoder(name, listing, settings, known)
+        size, count = settings.image_size, len(listing.entries)
+        images, notes = cached(settings.cache_dir, made_of, size, count, decoder.build)
+        right = decoder.decide(notes["bad"], decoding_choice.unpack(notes["looks"]))
+        if Decoding.from_dict(notes["decoding"]) == right:
+            return images, notes
+        known = right
+        made_of = made_of | {"decoding": right}
+
+
+@dataclass(frozen=True)
+class _Decoder:
+    """A decoding of all files of a listing, in two passes where the first shows another way."""
+
+    name: str
+    listing: Listing
+    settings: ReadSettings
+    known: Decoding | None
+
+    def decide(self, bad: Mapping[str, str], looks: list[Look]) -> Decoding:
+        """Return the decoding that the readable training images ask for."""
+        entries, parts = self.listing.entries, self.listing.parts
+        good = np.array([entry.name not in bad for entry in entries], bool)
+        return self.settings.wanted.decide(looks, parts[good] == 0)
+
+    def build(self, write: Writer) -> dict[str, Any]:
+        """Write the images, and return the notes."""
+        decoding = self.known or self.settings.wanted.first()
+        bad, looks = self._decode(write, decoding)
+        right = self.decide(bad, looks)
+        if right != decoding:
+            write.restart()
+            bad, looks = self._decode(write, right)
+        return {"bad": bad, "decoding": right.to_dict(), "looks": decoding_choice.pack(looks)}
+
+    def _decode(self, write: Writer, decoding: Decoding) -> tuple[dict[str, str], list[Look]]:
+        entries, settings = self.listing.entries, self.settings
+        bad: dict[str, str] = {}
+        looks: list[Look] = []
+        chunks = decode_files(
+            self.listing.root,
+            [entry.name for entry in entries],
+            sum(entry.size for entry in entries),
+            settings.image_size,
+            settings.workers,
+            decoding,
+        )
+        with tqdm(
+            total=len(entries), desc=f"decoding {self.name}", unit="img", delay=1, disable=None
+        ) as bar:
+            for chunk in chunks:
+                write(chunk.images)
+                bad.update((entries[position].name, reason) for position, reason in chunk.bad)
+                looks += chunk.looks
+                bar.update(len(chunk.looks) + len(chunk.bad))
+        _refuse_bad(bad, len(entries), settings.on_bad_image, self.listing.root)
+        return bad, looks
 
 
 def _left_out(listing: Listing, good: np.ndarray) -> list[Finding]:

@@ -124,7 +124,7 @@ def explicit(available: np.ndarray, *, counts: str, class_names: Sequence[str] =
     for position in np.flatnonzero((given < 1) | (given > available)).tolist():
         raise ValueError(
             f"counts of imbalance explicit must be between 1 and the {available[position]} images "
-            f"that class {names[position]} has for training, got {given[position]}"
+            f"that class {names[int(position)]} has for training, got {given[position]}"
         )
     return given
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imbalance_study.data.cache import Write, cached
+from imbalance_study.data.cache import Writer, cached
 from imbalance_study.data.decode import resize
 from imbalance_study.data.image_folder import Entry, Listing
 from imbalance_study.data.image_set import ImageSet, ReadSettings, decoded
@@ -173,7 +173,7 @@ def _sized(name: str, images: npt.NDArray[Any], settings: ReadSettings) -> npt.N
         return images
     content = np.ascontiguousarray(images)
 
-    def build(write: Write) -> dict[str, Any]:
+    def build(write: Writer) -> dict[str, Any]:
         for start in range(0, len(content), _BLOCK):
             write(resize(content[start : start + _BLOCK], size, settings.workers))
         return {}

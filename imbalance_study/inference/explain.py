@@ -34,8 +34,10 @@ class Options:
     colormap: str = "inferno"
 
 
-def read_images(paths: Sequence[Path], size: int) -> Images:
-    """Read image files as an array (N, size, size, 3), cut to the middle square as for training.
+def read_images(
+    paths: Sequence[Path], size: int, decoding: decode.Decoding = decode.AS_BEFORE
+) -> Images:
+    """Read image files as an array (N, size, size, 3), as those of the training were.
 
     Raises:
         ValueError: A file is no image.
@@ -43,7 +45,7 @@ def read_images(paths: Sequence[Path], size: int) -> Images:
     images = []
     for path in paths:
         try:
-            images.append(decode.decode(path.read_bytes(), size))
+            images.append(decode.decode(path.read_bytes(), size, decoding))
         except Exception as error:
             raise ValueError(f"{path} cannot be read as an image: {error}") from error
     return np.stack(images)
@@ -74,7 +76,7 @@ def explain(
     """
     names = [str(name) for name in loaded.class_names]
     label = _label(options.class_name, names)
-    images = read_images(paths, loaded.image_size)
+    images = read_images(paths, loaded.image_size, loaded.decoding)
     view = View(
         loaded.model.to(torch.device(device)),
         loaded.normalise,

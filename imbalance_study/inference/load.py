@@ -11,6 +11,7 @@ from torch import Tensor
 
 from imbalance_study.config import choices, spec
 from imbalance_study.config.schema import Config
+from imbalance_study.data.decode import AS_BEFORE, Decoding
 from imbalance_study.experiment.setup import procedures
 from imbalance_study.experiment.setup.components import bind_loss, head_spec
 from imbalance_study.experiment.setup.facts import RunFacts
@@ -28,6 +29,7 @@ class LoadedModel(NamedTuple):
     class_names: Sequence[str]
     image_size: int
     config: Config | None = None  # of its run, if it has one
+    decoding: Decoding = AS_BEFORE  # of image files
 
     def normalise(self, images: Tensor) -> Tensor:
         """Convert images uint8 (N, 3, H, W) to the input of the model, float32 (N, 3, H, W)."""
@@ -86,6 +88,7 @@ def from_checkpoint(
         names,
         size,
         config,
+        Decoding.from_dict(facts.decoding or {}),
     )
 
 

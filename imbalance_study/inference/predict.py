@@ -62,7 +62,8 @@ def predict_files(
     place = torch.device(device)
     model = loaded.raw().to(place).to(memory_format=torch.channels_last)
     kept = min(TOP, len(loaded.class_names))
-    for files, errors, images in _chunks(paths, loaded.image_size, batch_size, workers):
+    decoded = _decoded(paths, loaded, workers)
+    for files, errors, images in _chunks(decoded, batch_size):
         batches = [
             images[start : start + batch_size] for start in range(0, len(images), batch_size)
         ]
@@ -80,14 +81,15 @@ def _predict(
     return best.indices.cpu().numpy(), best.values.cpu().numpy()
 
 
-def _chunks(
-    paths: Iterable[Path], size: int, batch_size: int, workers: int
-) -> Iterator[tuple[list[str], list[str], NDArray[np.uint8]]]:
+_Files = tuple[list[str], list[str], NDArray[np.uint8]]  # files, errors, images of the others
+
+
+def _chunks(decoded: Iterable[_Files], batch_size: int) -> Iterator[_Files]:
     """Join decoded blocks, as files, errors and images, until they fill a batch."""
     files: list[str] = []
     errors: list[str] = []
     parts: list[NDArray[np.uint8]] = []
-    for more_files, more_errors, images in _decoded(paths, size, workers):
+    for more_files, more_errors, images in decoded:
         files += more_files
         errors += more_errors
         parts.append(images)
@@ -98,19 +100,19 @@ def _chunks(
         yield files, errors, np.concatenate(parts)
 
 
-def _decoded(
-    paths: Iterable[Path], size: int, workers: int
-) -> Iterator[tuple[list[str], list[str], NDArray[np.uint8]]]:
-    """Decode files on several cores; yield files, their errors, and the images of the others."""
+def _decoded(paths: Iterable[Path], loaded: LoadedModel, workers: int) -> Iterator[_Files]:
+    """Decode files on several cores, as those of the training."""
     names = (str(path) for path in paths)
     while block := list(itertools.islice(names, _BLOCK)):
         done = 0
         total = sum(map(_size, block))
-        for images, bad in decode.decode_files(Path("."), block, total, size, workers):
-            count = len(images) + len(bad)
-            reasons = {position - done: reason for position, reason in bad}
+        for chunk in decode.decode_files(
+            Path("."), block, total, loaded.image_size, workers, loaded.decoding
+        ):
+            count = len(chunk.images) + len(chunk.bad)
+            reasons = {position - done: reason for position, reason in chunk.bad}
             files = block[done : done + count]
-            yield files, [reasons.get(row, "") for row in range(count)], images
+            yield files, [reasons.get(row, "") for row in range(count)], chunk.images
             done += count
 
 

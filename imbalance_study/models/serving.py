@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-# Preprocessing of an image by the client; logged in the model's metadata.
-PREPROCESSING = (
-    "RGB, upright by EXIF, transparency over white; the largest centred square, resized with "
-    "antialiased bicubic interpolation; uint8 (N, {side}, {side}, 3), not normalised"
-)
+_FITS = {
+    "crop": "the largest centred square, resized",
+    "pad": "the whole image, its longer side resized to {side}, in the middle of a black square,",
+    "squash": "the whole image, resized to a square without keeping its proportions,",
+}
+
+
+def preprocessing(side: int, decoding: Mapping[str, Any]) -> str:
+    """Describe what a client does to an image file, for the metadata of the model and its card.
+
+    Args:
+        side: Side of the images in pixels.
+        decoding: Record of `decode.Decoding`; of a run without one, the largest square counts.
+    """
+    ranges = [
+        f"{numbers} of more than 8 bits from {used[0]:g} to {used[1]:g} scaled to 0 to 255 and "
+        "clipped; "
+        for numbers, used in (
+            ("whole numbers", decoding.get("whole")),
+            ("decimal numbers", decoding.get("decimal")),
+        )
+        if used
+    ]
+    return (
+        f"RGB, upright by EXIF, transparency over white; {''.join(ranges)}"
+        f"{_FITS[decoding.get('fit', 'crop')].format(side=side)} with antialiased bicubic "
+        f"interpolation; uint8 (N, {side}, {side}, 3), not normalised"
+    )
 
 
 class RawImageClassifier(nn.Module):

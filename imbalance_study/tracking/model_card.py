@@ -56,7 +56,7 @@ def _card(evidence: Evidence, shown: int) -> str:
         "",
         f"Gives one of {len(names)} classes to an image: {_listed(names, max(shown, 5))}.",
         "",
-        f"- Takes: {serving.PREPROCESSING.format(side=side)}.",
+        f"- Takes: {serving.preprocessing(side, facts.get('decoding', {}))}.",
         "- Gives: a probability for each class, in the order above; they sum to 1.",
         "",
         "## How good",

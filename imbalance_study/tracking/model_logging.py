@@ -36,7 +36,7 @@ def save_model(result: RunResult, example: np.ndarray[Any, Any], folder: Path) -
         result.data.mean.tolist(),
         result.data.std.tolist(),
     ).eval()
-    side = result.data.image_size
+    side, decoding = result.data.image_size, result.data.image_set.decoding.to_dict()
     signature = ModelSignature(
         Schema([TensorSpec(np.dtype("uint8"), (-1, side, side, 3))]),
         Schema([TensorSpec(np.dtype("float32"), (-1, result.data.num_classes))]),
@@ -53,7 +53,8 @@ def save_model(result: RunResult, example: np.ndarray[Any, Any], folder: Path) -
             metadata={
                 "class_names": list(result.data.image_set.class_names),
                 "image_size": side,
-                "preprocessing": serving.PREPROCESSING.format(side=side),
+                **decoding,
+                "preprocessing": serving.preprocessing(side, decoding),
                 "imbalance_study": __version__,
             },
         )

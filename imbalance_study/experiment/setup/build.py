@@ -118,6 +118,7 @@ def _facts(inputs: RunInputs, model: Classifier) -> RunFacts:
         images={name: len(rows) for name, rows in data.split._asdict().items()},
         skipped_images=list(data.image_set.skipped),
         image_size=data.image_size,
+        decoding=data.image_set.decoding.to_dict(),
         mean=data.mean.tolist(),
         std=data.std.tolist(),
         parameters=parameters.total,

@@ -49,7 +49,7 @@ class Data(NamedTuple):
 # Options that decide the images, and options that decide how they are cut.
 _IMAGES = (
     *("dataset", "data_dir", "image_size", "on_bad_image", "cache_dir"),
-    *("csv_columns", "test_fold"),
+    *("csv_columns", "test_fold", "fit", "pixel_range"),
 )
 _CUT = ("imbalance", "class_order", "validation", "test_fraction", "data_seed")
 _KEPT = 4
@@ -188,6 +188,8 @@ def _load_images(config: Config) -> ImageSet:
         on_bad_image=config.on_bad_image,
         cache_dir=config.cache_dir,
         workers=config.decode_workers,
+        fit=config.fit,
+        pixel_range=config.pixel_range,
         csv_columns=config.csv_columns,
         test_fold=None if config.test_fold == "auto" else config.test_fold,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from imbalance_study.config.schema import Config
 
 # Facts that some runs have and others lack: they are left out of the record where they are None.
-_OPTIONAL = ("probe_seconds", "weights", "trainable_from_epoch", "lr", "features")
+_OPTIONAL = ("decoding", "probe_seconds", "weights", "trainable_from_epoch", "lr", "features")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +22,7 @@ class RunFacts:
     images: dict[str, int]  # of each part
     skipped_images: list[str] = dataclasses.field(default_factory=list)
     image_size: int = 0  # side in pixels
+    decoding: dict[str, Any] | None = None  # of image files, see `decode.Decoding`
     mean: list[float] = dataclasses.field(default_factory=list)  # (3,) in 0..1
     std: list[float] = dataclasses.field(default_factory=list)
     parameters: int = 0

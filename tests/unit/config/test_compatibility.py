@@ -26,6 +26,8 @@ FROZEN = {"freeze": "head_only", "weights": "imagenet"}
         ({"imbalance": "none", "class_order": "size"}, "class_order has no effect"),
         ({"dataset": "imagefolder", "csv_columns": "label:dx"}, "csv_columns has no effect"),
         ({"dataset": "digits", "test_fold": 1}, "test_fold has no effect"),
+        ({"dataset": "digits", "fit": "pad"}, "fit has no effect with dataset=digits"),
+        ({"dataset": "cifar10", "pixel_range": "0/255"}, "pixel_range has no effect"),
         (FROZEN | {"mix": "cutmix"}, "cutmix pastes pixels, and space=features has none; use mix="),
         (FROZEN | {"supcon": 0.5}, "supcon trains the backbone"),
         (FROZEN | {"compile": True}, "compile has no effect with space=features"),

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imbalance_study.data.cache import Write, cached
+from imbalance_study.data.cache import Writer, cached
 from imbalance_study.files import default_cache_dir
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), np.uint8)
 
 
-def builder(images: np.ndarray, calls: list[int]) -> Callable[[Write], dict[str, Any]]:
-    def build(write: Write) -> dict[str, Any]:
+def builder(images: np.ndarray, calls: list[int]) -> Callable[[Writer], dict[str, Any]]:
+    def build(write: Writer) -> dict[str, Any]:
         calls.append(1)
         write(images[:2])
         write(images[2:])
@@ -85,7 +85,7 @@ def test_a_damaged_entry_is_replaced(tmp_path: Path, damage: str) -> None:
 
 
 def test_a_build_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
-    def build(write: Write) -> dict[str, Any]:
+    def build(write: Writer) -> dict[str, Any]:
         write(IMAGES)
         raise ValueError("a bad image")
 
@@ -103,7 +103,7 @@ def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path) -> No
 
 
 def use(folder: str, log: str) -> bytes:
-    def slow_build(write: Write) -> dict[str, Any]:
+    def slow_build(write: Writer) -> dict[str, Any]:
         with open(log, "a") as file:
             file.write("built\n")
         write(IMAGES)

@@ -159,8 +159,8 @@ def read_all(
     root: Path, files: list[str], total_bytes: int, workers: int
 ) -> tuple[np.ndarray, dict[int, str]]:
     chunks = list(decode_files(root, files, total_bytes, 4, workers))
-    bad = dict(pair for _, unreadable in chunks for pair in unreadable)
-    return np.concatenate([images for images, _ in chunks]), bad
+    bad = dict(pair for chunk in chunks for pair in chunk.bad)
+    return np.concatenate([chunk.images for chunk in chunks]), bad
 
 
 @pytest.mark.parametrize("small", [True, False], ids=["processes", "threads"])

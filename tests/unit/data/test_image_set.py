@@ -1,20 +1,25 @@
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from imbalance_study.data.class_folders import class_folders
+from imbalance_study.data.decode import Decoding
+from imbalance_study.data.decoding_choice import Wanted
 from imbalance_study.data.image_folder import scan_folder
 from imbalance_study.data.image_set import ImageSet, ReadSettings, decoded
 
 MakeFolder = Callable[..., Path]
+AUTO = Wanted()
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., ImageSet]:
-    def read(root: Path, on_bad_image: str = "error") -> ImageSet:
-        how = ReadSettings(6, on_bad_image, tmp_path / "cache", 1, "")
+    def read(root: Path, on_bad_image: str = "error", wanted: Wanted = AUTO) -> ImageSet:
+        how = ReadSettings(6, on_bad_image, tmp_path / "cache", 1, "", wanted=wanted)
         return decoded("set", class_folders(scan_folder(root)), how)
 
     return read
@@ -104,3 +109,66 @@ def test_nothing_but_unreadable_images_is_an_error_also_when_skipping(
         (root / name / "0.png").write_text("text")
     with pytest.raises(ValueError, match=r"2 of 2 images .*none is left"):
         read(root, "skip")
+
+
+def _deep_folder(root: Path, **parts: int) -> Path:
+    """Write a folder of 16-bit images, all of one value, given for each part."""
+    for part, value in parts.items():
+        for name in ("a", "b"):
+            (root / part / name).mkdir(parents=True)
+            pixels = np.full((8, 8), value, np.uint16)
+            pixels[0] = 0
+            Image.fromarray(pixels).save(root / part / name / "0.png")
+    return root
+
+
+def test_images_of_sixteen_bits_are_scaled_by_the_range_of_the_training_part(
+    tmp_path: Path, read: Callable[..., ImageSet]
+) -> None:
+    root = _deep_folder(tmp_path / "deep", train=1000, test=500)
+    found = read(root)
+    assert found.decoding == Decoding("crop", (0, 1000))
+    by_file = dict(zip(found.files, found.images[:, 5, 5, 0].tolist(), strict=True))
+    assert by_file == {
+        f"{p}/{c}/0.png": v for p, v in (("train", 255), ("test", 127)) for c in "ab"
+    }
+    (finding,) = [one for one in found.findings if one.kind == "pixels"]
+    assert "4 of 4 images hold whole numbers of more than 8 bits: 0 to 1000" in finding.text
+    again = read(root)  # from the cache
+    assert (again.decoding, again.findings) == (found.decoding, found.findings)
+    assert np.array_equal(again.images, found.images)
+
+
+def test_another_training_part_of_the_same_files_leads_to_another_range(
+    tmp_path: Path, read: Callable[..., ImageSet]
+) -> None:
+    root = _deep_folder(tmp_path / "deep", train=1000, test=500)
+    how = ReadSettings(6, "error", tmp_path / "cache", 1, "")
+    listing = class_folders(scan_folder(root))
+    first = decoded("set", listing, how)
+    swapped = decoded("set", dataclasses.replace(listing, parts=2 - listing.parts), how)
+    assert first.decoding.whole == (0, 1000)
+    assert swapped.decoding.whole == (0, 500)
+    assert swapped.images.max() == first.images.max() == 255
+
+
+def test_a_given_range_is_used_and_kept_apart_in_the_cache(
+    tmp_path: Path, read: Callable[..., ImageSet]
+) -> None:
+    root = _deep_folder(tmp_path / "deep", train=1000)
+    assert read(root).images[0, 5, 5, 0] == 255
+    assert read(root, wanted=Wanted(pixel_range="0/4000")).images[0, 5, 5, 0] == 63
+
+
+def test_wide_images_are_padded_and_square_ones_are_as_before(
+    tmp_path: Path, read: Callable[..., ImageSet]
+) -> None:
+    for name, colour in (("a", 200), ("b", 100)):
+        (tmp_path / "wide" / name).mkdir(parents=True)
+        Image.new("RGB", (60, 20), (colour,) * 3).save(tmp_path / "wide" / name / "0.png")
+    found = read(tmp_path / "wide")
+    assert found.decoding.fit == "pad"
+    assert found.images[0, :, 0, 0].tolist() == [0, 0, 200, 200, 0, 0]
+    cropped = read(tmp_path / "wide", wanted=Wanted("crop"))
+    assert (cropped.images[0] == 200).all()
+    assert any("fit=pad (auto)" in one.text for one in found.findings)

@@ -65,6 +65,18 @@ def test_every_file_comes_once_in_order_with_the_probabilities_of_the_model(
     np.testing.assert_allclose(np.take_along_axis(wanted, classes, 1), probs, atol=1e-5)
 
 
+def test_files_are_decoded_as_those_of_the_training_were(ready, tmp_path):
+    pixels = np.zeros((16, 48), np.uint16)
+    pixels[:, :16] = 4095
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    decoding = decode.Decoding("pad", whole=(0.0, 4095.0))
+    loaded = ready._replace(decoding=decoding)
+    (found,) = predict.predict_files(loaded, [tmp_path / "wide.png"])
+    data = (tmp_path / "wide.png").read_bytes()
+    np.testing.assert_array_equal(found.images[0], decode.decode(data, 16, decoding))
+    assert found.images[0, 8, 1].tolist() == [255] * 3
+
+
 def test_a_batch_never_holds_more_images_than_asked_for(ready, files):
     seen = []
     hook = ready.model.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
