@@ -303,8 +303,33 @@ def test_the_grid_names_its_best_rate_and_the_factor_to_the_suggestion():
 def test_backbones_whose_weights_cannot_be_had_are_not_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    assert frozen_backbones.main(["--out", str(tmp_path / "table.jsonl"), "--device", "cpu"]) == 0
+    words = ["--out", str(tmp_path / "table.jsonl"), "--device", "cpu", "--summary"]
+    assert frozen_backbones.main(words) == 0
     said = capsys.readouterr().out
     reported = "| mobilenet_v2 | 78.71 | 1,064 | not measured | not measured | not measured |"
     assert reported in said
     assert said.count("is not measured: the ImageNet weights of") == 3
+    assert "| efficientnet_lite0 | – | – | not measured |" in said
+
+
+@pytest.mark.slow
+def test_backbones_with_weights_are_measured_once_and_a_file_serves_its_model(
+    tmp_path, monkeypatch, capsys
+):
+    from torchvision.models import mobilenet_v2
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with torch.random.fork_rng(devices=[]):
+        torch.save(mobilenet_v2().state_dict(), tmp_path / "weights.pt")
+    words = ["--out", str(tmp_path / "table.jsonl"), "--device", "cpu", "--seeds", "1"]
+    words += ["--set", "dataset=digits", "--set", "image_size=32", "--epochs", "1"]
+    words += ["--weights", f"mobilenet_v2={tmp_path / 'weights.pt'}"]
+    assert frozen_backbones.main(words) == 0
+    rows = store.read(tmp_path / "table.jsonl")
+    assert {row["name"] for row in rows} == {"mobilenet_v2", "efficientnet_lite0"}
+    assert frozen_backbones.main(words) == 0
+    assert store.read(tmp_path / "table.jsonl") == rows
+    assert "2 of 2 runs are in" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--weights names resnet18, which is none of vgg16"):
+        frozen_backbones.main([*words, "--weights", "resnet18=x.pt"])
