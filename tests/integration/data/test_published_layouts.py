@@ -1,6 +1,8 @@
 """Layouts that people publish: what the report says of each, and that each trains."""
 
 import pytest
+import tiny
+from mlflow import MlflowClient
 from published_layouts import LAYOUTS
 
 from imbalance_study.config.resolve import resolve
@@ -83,5 +85,12 @@ def test_the_dry_run_and_a_training_of_two_epochs_say_the_same(
         assert done.status == 0, done.err
         for line in WORDS[name][1]:
             assert line.format(root=tmp_path) in done.out, done.out
+    (record,) = tiny.runs_of(options["tracking_uri"])
+    assert "- layout: " in record.data.tags["mlflow.note.content"]
+    files = [
+        file.path
+        for file in MlflowClient(options["tracking_uri"]).list_artifacts(record.info.run_id)
+    ]
+    assert "data_report.json" in files
     assert "Result on" in done.out
     assert "epoch 2/2" in done.err
