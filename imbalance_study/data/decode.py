@@ -26,6 +26,7 @@ warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused here,
 MAX_FILE_BYTES = 1 << 28
 _CHUNK_BYTES = 1 << 22
 _MAX_CHUNK = 512
+_RESIZE_CHUNK = 64  # small images that a thread resizes at a time
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -177,12 +178,16 @@ def resize(images: np.ndarray, size: int, workers: int = 0) -> np.ndarray:
     if images.shape[1] == size:
         return images
 
-    def one(image: np.ndarray) -> np.ndarray:
-        return np.asarray(fitted(Image.fromarray(image), size, "crop"))
+    resized = np.empty((len(images), size, size, 3), np.uint8)
+
+    def fill(start: int) -> None:
+        for index in range(start, min(start + _RESIZE_CHUNK, len(images))):
+            square = fitted(Image.fromarray(images[index]), size, "crop")
+            resized[index] = np.asarray(square)
 
     with ThreadPoolExecutor(workers or cores()) as pool:
-        resized = list(pool.map(one, images))
-    return np.stack(resized) if resized else np.empty((0, size, size, 3), np.uint8)
+        list(pool.map(fill, range(0, len(images), _RESIZE_CHUNK)))
+    return resized
 
 
 def decode_files(

@@ -21,6 +21,8 @@ TINY = {
     "system_metrics": "false",
     "device": "cpu",
 }
+# For runs whose network does not matter; only this process can import it.
+SMALLEST = TINY | {"model": "small_nets:conv", "image_size": "8"}
 
 
 class TrackedRun(NamedTuple):

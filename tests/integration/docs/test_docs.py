@@ -80,10 +80,11 @@ def test_the_loss_in_five_lines_trains(tmp_path, monkeypatch):
     assert words[:4] == ["python", "-m", "imbalance_study", "train"]
     params = command.make_context("train", words[4:]).params
     typed = given({key: params[key] for key in params if key not in ("dry_run", "debug")})
-    tiny = {"epochs": 1, "steps_per_epoch": 2, "batch_size": 16, "analyses": "none"}
+    tiny = {"epochs": 1, "steps_per_epoch": 2, "batch_size": 16, "image_size": 8}
+    tiny |= {"analyses": "none"}
     found = resolve.resolve(typed | tiny).config
     loss = bind(found).loss.function
     values = loss(torch.zeros(1, 4), torch.tensor([1]), torch.ones(4))
     assert values.item() == pytest.approx(1.3862944 + 2 * 0.75)  # log 4 + 2 (1 - 1/4)
-    result = experiment.run(found, output_dir=tmp_path, show_progress=False)
+    result = experiment.run(found, output_dir=tmp_path, show_progress=False, draw=False)
     assert result.metrics["train/steps"] == 2

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import filelock
 import pytest
 from mlflow import MlflowClient
-from tiny import TINY, train
+from tiny import SMALLEST, train
 
 from imbalance_study.studies.comparison.configurations import ComparisonSettings
 from imbalance_study.studies.comparison.run import compare
@@ -48,9 +48,10 @@ def _fill(uri, folder):
     asked = ComparisonSettings(vary="loss=focal|cross_entropy", seeds=3)
     options = {"tracking_uri": uri, "epochs": "2", "analyses": "predictions"}
     with contextlib.chdir(folder):
-        compare(asked, TINY | options, brief=True, echo=lambda text: None)
+        compare(asked, SMALLEST | options, brief=True, echo=lambda text: None)
     names = {"experiment": "one", "run_name": PLANTED, "epochs": "2"}
-    train(uri, folder, analyses="predictions+intervals+confusion+calibration", **names)
+    names["analyses"] = "predictions+intervals+confusion+calibration"
+    train(uri, folder, **SMALLEST | names)
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("imbalance_study")
     for name, status in ((f"{PLANTED} failed", "FAILED"), ("still at it", "RUNNING")):

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from tiny import TINY, words
+from tiny import SMALLEST, TINY, words
 
 from imbalance_study.studies.comparison import child_runs
 from imbalance_study.studies.comparison.configurations import ComparisonSettings
 from imbalance_study.studies.comparison.run import compare
 from imbalance_study.tracking import process, ui_view
 
-WITH_PREDICTIONS = TINY | {"analyses": "predictions"}
+WITH_PREDICTIONS = SMALLEST | {"analyses": "predictions"}
 LOSSES = {"vary": "loss=cross_entropy|balanced_softmax", "seeds": 2}
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -144,6 +144,7 @@ def test_a_run_without_pictures_gets_its_curves(small, tmp_path):
     assert (out / "figures" / "training_curves.png").exists()
 
 
+@pytest.mark.slow
 def test_the_id_of_a_comparison_stands_for_its_runs(small, tmp_path):
     out = tmp_path / "report"
     asked = ReportSettings(run=small.parent, tracking_uri=small.uri, out=str(out), baseline="focal")
@@ -155,6 +156,7 @@ def test_the_id_of_a_comparison_stands_for_its_runs(small, tmp_path):
     assert "report/report.html" in names
 
 
+@pytest.mark.slow
 def test_runs_on_other_data_get_a_part_of_their_own(small, tmp_path):
     client = small.client
     single = client.get_run(small.single)
@@ -249,16 +251,15 @@ def test_a_place_that_cannot_be_written_is_named(small, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_without_a_store_the_script_says_one_line(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "analysis" / "report.py"), "--run", "abc"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("Error: there is no store")
-    assert len(done.stderr.splitlines()) == 1
+def test_without_a_store_the_script_says_one_line(tmp_path, monkeypatch, capsys):
+    script = str(ROOT / "analysis" / "report.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [script, "--run", "abc"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(script, run_name="__main__")
+    assert stop.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Error: there is no store")
     assert not list(tmp_path.iterdir())
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import optuna
 import pytest
 from mlflow import MlflowClient
-from tiny import TINY, words
+from tiny import SMALLEST, TINY, words
 
 from imbalance_study.config.resolve import resolve
 from imbalance_study.experiment.setup.components import bind
@@ -41,7 +41,7 @@ def net(num_classes):
     return nn.Sequential(first, nn.Flatten(), nn.Linear(48, num_classes))
 """
 
-GIVEN = TINY | {"validation": "stratified:fraction=0.1"}
+GIVEN = SMALLEST | {"validation": "stratified:fraction=0.1"}
 
 
 @pytest.fixture(autouse=True)
@@ -188,7 +188,10 @@ def test_what_is_balanced_is_chosen_on_where_the_data_allow(tmp_path):
 
 
 def test_two_objectives_give_a_front(tmp_path):
-    given = GIVEN | {"tracking_uri": _uri(tmp_path), "model": "resnet20|custom_cnn"}
+    given = GIVEN | {
+        "tracking_uri": _uri(tmp_path),
+        "model": "small_nets:conv|small_nets:conv:width=8",
+    }
     run_search(
         StudySettings(study="two", trials=3, search="loss", winner_seeds=0,
                  objective="val/balanced_accuracy|macs"), given)  # fmt: skip
@@ -202,7 +205,7 @@ def test_two_objectives_give_a_front(tmp_path):
 
 def _start(folder, storage, trials, **more):
     asked = {"study": "s", "search": "loss", "winner_seeds": "1", "storage": storage}
-    asked |= GIVEN | {"tracking_uri": _uri(folder), "trials": trials, "epochs": "3"} | more
+    asked |= GIVEN | TINY | {"tracking_uri": _uri(folder), "trials": trials, "epochs": "3"} | more
     del asked["steps_per_epoch"]  # so that there is time to kill it
     return subprocess.Popen(
         [sys.executable, "-m", "imbalance_study", "study", *words(asked)],
@@ -269,9 +272,9 @@ def test_a_study_that_was_killed_in_the_middle_of_a_trial_goes_on(tmp_path):
 
 
 def _two_workers_one_killed(folder, storage):
-    first = _start(folder, storage, 16)
+    first = _start(folder, storage, 8)
     time.sleep(3)  # so that the first leads, and is not done before the second is there
-    second = _start(folder, storage, 16)
+    second = _start(folder, storage, 8)
 
     def both():
         return {
@@ -285,7 +288,7 @@ def _two_workers_one_killed(folder, storage):
     first.wait()
     text, _ = second.communicate(timeout=900)
     assert second.returncode == 0, text
-    states, _ = _check_whole(folder, storage, 16)
+    states, _ = _check_whole(folder, storage, 8)
     assert states.count("FAIL") == 1
 
 
@@ -329,10 +332,10 @@ def test_a_silent_worker_on_another_machine_is_noticed_by_postgresql(tmp_path, p
 @pytest.mark.slow
 def test_workers_are_started_and_share_the_trials(tmp_path):
     storage = str(tmp_path / "studies.journal")
-    whole = _start(tmp_path, storage, 16, workers=2)  # enough for the second to get some
+    whole = _start(tmp_path, storage, 10, workers=2)  # enough for the second to get some
     text, _ = whole.communicate(timeout=900)
     assert whole.returncode == 0, text
-    _check_whole(tmp_path, storage, 16)
+    _check_whole(tmp_path, storage, 10)
     pids = {trial.user_attrs["process"]["pid"] for trial in _trials(storage)}
     assert len(pids) == 2
     assert np.isfinite([trial.user_attrs.get("gap", 0) for trial in _trials(storage)]).all()

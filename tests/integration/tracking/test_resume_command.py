@@ -13,7 +13,7 @@ import pytest
 import tiny
 import torch
 from mlflow import MlflowClient
-from tiny import TINY
+from tiny import SMALLEST
 
 from imbalance_study.config.resolve import resolve
 from imbalance_study.experiment import run as experiment
@@ -22,8 +22,9 @@ from imbalance_study.tracking import journal, run, run_folder, sync
 from imbalance_study.tracking.resume import resume
 from imbalance_study.training import checkpointing
 
-LONGER = TINY | {"image_size": "8", "epochs": "4", "steps_per_epoch": "6"}
+LONGER = SMALLEST | {"epochs": "4", "steps_per_epoch": "6"}
 LONGER |= {"mix": "mixup", "ema": "true"}
+WATCHED = LONGER | {"model": "resnet20"}  # it takes long enough to be killed in between
 
 
 # A model whose logits are no numbers from some step of its process on.
@@ -71,6 +72,7 @@ def _broken_off(store, after=2, **settings):
             resolve(LONGER | {"tracking_uri": store} | settings),
             hooks=run.Hooks(stop),
             show_progress=False,
+            brief=True,
         )
     return ids[0]
 
@@ -103,23 +105,30 @@ def _assert_same(store, run_id, whole, folder):
         assert all(torch.equal(value, kept[key]) for key, value in state.items())
 
 
+def _whole(folder, options):
+    """The run that nobody broke off."""
+    folder.mkdir()
+    return experiment.run(
+        resolve(options).config, output_dir=folder, show_progress=False, draw=False
+    )
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The run that nobody broke off."""
-    folder = tmp_path_factory.mktemp("whole")
-    return experiment.run(resolve(LONGER).config, output_dir=folder, show_progress=False)
+    return _whole(tmp_path_factory.mktemp("whole") / "run", LONGER)
 
 
 def _start(store, *words, **settings):
-    words = [*(words or ("train", *tiny.words(LONGER | settings))), f"--tracking_uri={store}"]
+    words = [*(words or ("train", *tiny.words(WATCHED | settings))), f"--tracking_uri={store}"]
     return subprocess.Popen(
         [sys.executable, "-m", "imbalance_study", *words], stderr=subprocess.PIPE, text=True
     )
 
 
-@pytest.mark.parametrize("moment", ["after", pytest.param("writing", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["after", "writing"])
 def test_a_run_is_left_to_its_process_and_killed_with_9_goes_on_bit_by_bit(
-    store, whole, tmp_path, moment, capsys
+    store, tmp_path, moment, capsys
 ):
     process = _start(store)
     runs = tmp_path / "cache" / "runs"
@@ -146,7 +155,7 @@ def test_a_run_is_left_to_its_process_and_killed_with_9_goes_on_bit_by_bit(
         said = again.stderr.read()
         assert again.wait() == 0, said
     assert re.search(r"going on with run \w+ after epoch [123]", said)
-    _assert_same(store, folder.name, whole, tmp_path)
+    _assert_same(store, folder.name, _whole(tmp_path / "whole", WATCHED), tmp_path)
 
 
 def test_a_failed_run_goes_on_from_the_checkpoint_before_a_damaged_one(
@@ -185,7 +194,7 @@ def test_a_run_whose_loss_is_no_number_is_failed_and_keeps_its_last_good_checkpo
     monkeypatch.syspath_prepend(str(tmp_path))
     options = {"model": "failing.net:of_ten:after=16", "ema": "false", "tracking_uri": store}
     with pytest.raises(ValueError, match=r"the loss is not finite in epoch 3 .*try a smaller lr"):
-        run.train(resolve(LONGER | options), show_progress=False)
+        run.train(resolve(LONGER | options), show_progress=False, brief=True)
     (record,) = MlflowClient(store).search_runs(["1"])
     run_id = record.info.run_id
     assert record.info.status == "FAILED"
@@ -253,6 +262,7 @@ def test_of_a_finished_run_that_died_before_its_end_was_told_the_rest_is_uploade
         resolve(LONGER | {"tracking_uri": store}),
         hooks=run.Hooks(on_end=lambda result: shutil.copytree(journals, left)),
         show_progress=False,
+        brief=True,
     )
     shutil.copytree(left, journals, dirs_exist_ok=True)
     (folder,) = journals.iterdir()

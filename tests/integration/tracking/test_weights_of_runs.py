@@ -23,7 +23,8 @@ def _here(tmp_path, monkeypatch):
 
 def test_a_run_goes_on_from_another_and_says_what_it_took(tiny_run, tmp_path):
     given = {"weights": tiny_run.address, "freeze": "head_only"}
-    run.train(resolve(GIVEN | {"tracking_uri": tiny_run.store} | given), show_progress=False)
+    options = resolve(GIVEN | {"tracking_uri": tiny_run.store} | given)
+    run.train(options, show_progress=False, brief=True)
     record = runs_of(tiny_run.store)[0]
     assert record.info.status == "FINISHED"
     assert record.data.params["weights"] == tiny_run.address

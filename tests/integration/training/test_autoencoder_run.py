@@ -19,9 +19,9 @@ SMALL = {
 }
 
 
-def _run(folder, **options):
+def _run(folder, draw=False, **options):
     config = make(**SMALL | options)
-    return experiment.run(config, output_dir=folder, show_progress=False)
+    return experiment.run(config, output_dir=folder, show_progress=False, draw=draw)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def runs(tmp_path_factory):
 
     def run(way):
         if way not in made:
-            made[way] = _run(tmp_path_factory.mktemp("run"), autoencoder=way)
+            made[way] = _run(tmp_path_factory.mktemp("run"), draw=True, autoencoder=way)
         return made[way]
 
     return run
@@ -94,7 +94,8 @@ def test_the_first_stage_of_separate_leaves_the_classifier_as_it_was_drawn(runs,
 
 
 def test_a_second_stage_can_follow_a_joint_training(tmp_path):
-    result = _run(tmp_path, autoencoder="joint", stage2="crt:epochs=1", ema=True, epochs=1)
+    stages = {"autoencoder": "joint", "stage2": "crt:epochs=1"}
+    result = _run(tmp_path, draw=True, **stages, ema=True, epochs=1)
     assert result.model.decoder is None
     assert "stage1_test/accuracy" in result.metrics
     assert "reconstructions" in result.figures

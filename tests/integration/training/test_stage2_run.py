@@ -20,7 +20,7 @@ from imbalance_study.training.predict import predict
 
 SMALL = {
     "dataset": "digits",
-    "model": "resnet20",
+    "model": "small_nets:conv:width=64",
     "image_size": 8,
     "epochs": 2,
     "lr": 1e-9,
@@ -29,10 +29,10 @@ SMALL = {
 }
 
 
-def _run(folder, **options):
+def _run(folder, draw=False, **options):
     seen = []
     config = make(**SMALL | options)
-    result = experiment.run(config, seen.append, output_dir=folder, show_progress=False)
+    result = experiment.run(config, seen.append, output_dir=folder, show_progress=False, draw=draw)
     return result, seen
 
 
@@ -43,7 +43,7 @@ def runs(tmp_path_factory):
 
     def run(stage2):
         if stage2 not in made:
-            made[stage2] = _run(tmp_path_factory.mktemp("run"), stage2=stage2)
+            made[stage2] = _run(tmp_path_factory.mktemp("run"), draw=True, stage2=stage2)
         return made[stage2]
 
     return run
@@ -72,7 +72,7 @@ def test_the_features_are_those_of_the_kept_epoch_of_the_first_stage_bit_by_bit(
     first = _weights(result, "stage1")
     assert checkpoint.load(result.checkpoints["stage1"])["epoch"] == 1
     backbone = [name for name in first if name.startswith("backbone.")]
-    assert sum(name.endswith("running_var") for name in backbone) == 19
+    assert sum(name.endswith("running_var") for name in backbone) == 1
     for kept in ("best", "last"):
         after = _weights(result, kept)
         for name in backbone:

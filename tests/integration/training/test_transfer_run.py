@@ -16,21 +16,21 @@ SMALL = {
     "dataset": "digits",
     "model": "resnet20",
     "epochs": 2,
-    "steps_per_epoch": 4,
+    "steps_per_epoch": 3,
     "analyses": "none",
 }
 
 
 def _run(folder, **options):
     config = make(**SMALL | options)
-    return experiment.run(config, output_dir=folder, show_progress=False)
+    return experiment.run(config, output_dir=folder, show_progress=False, draw=False)
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """A run on digits at 16 px, and its checkpoint."""
+    """A run on digits at 8 px, and its checkpoint."""
     folder = tmp_path_factory.mktemp("source")
-    result = _run(folder, image_size=16, steps_per_epoch=8, epochs=2, seed=5)
+    result = _run(folder, image_size=8, steps_per_epoch=8, epochs=2, seed=5)
     return result, str(folder / "best.pt")
 
 
@@ -45,12 +45,19 @@ FROZEN = {
 }
 
 
-@pytest.mark.parametrize("freeze", FROZEN)
+ADAMW = {"optimizer": "adamw", "weight_decay": 0.1, "ema": True}
+SGD = {"optimizer": "sgd:momentum=0.9,sam=0.05", "weight_decay": 0.1, "mix": "mixup"}
+
+
 @pytest.mark.parametrize(
-    "how",
+    ("freeze", "how"),
     [
-        {"optimizer": "adamw", "weight_decay": 0.1, "ema": True},
-        {"optimizer": "sgd:momentum=0.9,sam=0.05", "weight_decay": 0.1, "mix": "mixup"},
+        ("head_only", ADAMW),
+        ("partial:blocks=1", SGD),
+        pytest.param("head_only", SGD, marks=pytest.mark.slow),
+        pytest.param("partial:blocks=1", ADAMW, marks=pytest.mark.slow),
+        pytest.param("gradual:start=0.9,end=1", ADAMW, marks=pytest.mark.slow),
+        pytest.param("gradual:start=0.9,end=1", SGD, marks=pytest.mark.slow),
     ],
 )
 def test_frozen_weights_and_statistics_are_bit_equal_before_and_after(
@@ -84,7 +91,7 @@ def test_a_moved_backbone_is_not_frozen_and_the_head_learns_faster(source, tmp_p
 def test_size_normalisation_and_head_come_from_the_source_and_are_on_record(source, tmp_path):
     result = _run(tmp_path, weights=source[1], freeze="partial:blocks=2")
     facts, theirs = result.facts, source[0].facts
-    assert facts.image_size == 16
+    assert facts.image_size == 8
     assert (facts.mean, facts.std) == (theirs.mean, theirs.std)
     assert facts.weights["head"] == "loaded"
     assert (facts.weights["new"], facts.weights["left"]) == ([], [])
@@ -96,9 +103,9 @@ def test_size_normalisation_and_head_come_from_the_source_and_are_on_record(sour
 
 def test_what_is_set_wins_over_the_source(source, tmp_path):
     result = _run(
-        tmp_path, weights=source[1], image_size=24, normalisation="imagenet", head="mlp:hidden=8"
+        tmp_path, weights=source[1], image_size=16, normalisation="imagenet", head="mlp:hidden=8"
     )
-    assert result.facts.image_size == 24
+    assert result.facts.image_size == 16
     assert result.facts.mean == pytest.approx([0.485, 0.456, 0.406])
     assert result.facts.weights["head"] == "new: another kind of head"
     own = _run(tmp_path, weights=source[1], normalisation="data", data_seed=3)
@@ -125,14 +132,14 @@ def test_a_model_with_other_classes_gets_a_new_head(source, tmp_path):
     )
     assert result.facts.weights["head"] == "new: other classes"
     assert result.facts.weights["new"] == ["classifier.weight", "classifier.bias"]
-    assert result.facts.image_size == 16
+    assert result.facts.image_size == 8
     assert _state(result)["classifier.weight"].shape == (3, 64)
 
 
 def test_a_fine_tuned_model_is_rebuilt_as_it_was(source, tmp_path):
     result = _run(tmp_path, weights=source[1], head="mlp:hidden=8", freeze="head_only")
     ready = trained.from_checkpoint(tmp_path / "best.pt")
-    assert ready.image_size == 16
+    assert ready.image_size == 8
     images = torch.from_numpy(result.data.image_set.images[result.data.split.test[:6]])
     with torch.inference_mode():
         logits = ready.model(ready.normalise(images.permute(0, 3, 1, 2)))
@@ -219,6 +226,7 @@ def test_options_that_do_not_go_together_are_refused(options, message):
 
 def test_a_learning_rate_that_was_found_gives_the_run_with_that_rate(tmp_path):
     small = {"image_size": 8, "batch_size": 8, "ema": True, "augment": "crop:padding=1"}
+    small |= {"model": "small_nets:conv"}
     found = _run(tmp_path / "a", lr="auto", **small)
     rate = found.facts.lr
     given = _run(tmp_path / "b", lr=rate, **small)

@@ -12,7 +12,7 @@ def test_a_dry_run_prints_the_configuration_and_trains_nothing(tmp_path, capsys,
 
 
 def test_a_configuration_is_trained_and_recorded(tmp_path, capsys, own_place, empty_store):
-    words = tiny.words(tiny.TINY | {"tracking_uri": empty_store, "tracking": "online"})
+    words = tiny.words(tiny.SMALLEST | {"tracking_uri": empty_store, "tracking": "online"})
     cli.main(["train", *words])
     assert "Result on" in capsys.readouterr().out
     (run,) = tiny.runs_of(empty_store)

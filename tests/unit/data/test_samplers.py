@@ -196,7 +196,7 @@ def test_without_any_known_error_the_epoch_is_class_balanced(errors):
     assert p_value(driven, [300, 100, 50], np.full(3, 1 / 3)) > 1e-3
 
 
-@pytest.mark.threads(1)  # another program may hold up a second one
+@pytest.mark.threads(1)  # whose time counts, whatever holds it up
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_an_index_costs_less_than_a_microsecond(name):
     for targets, class_errors in (
@@ -206,12 +206,13 @@ def test_an_index_costs_less_than_a_microsecond(name):
         sampler, shared = sampler_named(name, class_errors=class_errors), generator()
         seconds = []
         for _ in range(10):
-            start = time.perf_counter()
+            start = time.thread_time()
             indices = sampler(targets, shared)
-            seconds.append(time.perf_counter() - start)
+            seconds.append(time.thread_time() - start)
         assert min(seconds) / len(indices) < 1e-6
 
 
+@pytest.mark.slow
 def test_more_images_than_multinomial_can_draw_from():
     size = 2**24 + 100
     targets = torch.zeros(size, dtype=torch.int64)

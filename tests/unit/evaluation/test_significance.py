@@ -153,7 +153,7 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p_values):
     assert all(a >= p for a, p in zip(adjusted, p_values, strict=True))
 
 
-@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("seeds", [3, pytest.param(5, marks=pytest.mark.slow)])
 def test_under_the_null_a_false_claim_is_made_in_at_most_5_of_100_comparisons(seeds):
     """Seven remedies that do nothing; a seed shifts all configurations alike."""
     generator = np.random.default_rng(seeds)

@@ -13,7 +13,12 @@ from imbalance_study.experiment.setup.inputs import load_inputs
 from imbalance_study.models.checkpoint import load
 from imbalance_study.training.checkpointing import Keeper
 
-LONG = {"dataset": "digits", "model": "resnet20", "image_size": 16, "steps_per_epoch": 200}
+LONG = {
+    "dataset": "digits",
+    "model": "small_nets:conv",
+    "image_size": 8,
+    "steps_per_epoch": 200,
+}
 
 
 def setting(cache, **options):

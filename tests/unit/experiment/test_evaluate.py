@@ -17,7 +17,7 @@ from imbalance_study.training.predict import predict
 def test_without_the_test_set_a_run_says_what_its_kept_weights_predict_for_validation():
     config = resolve.make(
         dataset="digits",
-        model="resnet20",
+        model="small_nets:conv",
         image_size=8,
         epochs=4,
         lr=0.3,

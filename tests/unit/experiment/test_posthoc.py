@@ -24,7 +24,8 @@ def finished(tmp_path_factory):
     """A run on digits, trained with nothing that corrects, and with mirrored images."""
     config = resolve.make(
         dataset="digits",
-        model="resnet20",
+        model="small_nets:conv",
+        image_size=8,
         epochs=1,
         batch_size=16,
         augment="crop:padding=2+flip",

@@ -7,7 +7,7 @@ from imbalance_study.experiment.result import RunResult, RunStart
 
 SMALL = {
     "dataset": "digits",
-    "model": "resnet20",
+    "model": "small_nets:conv",
     "image_size": 8,
     "epochs": 2,
     "steps_per_epoch": 2,

@@ -32,8 +32,8 @@ QUICK = {"cross_entropy", "ldam with another scale", "sigmoid_focal", "crt after
 def test_the_model_from_a_checkpoint_takes_raw_images_and_gives_the_probabilities_of_the_run(
     case, tmp_path
 ):
-    found = resolve.resolve(TINY | CASES[case]).config
-    result = experiment.run(found, output_dir=tmp_path, show_progress=False)
+    found = resolve.resolve(TINY | {"image_size": "8"} | CASES[case]).config
+    result = experiment.run(found, output_dir=tmp_path, show_progress=False, draw=False)
     model = trained.from_checkpoint(tmp_path / "best.pt").raw()
     rows = result.data.split.test[:20]
     images = torch.from_numpy(np.asarray(result.data.image_set.images[rows]))

@@ -148,6 +148,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_peak_memory_does_not_grow_with_the_number_of_images(tmp_path):
     """An image of 64 px takes 12 kB, so that 1,800 more of them would be 22 MB."""
     folder = tmp_path / "images"

@@ -6,14 +6,15 @@ from imbalance_study.models import stems, zoo
 from imbalance_study.models.classifier import Classifier
 
 
-def seeded(text: str, image_size: int = 32, stem: str = "auto") -> Classifier:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+def unweighted(text: str, image_size: int = 32, stem: str = "auto") -> Classifier:
+    """A network without values: shapes are all that counts here."""
+    with torch.device("cpu" if text.startswith("regnet") else "meta"):  # it computes its widths
         return zoo.create(text, 5, image_size=image_size, stem=stem)
 
 
 def images_for(model: Classifier) -> torch.Tensor:
-    return torch.zeros(1, 3, model.image_size, model.image_size)
+    device = next(model.parameters()).device
+    return torch.zeros(1, 3, model.image_size, model.image_size, device=device)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def images_for(model: Classifier) -> torch.Tensor:
     ],
 )
 def test_a_resnets_small_stem_keeps_the_resolution(name, stem, image_size, first_map):
-    model = seeded(name, image_size=image_size, stem=stem)
+    model = unweighted(name, image_size=image_size, stem=stem)
     sides = []
     model.get_submodule("backbone.layer1").register_forward_pre_hook(
         lambda _module, inputs: sides.append(inputs[0].shape[-1])
@@ -51,7 +52,7 @@ def test_a_resnets_small_stem_keeps_the_resolution(name, stem, image_size, first
     ],
 )
 def test_every_other_small_stem_leaves_out_the_first_halvings(name, halvings):
-    small, own = (seeded(name, image_size=64, stem=s) for s in ("small", "auto"))
+    small, own = (unweighted(name, image_size=64, stem=s) for s in ("small", "auto"))
     assert own.stem == "imagenet"
     assert small.cam_layers != own.cam_layers
     assert last_side(small) == 64 // 2**halvings
@@ -70,7 +71,7 @@ def last_side(model: Classifier) -> int:
 
 
 def test_a_small_vgg_has_one_hidden_layer_behind_a_1x1_average():
-    small, own = seeded("vgg11:dropout=0.1"), seeded("vgg11", image_size=65)
+    small, own = unweighted("vgg11:dropout=0.1"), unweighted("vgg11", image_size=65)
     assert [type(m) for m in small.backbone.classifier] == [
         nn.Linear,
         nn.ReLU,

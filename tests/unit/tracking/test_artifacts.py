@@ -12,6 +12,7 @@ from tiny import train
 from imbalance_study.tracking import artifacts
 
 OPTIONS = {
+    "image_size": "8",
     "epochs": "2",
     "analyses": "predictions+intervals+confusion+errors+calibration+pca+gradcam+occlusion",
     "figure_every": "2",

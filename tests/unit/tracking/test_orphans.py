@@ -23,6 +23,7 @@ def store(own_place, make_store, tmp_path):
     return make_store(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_found_listed_and_marked_with_the_reason(store):
     child = subprocess.Popen(
         [sys.executable, "-c", SCRIPT.format(store=store)], stdout=subprocess.PIPE, text=True

@@ -98,9 +98,8 @@ def test_what_the_registry_refuses_leaves_no_version_behind(tiny_run, promoted, 
     assert [model.name for model in client.search_registered_models()] == models
 
 
-def test_runs_that_cannot_be_promoted_are_told_apart(tiny_run, tmp_path, capsys):
-    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    client = MlflowClient(store)
+def test_runs_that_cannot_be_promoted_are_told_apart(empty_store, tmp_path, capsys):
+    client = MlflowClient(empty_store)
     place = client.create_experiment("x", artifact_location=str(tmp_path / "artifacts"))
     own = {"imbalance_study.version": "1"}
     cases = {
@@ -113,14 +112,14 @@ def test_runs_that_cannot_be_promoted_are_told_apart(tiny_run, tmp_path, capsys)
         run = client.create_run(place, tags=tags)
         client.set_terminated(run.info.run_id, status)
         with pytest.raises(SystemExit) as stop:
-            cli.main(["promote", run.info.run_id, "--tracking_uri", store])
+            cli.main(["promote", run.info.run_id, "--tracking_uri", empty_store])
         assert stop.value.code == 1
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
     client.delete_run(run.info.run_id)
     with pytest.raises(ValueError, match="is deleted"):
-        registry.promote(run.info.run_id, "auto", "champion", store)
+        registry.promote(run.info.run_id, "auto", "champion", empty_store)
     assert client.search_registered_models() == []
 
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from tiny import TINY
+from tiny import SMALLEST, TINY
 
 from imbalance_study.config.resolve import resolve
 from imbalance_study.config.schema import AXES
 from imbalance_study.models import checkpoint
 from imbalance_study.tracking import run, ui_view
 
-GIVEN = TINY | {"epochs": "2", "lr": "0.01"}
+GIVEN = SMALLEST | {"epochs": "2", "lr": "0.01"}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def finished(tmp_path_factory, make_store):
     """A small run on a store of its own, its client and its record."""
     folder = tmp_path_factory.mktemp("store")
     names = {"run_name": "tiny", "experiment": "trial"}
-    made = tiny.train(make_store(folder), folder, epochs="2", lr="0.01", **names)
+    made = tiny.train(make_store(folder), folder, **GIVEN, **names)
     assert made.client.get_experiment(made.record.info.experiment_id).name == "trial"
     return made.result, made.client, made.record
 
@@ -130,13 +130,14 @@ def test_a_typing_mistake_in_a_spec_leaves_no_run_at_all(tmp_path, monkeypatch):
     assert not (tmp_path / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "analyses"),
     [
         (signal.SIGTERM, "none"),
         # With standard analyses a thread compiles UMAP meanwhile.
-        pytest.param(signal.SIGTERM, "standard", marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, "standard", marks=pytest.mark.slow),
+        (signal.SIGTERM, "standard"),
+        (signal.SIGINT, "standard"),
     ],
 )
 def test_a_signal_in_the_middle_leaves_the_run_killed(tmp_path, number, analyses, empty_store):
@@ -167,8 +168,8 @@ def test_the_same_seed_gives_the_same_metrics_to_the_last_digit(tmp_path):
 
     def once():
         given = {"epochs": "2", "augment": "crop+trivial_augment", "mix": "mixup"}
-        config = resolve(TINY | given).config
-        found = experiment.run(config, output_dir=tmp_path, show_progress=False).metrics
+        config = resolve(SMALLEST | given).config
+        found = experiment.run(config, output_dir=tmp_path, show_progress=False, draw=False).metrics
         return {name: value for name, value in found.items() if not name.startswith("time/")}
 
     first, second = once(), once()

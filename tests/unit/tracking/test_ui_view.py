@@ -8,9 +8,8 @@ from mlflow import MlflowClient
 from imbalance_study.tracking import ui_view
 
 
-def test_several_processes_can_prepare_the_same_view_at_once(tmp_path):
-    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    client = MlflowClient(store)
+def test_several_processes_can_prepare_the_same_view_at_once(tmp_path, empty_store):
+    client = MlflowClient(empty_store)
     experiment = client.create_experiment("x", artifact_location=str(tmp_path))
     failed = []
     barrier = threading.Barrier(8)
@@ -31,8 +30,8 @@ def test_several_processes_can_prepare_the_same_view_at_once(tmp_path):
     assert not failed
 
 
-def test_runs_are_grouped_by_a_tag_when_asked_to(tmp_path):
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+def test_runs_are_grouped_by_a_tag_when_asked_to(tmp_path, empty_store):
+    client = MlflowClient(empty_store)
     experiment = client.create_experiment("x", artifact_location=str(tmp_path))
     view = ui_view.View("y", group_by="configuration", images=(), count=14)
     ui_view.write_view(client, experiment, view)
@@ -42,8 +41,8 @@ def test_runs_are_grouped_by_a_tag_when_asked_to(tmp_path):
     assert {card["runsCountToCompare"] for card in state["compareRunCharts"]} == {20}
 
 
-def test_validation_is_a_curve_in_the_charts_and_the_order_can_be_ascending(tmp_path):
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+def test_validation_is_a_curve_in_the_charts_and_the_order_can_be_ascending(tmp_path, empty_store):
+    client = MlflowClient(empty_store)
     experiment = client.create_experiment("x", artifact_location=str(tmp_path))
     names = ("selected_val/loss", "val/loss", "val/macro_f1")
     view = ui_view.View("y", metrics=names, tags=("trial_state",), ascending=True)

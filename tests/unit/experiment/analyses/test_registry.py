@@ -55,7 +55,9 @@ def _run(folder, on_epoch=lambda result: None, **options):
         "device": "cpu",
     }
     config = make(**given | options)
-    return experiment.run(config, on_epoch, output_dir=folder / "out", show_progress=False)
+    return experiment.run(
+        config, on_epoch, output_dir=folder / "out", show_progress=False, draw=False
+    )
 
 
 @pytest.fixture(scope="module", params=WANTED, ids=["without UMAP", "all"])
@@ -215,7 +217,9 @@ DEGENERATE = {
 SLOW = {"grey images", "three test images"}
 
 
-@pytest.mark.parametrize("wanted", WANTED, ids=["without UMAP", "all"])
+@pytest.mark.parametrize(
+    "wanted", [CHEAP, pytest.param("all", marks=pytest.mark.slow)], ids=["cheap", "all"]
+)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in DEGENERATE],

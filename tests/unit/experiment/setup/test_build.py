@@ -45,7 +45,7 @@ def test_the_facts_are_those_of_the_data_and_the_model():
 
 
 def test_a_learning_rate_that_is_looked_for_is_found_by_a_range_test():
-    setup = build(make(**SMALL, lr="auto", batch_size=8))
+    setup = build(make(**SMALL | {"model": "small_nets:conv"}, lr="auto", batch_size=8))
     assert setup.procedure.lr == setup.facts.lr == setup.range_test.suggestion
     assert 1e-5 < setup.procedure.lr < 5
     assert setup.config.lr == "auto"  # as it is recorded: a run that goes on reads the facts

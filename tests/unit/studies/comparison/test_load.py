@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from tiny import train
+from tiny import SMALLEST, train
 
 from imbalance_study.studies.comparison.load import load_outcome
 
-OPTIONS = {"epochs": "2", "loss": "balanced_softmax", "seed": "1"}
+OPTIONS = SMALLEST | {"epochs": "2", "loss": "balanced_softmax", "seed": "1"}
 
 
 @pytest.fixture
@@ -12,7 +12,8 @@ def record(tmp_path, empty_store):
     """Train and record a small run; what was computed, its client and its id."""
 
     def recorded(analyses):
-        made = train(empty_store, tmp_path, brief=True, analyses=analyses, **OPTIONS)
+        options = OPTIONS | {"analyses": analyses}
+        made = train(empty_store, tmp_path, brief=True, **options)
         return made.result, made.client, made.run_id
 
     return recorded

@@ -35,6 +35,7 @@ print(resident(), faults(5, 100_000_000))
 """
 
 
+@pytest.mark.slow
 @glibc
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts the faults of Linux")
 def test_memory_is_taken_from_the_system_once_and_given_back_afterwards():
