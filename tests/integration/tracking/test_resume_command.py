@@ -24,6 +24,7 @@ from imbalance_study.training import checkpointing
 
 LONGER = SMALLEST | {"epochs": "4", "steps_per_epoch": "6"}
 LONGER |= {"mix": "mixup", "ema": "true"}
+LONGER |= {"model": "small_nets:conv:width=1024"}  # so that most of a checkpoint is weights
 WATCHED = LONGER | {"model": "resnet20"}  # it takes long enough to be killed in between
 
 
