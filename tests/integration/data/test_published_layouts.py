@@ -63,13 +63,15 @@ def rows_of(text):
 
 @pytest.mark.parametrize("name", WORDS)
 def test_the_report_tells_classes_parts_and_files_that_are_left(name, tmp_path, own_place):
-    resolved = resolve(SMALL | LAYOUTS[name](tmp_path))
+    root = tmp_path / "set"
+    root.mkdir()
+    resolved = resolve(SMALL | LAYOUTS[name](root))
     text = "\n".join(load_data(resolved.config, bind(resolved.config)).report.lines())
     counts, lines = WORDS[name]
     for label, numbers in counts.items():
         assert (label, *map(str, numbers)) in rows_of(text), text
     for line in lines:
-        assert line.format(root=tmp_path) in text, text
+        assert line.format(root=root) in text, text
     assert ".DS_Store" not in text
 
 
@@ -78,13 +80,15 @@ def test_the_report_tells_classes_parts_and_files_that_are_left(name, tmp_path, 
 def test_the_dry_run_and_a_training_of_two_epochs_say_the_same(
     name, tmp_path, own_place, command, make_store
 ):
-    options = SMALL | LAYOUTS[name](tmp_path) | {"tracking_uri": make_store(tmp_path)}
+    root = tmp_path / "set"
+    root.mkdir()
+    options = SMALL | LAYOUTS[name](root) | {"tracking_uri": make_store(tmp_path)}
     options |= {"epochs": "2", "analyses": "none", "system_metrics": "false"}
     words = [f"--{option}={value}" for option, value in options.items()]
     for done in (command("train", *words, "--dry_run", "true"), command("train", *words)):
         assert done.status == 0, done.err
         for line in WORDS[name][1]:
-            assert line.format(root=tmp_path) in done.out, done.out
+            assert line.format(root=root) in done.out, done.out
     (record,) = tiny.runs_of(options["tracking_uri"])
     assert "- layout: " in record.data.tags["mlflow.note.content"]
     files = [
