@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from imbalance_study.config import resolve
+from imbalance_study.experiment.run import run
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 import frozen_backbones  # noqa: E402
 import halved  # noqa: E402
+import head_remedies  # noqa: E402
 import long_tail  # noqa: E402
 import lr_grid  # noqa: E402
 import paper_table  # noqa: E402
@@ -334,3 +336,20 @@ def test_backbones_with_weights_are_measured_once_and_a_file_serves_its_model(
     assert "2 of 2 runs are in" in capsys.readouterr().out
     with pytest.raises(ValueError, match="--weights names resnet18, which is none of vgg16"):
         frozen_backbones.main([*words, "--weights", "resnet18=x.pt"])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_place")
+def test_remedies_for_the_head_are_compared_and_their_cost_on_images_is_told(tmp_path, capsys):
+    small = {"dataset": "digits", "model": "resnet20", "image_size": 8, "analyses": "none"}
+    made = run(resolve.make(**small, epochs=1, steps_per_epoch=1), output_dir=tmp_path,
+               show_progress=False, draw=False)  # fmt: skip
+    words = [*QUICK, "--set", f"weights={made.checkpoints['best']}", "--set", "image_size=8",
+             "--set", "validation=stratified:fraction=0.2",
+             "--out", str(tmp_path / "table.jsonl")]  # fmt: skip
+    assert head_remedies.main(words) == 0
+    page = capsys.readouterr().out
+    for name in ("cross_entropy", "smote on features", "re-trained head"):
+        assert f"| {name}" in page
+    assert "The 13 runs of the comparison took" in page
+    assert "times as long." in page
