@@ -1,8 +1,8 @@
 import dataclasses
 import re
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -76,13 +76,19 @@ def test_booleans_take_a_value_or_stand_alone():
 
 @pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["recipes"]])
 def test_help_answers_within_half_a_second(args):
+    """Of the processor: a busy machine lets it wait."""
+
+    def computed():
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
     times = []
     for _ in range(3):
-        begun = time.perf_counter()
+        before = computed()
         subprocess.run(
             [sys.executable, "-m", "imbalance_study", *args], check=True, capture_output=True
         )
-        times.append(time.perf_counter() - begun)
+        times.append(computed() - before)
     assert min(times) < 0.5
 
 
