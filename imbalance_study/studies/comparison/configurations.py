@@ -66,6 +66,13 @@ class ComparisonSettings:
         "holds, at most 4; 1 without a GPU.",
         minimum=1,
     )
+    threads: int | Auto = option(
+        "auto",
+        "Comparison",
+        "Threads of each run on a processor, whatever parallel is, as sums round by their number; "
+        "auto: OMP_NUM_THREADS, else 1.",
+        minimum=1,
+    )
     again: bool = option(
         False, "Comparison", "Train finished runs once more instead of reusing them."
     )

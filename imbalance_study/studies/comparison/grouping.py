@@ -116,7 +116,7 @@ def group_outcomes(outcomes: Sequence[Outcome], baseline: str, metric: str) -> G
         marks = [*_data_marks(runs, reference), *_training_marks(runs, reference)]
         groups.append(Group(name, tuple(runs.values()), tuple(marks)))
     if len(groups) > 1:
-        notes += _missing_seeds(groups)
+        notes += _missing_seeds(groups) + _mixed_threads(groups)
     return GroupedOutcomes(tuple(groups), metric, tuple(notes))
 
 
@@ -137,6 +137,25 @@ def _missing_seeds(groups: Sequence[Group]) -> list[str]:
         if lacking:
             listed = ", ".join(map(str, sorted(lacking)))
             notes.append(f"{group.name}: no finished run with seed {listed}")
+    return notes
+
+
+def _mixed_threads(groups: Sequence[Group]) -> list[str]:
+    """Note the configurations that other numbers of threads computed than the baseline."""
+    usual = {one.seed: one.threads for one in groups[0].outcomes}
+    notes = []
+    for group in groups:
+        known = sorted({one.threads for one in group.outcomes if one.threads})
+        other = any(
+            one.threads and usual.get(one.seed) and one.threads != usual[one.seed]
+            for one in group.outcomes
+        )
+        if other or len(known) > 1:
+            listed = " and ".join(map(str, known))
+            notes.append(
+                f"{group.name}: computed by {listed} threads, not all pairs by as many; sums round "
+                "by them, so that pairs of a seed have less in common (again=true trains anew)"
+            )
     return notes
 
 

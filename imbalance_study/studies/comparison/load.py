@@ -65,6 +65,7 @@ def load_outcome(client: MlflowClient, run_id: str, configuration: str) -> Outco
             tsne=_embedding(files),
             params=dict(run.data.params),
             seconds=metrics.get("time/train_seconds", 0.0),
+            threads=facts.get("threads", 0) if facts.get("device") == "cpu" else 0,
         )
 
 

@@ -51,6 +51,7 @@ class Outcome:
     tsne: StoredEmbedding | None = None
     params: dict[str, str] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0  # of training
+    threads: int = 0  # that computed it on a processor; 0: unknown, or a GPU computed it
 
 
 @dataclasses.dataclass

@@ -118,11 +118,12 @@ def _train(
             echo(f"{name}: {plan.settings.metric} {result.value:.4f}, {result.seconds:.0f} s")
 
     parallel = workers.count_parallel(plan.settings.parallel, todo, local)
+    threads = workers.count_threads(plan.settings.threads, parallel, todo)
     if parallel > 1:
-        echo(f"{parallel} runs at the same time")
-        workers.run_in_parallel(tasks, parallel, report)
+        echo(f"{parallel} runs at the same time, threads of each: {threads}")
+        workers.run_in_parallel(tasks, parallel, report, threads=threads)
     else:
-        workers.run_in_turn(tasks, report, local.data_cache)
+        workers.run_in_turn(tasks, report, local.data_cache, threads=threads)
     return problems
 
 

@@ -209,6 +209,7 @@ def per_seed(grouped: GroupedOutcomes) -> Table:
             "updates": one.steps,
             "images_seen": one.images_seen,
             "seconds": one.seconds,
+            "threads": one.threads,
             "fingerprint": one.fingerprint,
             "run_id": one.run_id,
         }

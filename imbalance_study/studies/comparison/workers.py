@@ -63,6 +63,20 @@ def count_parallel(parallel: int | str, children: Sequence[PlannedRun], local: L
     return int(max(1, min(MOST, cores, len(children), 0.8 * free // needed)))
 
 
+def count_threads(threads: int | str, parallel: int, children: Sequence[PlannedRun]) -> int:
+    """Count the threads of each run: as given, else OMP_NUM_THREADS, else 1 on a processor.
+
+    On a processor sums round by the number of threads, so that it must not follow from the number
+    of runs at the same time. On a GPU they share the cores.
+    """
+    if threads != "auto":
+        return int(threads)
+    if children and resolve_device(children[0].resolved.config).device.type == "cpu":
+        given = os.environ.get("OMP_NUM_THREADS", "")
+        return int(given) if given.isdigit() and int(given) else 1
+    return max(1, torch.get_num_threads() // parallel)
+
+
 def _distinct(children: Sequence[PlannedRun]) -> list[Any]:
     """Keep one configuration for each need of memory."""
     distinct = {}
@@ -117,13 +131,22 @@ def _train(
     return result.metrics[task.metric], weakref.ref(result.model)
 
 
-def run_in_turn(tasks: Sequence[RunTask], report: Report, cache: DataCache | None = None) -> None:
-    """Run tasks one after the other in this process."""
-    for number, task in enumerate(tasks):
-        report(number, run_task(task, cache))
+def run_in_turn(
+    tasks: Sequence[RunTask], report: Report, cache: DataCache | None = None, *, threads: int = 1
+) -> None:
+    """Run tasks one after the other in this process, with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for number, task in enumerate(tasks):
+            report(number, run_task(task, cache))
+    finally:
+        torch.set_num_threads(before)
 
 
-def run_in_parallel(tasks: Sequence[RunTask], count: int, report: Report) -> None:
+def run_in_parallel(
+    tasks: Sequence[RunTask], count: int, report: Report, *, threads: int = 1
+) -> None:
     """Run tasks in several fresh processes, each of which takes task after task.
 
     Decoded images are memory-mapped, so that the processes share them. A process that dies loses
@@ -134,9 +157,9 @@ def run_in_parallel(tasks: Sequence[RunTask], count: int, report: Report) -> Non
         tasks: The tasks.
         count: Number of processes.
         report: Called in this process with the number of a task and its result.
+        threads: Of each process.
     """
     waiting = list(enumerate(tasks))
-    threads = max(1, torch.get_num_threads() // count)
     busy: dict[connection.Connection, tuple[Any, int]] = {}  # to process and task number
     exiting: list[Any] = []
     with _terminate_on_exit(busy, exiting):

@@ -86,3 +86,17 @@ def test_the_same_images_are_those_with_the_same_indices_targets_and_classes():
     assert not grouping.same_images([one, one._replace(indices=np.array([0, 1, 3]))])
     assert not grouping.same_images([one, one._replace(targets=np.array([0, 0, 1]))])
     assert not grouping.same_images([one, one._replace(probs=np.ones((3, 4)))])
+
+
+def test_runs_of_mixed_numbers_of_threads_are_told(outcome):
+    given = [
+        outcome(name, seed, {"balanced_accuracy": 0.5}, threads=threads)
+        for name, row in {"a": (1, 1), "b": (1, 1), "c": (1, 2), "d": (2, 2), "gpu": (0, 0)}.items()
+        for seed, threads in enumerate(row)
+    ]
+    found = grouping.group_outcomes(given, "a", "test/balanced_accuracy")
+    assert [note.split(", not")[0] for note in found.notes] == [
+        "c: computed by 1 and 2 threads",
+        "d: computed by 2 threads",
+    ]
+    assert all(group.comparable for group in found.groups)

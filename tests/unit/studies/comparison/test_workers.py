@@ -1,7 +1,9 @@
 import pytest
+import torch
 
 from imbalance_study.config.resolve import resolve
 from imbalance_study.studies.comparison import workers
+from imbalance_study.studies.comparison.plan import PlannedRun
 
 MISSING = {"dataset": "imagefolder", "data_dir": "no_such_folder", "device": "cpu"}
 DYING = """
@@ -9,6 +11,13 @@ import os
 
 def net(num_classes):
     os._exit(3)
+"""
+COUNTING = """
+import torch
+
+def cells(data_dir):
+    (data_dir / "threads").write_text(str(torch.get_num_threads()))
+    raise ValueError("no cells")
 """
 
 
@@ -29,6 +38,31 @@ def test_a_given_number_of_runs_is_kept_up_to_the_number_of_tasks():
     assert workers.count_parallel(8, [None] * 5, None) == 5
     assert workers.count_parallel(2, [], None) == 1
     assert workers.count_parallel("auto", [], None) == 1
+
+
+@pytest.mark.parametrize(("given", "expected"), [("", 1), ("3", 3), ("many", 1), ("0", 1)])
+def test_runs_on_a_processor_have_as_many_threads_whatever_runs_beside_them(
+    given, expected, monkeypatch
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    children = [PlannedRun("a", 0, True, resolve({"device": "cpu"}), "", "", "")]
+    for parallel in (1, 2, 5):
+        assert workers.count_threads("auto", parallel, children) == expected
+        assert workers.count_threads(4, parallel, children) == 4
+
+
+@pytest.mark.threads(2)
+def test_a_run_computes_with_the_threads_that_are_given_and_leaves_the_number_as_it_was(
+    tmp_path, monkeypatch, empty_store, reported
+):
+    (tmp_path / "counting.py").write_text(COUNTING)
+    monkeypatch.chdir(tmp_path)
+    results, report = reported
+    given = task(dataset="counting:cells", data_dir=str(tmp_path), tracking_uri=empty_store)
+    workers.run_in_turn([given], report, threads=1)
+    assert "no cells" in results[0][1]
+    assert (tmp_path / "threads").read_text() == "1"
+    assert torch.get_num_threads() == 2
 
 
 def test_an_error_becomes_the_problem_of_a_result(own_place, empty_store):
