@@ -108,16 +108,14 @@ class _Owners:
 
 
 def _refuse_empty(tree: Tree, leaves: Sequence[Leaf], filled: set[str]) -> None:
+    known = " ".join(ENDINGS)
     for leaf in leaves:
         if leaf.folder not in filled:
             others = Counter(
                 _ending(name) for name in tree.others if name.startswith(f"{leaf.folder}/")
             )
-            has = f"; it holds {_endings(others)}" if others else ""
-            raise ValueError(
-                f"class folder {tree.place(leaf.folder)} holds no image; "
-                f"names of images end in {' '.join(ENDINGS)}{has}"
-            )
+            has = f"it holds {_endings(others)}" if others else f"names end in {known}"
+            raise ValueError(f"class folder {tree.place(leaf.folder)} holds no image; {has}")
 
 
 def _left_over(tree: Tree, owners: _Owners) -> list[Finding]:

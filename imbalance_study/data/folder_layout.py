@@ -241,6 +241,11 @@ class _Finder:
             for name, names in inner.items()
             for sub in names
         ]
+        if all(self._filled(leaf.folder) for leaf in leaves):
+            raise ValueError(
+                f"{place} holds {listed(list(inner))}, each with parts of folders: set data_dir to "
+                "one of them"
+            )
         words = fold_words(test, len(folds)) if folds else _part_words(parts)
         return Layout(leaves, f"{words}, inside each of the {len(inner)} class folders")
 

@@ -132,7 +132,7 @@ def _thin(class_names: Sequence[str], counts: dict[str, np.ndarray]) -> list[Fin
     order = np.argsort(test, kind="stable").tolist()
     few = [label for label in order if 0 < test[label] < FEW_IMAGES]
     if few:
-        names = listed([f"{class_names[label]} {test[label]}" for label in few])
+        names = listed([f"{class_names[label]} ({test[label]})" for label in few])
         found.append(Finding("parts", f"fewer than {FEW_IMAGES} test images: {names}"))
     return found
 

@@ -87,6 +87,10 @@ def test_class_folders_that_look_alike_are_named(image_folder: MakeFolder) -> No
         ({"bus": 1, "car": 1, "train/steam": 1, "train/diesel": 1}, "holds train beside bus, car"),
         ({"fold_0": 1, "fold_1": 1}, "holds fold_0, fold_1, which hold no class folders"),
         ({"fold_0/a": 1, "fold_1/a": 1, "fold_0/b": 1, "x": 1}, "holds folds beside x"),
+        (
+            {f"v{n}/{part}/{name}": 1 for n in "12" for part in ("train", "test") for name in "ab"},
+            "holds v1, v2, each with parts of folders: set data_dir to one",
+        ),
         ({"fold_0/train/a": 1, "fold_1/train/a": 1}, "each with parts of its own: set data_dir"),
         ({"a/train": 1, "a/test": 1, "b": 1}, "train, test beside images in b|test, train beside"),
         ({"a/train": 1, "a/old": 1, "b/train": 1}, "hold train beside folders old"),

@@ -28,7 +28,7 @@ def test_a_class_that_a_part_lacks_is_named_with_the_meaning_of_balanced_accurac
 
 
 def test_classes_with_few_test_images_are_named_with_their_number():
-    assert made().findings[-1].text == "fewer than 20 test images: rust 3"
+    assert made().findings[-1].text == "fewer than 20 test images: rust (3)"
 
 
 def test_findings_stand_in_the_order_of_their_kinds_and_can_be_added_later():
