@@ -94,6 +94,11 @@ def class_names() -> tuple[str, ...]:
     return tuple(meta["categories"])
 
 
+def downloads() -> Path:
+    """Return the folder of torch's own downloads."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
 def weights_file(weights: Published) -> Path:
     """Return the file of published weights, downloaded when absent and checked by its hash.
 
@@ -105,7 +110,7 @@ def weights_file(weights: Published) -> Path:
     """
     if weights.model in PACKAGES:
         return _file_of_package(weights.model)
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    folder = downloads()
     if (folder / weights.file).is_file():
         return folder / weights.file
     if timm_models.is_timm(weights.model):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from imbalance_study.config import fields
+from imbalance_study.config import fields, spec
 from imbalance_study.config.identity import former_identity, identity
 from imbalance_study.config.resolve import Resolved
 from imbalance_study.config.schema import Config
@@ -22,6 +22,7 @@ from imbalance_study.experiment.setup.data import DataCache
 from imbalance_study.experiment.setup.device import CPU
 from imbalance_study.experiment.setup.inputs import LocalFiles, load_inputs
 from imbalance_study.experiment.setup.model import build_model
+from imbalance_study.models import imagenet
 from imbalance_study.studies.comparison import configurations
 from imbalance_study.studies.comparison.configurations import ComparisonSettings, Configuration
 from imbalance_study.studies.comparison.suites import SUITES
@@ -229,6 +230,7 @@ def _check_models(children: list[PlannedRun], local: LocalFiles) -> None:
         key = (
             *built,
             config.weights,
+            config.weights_classes,
             config.freeze,
             config.dataset,
             config.analyses,
@@ -242,7 +244,19 @@ def _check_models(children: list[PlannedRun], local: LocalFiles) -> None:
                 model = build_model(load_inputs(config, local, device_setup=CPU))
             analyses.check(config.analyses, config.gradcam_layers, model)
         except ValueError as error:
-            raise ValueError(f"configuration {child.label}: {error}") from error
+            hint = _other_weights(config.weights, children)
+            raise ValueError(f"configuration {child.label}: {error}{hint}") from error
+
+
+def _other_weights(weights: str, children: list[PlannedRun]) -> str:
+    """Say where several models find their weights, in place of one file for all of them."""
+    models = {spec.parse(child.resolved.config.model).name for child in children}
+    if weights in ("none", "imagenet") or len(models) == 1:
+        return ""
+    return (
+        "; one file serves one model, and weights=imagenet takes the file of each from "
+        f"{imagenet.downloads()}"
+    )
 
 
 def describe(plan: ComparisonPlan, reused: set[tuple[str, str]]) -> str:

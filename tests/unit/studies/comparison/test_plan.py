@@ -1,10 +1,12 @@
 import re
 
 import pytest
+import torch
 
 from imbalance_study.experiment.setup.components import bind
 from imbalance_study.experiment.setup.data import DataCache, load_data
 from imbalance_study.experiment.setup.inputs import LocalFiles
+from imbalance_study.models import zoo
 from imbalance_study.studies.comparison.configurations import ComparisonSettings
 from imbalance_study.studies.comparison.plan import describe, make_plan
 
@@ -110,6 +112,22 @@ def test_what_cannot_be_run_is_refused_before_anything_runs(asked, common, messa
         _plan(
             ComparisonSettings(**asked, seeds=1), {"dataset": "digits", "image_size": "8"} | common
         )
+
+
+def test_one_file_of_weights_for_two_models_is_refused_with_the_folder_of_several(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with torch.random.fork_rng(devices=[]):
+        weights = zoo.create("resnet20", 10, image_size=8).state_dict()
+    torch.save(weights, tmp_path / "plain.pt")
+    common = {"dataset": "digits", "image_size": "8", "weights": str(tmp_path / "plain.pt")}
+    with pytest.raises(
+        ValueError, match=r"configuration custom_cnn: .* of another model"
+    ) as refused:
+        _plan(ComparisonSettings(vary="model=resnet20|custom_cnn", seeds=1), common)
+    assert "weights=imagenet takes the file of each from" in str(refused.value)
+    assert str(tmp_path / "hub" / "checkpoints") in str(refused.value)
 
 
 def test_the_plan_says_what_is_taken_over():
