@@ -90,6 +90,18 @@ class Config:
         formerly="workers",
     )
 
+    on_leak: Literal["warn", "drop", "error"] = option(
+        "warn",
+        "Data",
+        "Equal or nearly equal images in two parts that come with the data: warn says so, drop "
+        "leaves them out of training (and of validation, where test has them), error stops.",
+    )
+    group_copies: bool = option(
+        False,
+        "Data",
+        "Keep equal and nearly equal images in the same part when parts are cut, as images of one "
+        "group.",
+    )
     imbalance: str = option(
         "auto",
         "Imbalance",

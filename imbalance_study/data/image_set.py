@@ -14,6 +14,7 @@ from imbalance_study.data import decoding_choice
 from imbalance_study.data.cache import Writer, cached
 from imbalance_study.data.decode import AS_BEFORE, Decoding, Look, decode_files
 from imbalance_study.data.decoding_choice import Wanted
+from imbalance_study.data.duplicates import NO_COPIES, Copies
 from imbalance_study.data.image_folder import Listing, readable
 from imbalance_study.data.report import Finding, listed
 
@@ -37,6 +38,7 @@ class ImageSet:
     findings: tuple[Finding, ...] = ()  # of the reader, for the report
     in_archive_order: bool = False  # the training images stand as in CIFAR's archive
     decoding: Decoding = AS_BEFORE  # of the files
+    copies: Copies = NO_COPIES  # among the images
 
 
 class Split(NamedTuple):

@@ -7,7 +7,7 @@ the dry run, the start of a training, the description of a run, and a table.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -48,6 +48,7 @@ class DataReport:
     class_names: tuple[str, ...]  # (C,)
     counts: dict[str, tuple[int, ...]]  # part -> images of each class (C,)
     findings: tuple[Finding, ...] = ()
+    copies: Mapping[str, list[Any]] = dataclasses.field(default_factory=dict)  # see `leaks.table`
 
     def with_findings(self, more: Iterable[Finding]) -> DataReport:
         """Return the report with more findings, in the order of KINDS."""

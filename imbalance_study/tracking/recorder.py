@@ -85,6 +85,8 @@ class Recorder:
         self._journal.append("input", {"dataset": dict(entity), "context": "training"})
         artifacts.log_figures(start.figures)
         self._journal.table(start.report.columns(), "data_report.json")
+        if any(map(len, start.report.copies.values())):
+            self._journal.table(start.report.copies, "copies.json")
         if self._started is not None:
             self._journal.metrics({"time/start_seconds": time.perf_counter() - self._started}, 0)
 

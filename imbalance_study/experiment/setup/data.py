@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -12,11 +13,12 @@ import torch
 
 from imbalance_study.config import compatibility, resolve, spec
 from imbalance_study.config.schema import Config
-from imbalance_study.data import datasets, fingerprint, longtail, report
+from imbalance_study.data import datasets, duplicates, fingerprint, leaks, longtail, report
 from imbalance_study.data.image_set import ImageSet, Split
 from imbalance_study.data.loader import Batches, fits
 from imbalance_study.experiment.setup.components import Choices
 from imbalance_study.experiment.setup.seeding import seeds
+from imbalance_study.files import default_cache_dir
 from imbalance_study.models import imagenet, pretrained
 from imbalance_study.training import losses
 
@@ -51,7 +53,15 @@ _IMAGES = (
     *("dataset", "data_dir", "image_size", "on_bad_image", "cache_dir"),
     *("csv_columns", "test_fold", "fit", "pixel_range"),
 )
-_CUT = ("imbalance", "class_order", "validation", "test_fraction", "data_seed")
+_CUT = (
+    "imbalance",
+    "class_order",
+    "validation",
+    "test_fraction",
+    "data_seed",
+    "on_leak",
+    "group_copies",
+)
 _KEPT = 4
 _KEPT_FEATURES = 8  # three parts of a run, and the resampled one
 # Fewer training images than this train a model better from pretrained weights than from random
@@ -181,7 +191,7 @@ def _refuse_without_validation(config: Config, data: Data) -> None:
 
 
 def _load_images(config: Config) -> ImageSet:
-    return datasets.load(
+    found = datasets.load(
         config.dataset,
         config.data_dir,
         image_size=0 if config.image_size == "auto" else config.image_size,
@@ -193,10 +203,18 @@ def _load_images(config: Config) -> ImageSet:
         csv_columns=config.csv_columns,
         test_fold=None if config.test_fold == "auto" else config.test_fold,
     )
+    cache_dir = default_cache_dir() if config.cache_dir == "auto" else Path(config.cache_dir)
+    found = dataclasses.replace(found, copies=duplicates.find(found.images, cache_dir.expanduser()))
+    leaks.refuse_plain(found)
+    return found
 
 
 def _cut(config: Config, choices: Choices, cache: DataCache) -> Data:
-    image_set = cache.images(config, lambda: _load_images(config))
+    image_set = leaks.handle(
+        cache.images(config, lambda: _load_images(config)), on_leak=config.on_leak
+    )
+    if config.group_copies:
+        image_set = leaks.group(image_set)
     split = longtail.make_split(
         image_set,
         imbalance=choices.imbalance.function,
@@ -221,8 +239,13 @@ def _cut(config: Config, choices: Choices, cache: DataCache) -> Data:
         image_set.class_names,
         image_set.labels,
         split._asdict(),
-        [*image_set.findings, *_idle(config, image_set, split)],
+        [
+            *image_set.findings,
+            *leaks.findings(image_set, split),
+            *_idle(config, image_set, split),
+        ],
     )
+    found = dataclasses.replace(found, copies=leaks.table(image_set, split))
     return Data(image_set, split, images, labels, rows, counts, mean, std, identity, found)
 
 

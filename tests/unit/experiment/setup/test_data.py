@@ -64,7 +64,7 @@ def test_the_data_carry_the_fingerprint_of_what_they_are():
 def _folder_of_two(root, counts):
     """Write class folders of small images, and return the options that read them."""
     for number, (name, count) in enumerate(counts.items()):
-        (root / name).mkdir()
+        (root / name).mkdir(parents=True)
         for position in range(count):
             pixels = np.random.default_rng([number, position]).integers(0, 255, (8, 8, 3))
             Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{position}.png")
@@ -143,3 +143,41 @@ def test_options_that_do_nothing_are_named_in_the_report(tmp_path):
         ],
         [],
     ]
+
+
+def _with_copies(root):
+    """Write twelve pictures in two classes, each with a mirrored copy."""
+    for name in ("a", "b"):
+        (root / name).mkdir()
+        for number in range(12):
+            seed = np.random.default_rng([ord(name), number])
+            small = Image.fromarray(seed.integers(0, 255, (7, 7, 3)).astype(np.uint8))
+            image = small.resize((32, 32), Image.Resampling.BICUBIC)
+            image.save(root / name / f"{number}.png")
+            image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / name / f"{number}m.png")
+    return {"dataset": "imagefolder", "data_dir": str(root), "image_size": 32}
+
+
+def test_copies_are_said_and_go_to_one_side_where_that_is_asked_for(tmp_path):
+    folder = _with_copies(tmp_path)
+
+    def crossing(**given):
+        config = make(**folder | given)
+        found = load_data(config, bind(config))
+        assert len(found.report.copies["file"]) == 24
+        return [one.text for one in found.report.findings if "group_copies=true" in one.text]
+
+    assert any("test images are also training images" in text for text in crossing())
+    assert crossing(group_copies=True) == []
+
+
+def test_copies_across_given_parts_are_left_out_or_refused(tmp_path):
+    _folder_of_two(tmp_path / "train", {"a": 6, "b": 5})
+    _folder_of_two(tmp_path / "test", {"a": 2, "b": 2})
+    folder = {"dataset": "imagefolder", "data_dir": str(tmp_path), "image_size": 8}
+    config = make(**folder, on_leak="drop", validation="none")
+    dropped = load_data(config, bind(config))
+    assert dropped.class_counts.tolist() == [4, 3]
+    config = make(**folder, on_leak="error")
+    with pytest.raises(ValueError, match=r"4 pairs .* on_leak=error"):
+        load_data(config, bind(config))
