@@ -103,9 +103,9 @@ class Classifier(nn.Module):
     def on_features(self) -> Classifier:
         """Return a classifier of the features (N, F) of this one, which shares its head.
 
-        Of the backbone nothing is left but a dropout at its end, which acts on the features.
+        Nothing is left of the backbone. A frozen one drops nothing, not before its head either.
         """
-        made = self._with(_dropout_at_the_end(self.backbone).train(self.training), self.classifier)
+        made = self._with(nn.Identity(), self.classifier)
         made.takes_features = True
         return made
 
@@ -142,15 +142,6 @@ def cam_layers_at(model: nn.Module, image_size: int) -> tuple[str, ...]:
     if tokens is not None and tokens[1] >= MIN_CAM_SIDE:
         names.append(tokens[0])
     return tuple(names)
-
-
-def _dropout_at_the_end(backbone: nn.Module) -> nn.Module:
-    """Return a dropout like the one at the end of a backbone; the identity where there is none."""
-    leaves = [layer for layer in backbone.modules() if not any(True for _ in layer.children())]
-    named = [layer for layer in leaves if not isinstance(layer, nn.Identity)]
-    if named and isinstance(named[-1], nn.Dropout):
-        return nn.Dropout(named[-1].p)
-    return nn.Identity()
 
 
 def _last_linear(model: nn.Module, named: str) -> tuple[str, nn.Linear]:

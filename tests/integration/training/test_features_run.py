@@ -74,6 +74,20 @@ def test_a_head_on_features_learns_as_on_images(train):
     )
 
 
+def test_a_frozen_backbone_drops_nothing_before_its_head_on_images_and_on_features(tmp_path):
+    small = SMALL | {"model": "mobilenet_v2", "image_size": 16, "cache_dir": str(tmp_path)}
+    small |= {"steps_per_epoch": 3, "epochs": 2}
+
+    def trained(**options):
+        config = make(**small | options)
+        return experiment.run(config, output_dir=tmp_path, show_progress=False, draw=False)
+
+    first = trained(epochs=1).checkpoints["best"].rename(tmp_path / "weights.pt")
+    small |= {"freeze": "head_only", "weights": str(first)}
+    cached, uncached = trained(), trained(space="pixels")
+    np.testing.assert_allclose(_losses(cached), _losses(uncached), atol=1e-4)
+
+
 def test_a_run_that_reads_features_equals_the_one_that_made_them(train, tmp_path):
     maker = train(cache_dir=str(tmp_path), again=True)
     reader = train(cache_dir=str(tmp_path), again=True)
