@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import multiprocessing
 import os
 import statistics
@@ -145,8 +146,31 @@ def between_trials(bench: Bench) -> list[float]:
     return found
 
 
+def beside_training(bench: Bench) -> list[float]:
+    """Seconds from the start of a child of a comparison to the next, without its training.
+
+    Of the children beyond the first seed, which draw nothing; each makes one update.
+    """
+    words = (
+        "compare --dataset digits --model resnet20 --image_size 16 --epochs 1 --steps_per_epoch 1 "
+        f"--vary loss=cross_entropy|focal --baseline loss=cross_entropy --seeds {bench.windows + 2}"
+    )
+    runs = _runs(bench, words)
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags][::-1]
+    starts = [run.info.start_time / 1000 for run in children]
+    trained = [run.data.metrics["time/train_seconds"] for run in children]
+    gaps = [after - before for before, after in itertools.pairwise(starts)]
+    return [gap - seconds for gap, seconds in zip(gaps[2:], trained[2:], strict=False)]
+
+
 def _command(bench: Bench, words: str, metric: str) -> list[float]:
     """Run a command on digits; a metric of all runs that have it, the newest first."""
+    runs = _runs(bench, words)
+    return [one.data.metrics[metric] for one in runs if metric in one.data.metrics]
+
+
+def _runs(bench: Bench, words: str) -> list[Any]:
+    """Run a command on digits; all runs of its store, the newest first."""
     import mlflow  # noqa: TID251
 
     uri = f"sqlite:///{bench.folder / 'commands.db'}"
@@ -158,8 +182,7 @@ def _command(bench: Bench, words: str, metric: str) -> list[float]:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(["", str(Path(__file__).parents[1])])},
     )
     runs = mlflow.MlflowClient(uri).search_runs(["1"])
-    newest_first = sorted(runs, key=lambda one: -one.info.start_time)
-    return [one.data.metrics[metric] for one in newest_first if metric in one.data.metrics]
+    return sorted(runs, key=lambda one: -one.info.start_time)
 
 
 def _with_images(mine: ours.Ours, count: int, *, resident: bool) -> Batches:

@@ -9,7 +9,7 @@ import torch
 
 from imbalance_study.config.schema import Config
 from imbalance_study.data.loader import Batches
-from imbalance_study.evaluation.figures import lr_range_test as lr_range_test_figures
+from imbalance_study.evaluation import figures as drawing
 from imbalance_study.experiment.setup import features as features_setup
 from imbalance_study.experiment.setup import procedures
 from imbalance_study.experiment.setup.data import Parts, batches_of
@@ -54,6 +54,6 @@ def find(config: Config, local: LocalFiles | None = None) -> lr_range_test.Range
 
 def figure(found: lr_range_test.RangeTest) -> Any:
     """Draw the curve and the suggestion."""
-    return lr_range_test_figures.range_test(
+    return drawing.lr_range_test.range_test(
         found.lrs, found.losses, found.smoothed, found.suggestion
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbalance_study.evaluation.figures import run as run_figures
+from imbalance_study.evaluation import figures as drawing
 from imbalance_study.experiment.setup.data import Data
 from imbalance_study.training.procedure import Fit, Procedure
 
@@ -33,7 +33,7 @@ def of_data(data: Data, procedure: Procedure) -> dict[str, Any]:
         if name != "train" and len(rows)
     }
     return {
-        "class_distribution": run_figures.class_distribution(
+        "class_distribution": drawing.run.class_distribution(
             {"train": data.class_counts} | counts, names
         ),
         "augmented_samples": _augmented_samples(data, procedure),
@@ -57,7 +57,7 @@ def _augmented_samples(data: Data, procedure: Procedure) -> Any:
     shape = (len(shown), _SAMPLES - 1, *originals.shape[1:])
     grid = augmented.permute(0, 2, 3, 1).numpy().reshape(shape)
     grid = np.concatenate([originals[:, None], grid], axis=1)
-    return run_figures.augmented_samples(
+    return drawing.run.augmented_samples(
         grid, [data.image_set.class_names[label] for label in shown]
     )
 
@@ -70,9 +70,9 @@ def of_training(fit: Fit, data: Data) -> dict[str, Any]:
         for name in _CURVES
         if name in fit.history[-1].metrics
     }
-    found = {"training_curves": run_figures.training_curves(columns, fit.best_epoch)}
+    found = {"training_curves": drawing.run.training_curves(columns, fit.best_epoch)}
     for stage, name in ((1, "sampled_classes"), (2, "sampled_classes_stage2")):
         epochs = [h for h in fit.history if (h.metrics.get("train/stage") or 1) == stage]
         if epochs and (drawn := epochs[0].drawn) is not None:
-            found[name] = run_figures.sampled_classes(counts, drawn, names)
+            found[name] = drawing.run.sampled_classes(counts, drawn, names)
     return found

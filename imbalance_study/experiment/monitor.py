@@ -9,8 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from imbalance_study.evaluation import errors
-from imbalance_study.evaluation.figures import attribution as attribution_figures
-from imbalance_study.evaluation.figures import errors as errors_figures
+from imbalance_study.evaluation import figures as drawing
 from imbalance_study.experiment.analyses import saliency
 from imbalance_study.experiment.analyses.context import HeatmapOptions
 from imbalance_study.experiment.setup.build import RunSetup
@@ -72,7 +71,7 @@ class Monitor:
         probs = view.probs(self._images)
         title = f"{self._name}: the same images after epoch {epoch}"
         drawn = {
-            f"images/{self._name}_predictions": errors_figures.labelled_images(
+            f"images/{self._name}_predictions": drawing.errors.labelled_images(
                 self._images, self._labels, probs.argmax(1), probs.max(1), view.class_names, title
             )
         }
@@ -84,7 +83,7 @@ class Monitor:
         few = self._few
         images, labels, probs = self._images[few], self._labels[few], probs[few]
         classes = np.stack([probs.argmax(1), labels], axis=1)
-        return attribution_figures.gradcam_errors(
+        return drawing.attribution.gradcam_errors(
             images,
             saliency.gradcam_maps(view, images, classes, layer),
             labels,

@@ -18,7 +18,7 @@ from imbalance_study.config import choices as registry
 from imbalance_study.config.choice import with_trait
 from imbalance_study.data.loader import Batches
 from imbalance_study.evaluation import bootstrap, calibration, metrics, posthoc
-from imbalance_study.evaluation.figures import calibration as calibration_figures
+from imbalance_study.evaluation import figures as drawing
 from imbalance_study.evaluation.metrics import Floats, Ints
 from imbalance_study.experiment.analyses.context import AnalysisResult
 from imbalance_study.experiment.result import TrainedStage
@@ -221,7 +221,7 @@ def _figure(
     test: Predictions,
 ) -> Any:
     shown = {name: name.replace("_", " ") for name in searches}
-    return calibration_figures.accuracy_over_tau(
+    return drawing.calibration.accuracy_over_tau(
         {shown[name]: search for name, search in searches.items()},
         {
             shown[name]: posthoc.balanced_accuracy_over(

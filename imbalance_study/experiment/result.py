@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +21,14 @@ from imbalance_study.training.procedure import EpochResult, Fit, Procedure
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunStart(EpochResult):
-    """Start of a run, before its first epoch: facts, report and figures of the data."""
+    """Start of a run, before its first epoch: facts and report of the data.
+
+    `draw` draws the figures of the data: call it when no training waits for them.
+    """
 
     facts: RunFacts
     report: DataReport
-    figures: dict[str, Any] = dataclasses.field(default_factory=dict)  # name -> Figure
+    draw: Callable[[], dict[str, Any]] = dict  # name -> Figure
 
 
 class TrainedStage(NamedTuple):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import functools
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,7 +91,7 @@ def run(
         stages,
         output_dir,
         draw=draw,
-        umap_warm_up=training.umap_warm_up,
+        umap_warm_up=training.warm_up.thread,
     )
 
 
@@ -144,7 +144,7 @@ class _Training:
     checkpoints: Checkpoints
     local: LocalFiles | None
     test: bool = True
-    umap_warm_up: threading.Thread | None = None
+    warm_up: analyses.WarmUp = dataclasses.field(default_factory=analyses.WarmUp)
 
     def train(self) -> tuple[RunSetup, list[TrainedStage]]:
         """Build the set-up and train its stages."""
@@ -162,7 +162,9 @@ class _Training:
             progress = Progress(epochs, enabled=self.show_progress)
             with progress, keeper or contextlib.nullcontext():
                 try:
-                    stages = self._stages(setup, reporter, Callbacks(progress, reporter))
+                    stages = self._stages(
+                        setup, reporter, Callbacks(progress, reporter, self.warm_up)
+                    )
                 except torch.OutOfMemoryError as error:
                     raise auto_batch_size.too_large(setup, setup.parts.train, error) from None
         distributed.leave()
@@ -174,8 +176,9 @@ class _Training:
             return Reporter(setup, self.on_epoch)
         heatmaps = HeatmapOptions.of(setup.config)
         if self.test:
-            wanted = analyses.check(setup.config.analyses, heatmaps.layers, setup.model)
-            self.umap_warm_up = analyses.warm_up(wanted)
+            self.warm_up.wanted = analyses.check(
+                setup.config.analyses, heatmaps.layers, setup.model
+            )
         monitor = Monitor(setup, heatmaps)
         if self.checkpoints.state is None:
             images = monitor.look(setup.model, 0, setup.procedure.probabilities)
@@ -185,7 +188,7 @@ class _Training:
                     images=images,
                     facts=setup.facts,
                     report=setup.data.report,
-                    figures=self._figures(setup),
+                    draw=functools.partial(self._figures, setup),
                 )
             )
         return Reporter(setup, self.on_epoch, monitor, self.checkpoints.keeper)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imbalance_study.evaluation.figures.run import wilson_interval
+from imbalance_study.evaluation import figures
 from imbalance_study.evaluation.text import number
 from imbalance_study.models import serving
 from imbalance_study.tracking.description import HEADLINES
@@ -152,7 +152,7 @@ def only_class(evidence: Evidence) -> str:
 
 def _recall(table: dict[str, list[Any]]) -> tuple[Any, Any, Any]:
     recall = np.array([np.nan if value is None else value for value in table["recall"]], float)
-    low, high = wilson_interval(recall, np.array(table["test_count"]))
+    low, high = figures.run.wilson_interval(recall, np.array(table["test_count"]))
     return recall, low, high
 
 

@@ -8,7 +8,7 @@ import platform
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ class Recorder:
         self._journal = journal.current()
         # (step, name) of the metrics that earlier processes of a resumed run recorded.
         self._recorded = self._journal.recorded_metrics()
+        # The figures of the data, which the first step need not wait for.
+        self._draw: Callable[[], dict[str, Any]] = dict
 
     def record_params(self) -> None:
         """Record the params that ``mlflow run`` did not log itself, as typed."""
@@ -62,6 +64,8 @@ class Recorder:
             self._record_start(result)
         elif self._recorded.isdisjoint((result.epoch, name) for name in result.metrics):
             self._journal.metrics(result.metrics, result.epoch)
+            artifacts.log_figures(self._draw())
+            self._draw = dict
         else:
             return
         artifacts.log_grid(result.images, result.epoch)
@@ -83,7 +87,7 @@ class Recorder:
         images = _ImageSet(CodeDatasetSource(source), config.dataset, facts.digest)
         entity = images._to_mlflow_entity()
         self._journal.append("input", {"dataset": dict(entity), "context": "training"})
-        artifacts.log_figures(start.figures)
+        self._draw = start.draw
         self._journal.table(start.report.columns(), "data_report.json")
         if any(map(len, start.report.copies.values())):
             self._journal.table(start.report.copies, "copies.json")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from imbalance_study.evaluation import attribution, errors
-from imbalance_study.evaluation.figures import attribution as attribution_figures
+from imbalance_study.evaluation import figures as drawing
 from imbalance_study.evaluation.metrics import Floats, Ints
 from imbalance_study.experiment.analyses import saliency
 from imbalance_study.experiment.analyses.context import AnalysisResult, EvaluationContext
@@ -53,7 +53,7 @@ def _gradcam_errors(context: EvaluationContext, layer: str, suffix: str) -> Anal
     images, probs = context.images(chosen), context.probs[chosen]
     classes = np.stack([context.predictions[chosen], targets[chosen]], axis=1)
     maps = _maps(context, images, classes, layer)
-    figure = attribution_figures.gradcam_errors(
+    figure = drawing.attribution.gradcam_errors(
         images,
         maps,
         targets[chosen],
@@ -73,10 +73,10 @@ def _gradcam_correct(context: EvaluationContext, layer: str, suffix: str) -> Ana
     chosen: Ints = np.concatenate(errors.surest_of_each_class(targets, context.probs, each))
     images, probs = context.images(chosen), context.probs[chosen]
     classes = np.stack(
-        [targets[chosen], attribution_figures.runner_up(targets[chosen], probs)], axis=1
+        [targets[chosen], drawing.attribution.runner_up(targets[chosen], probs)], axis=1
     )
     maps = _maps(context, images, classes, layer)
-    figure = attribution_figures.gradcam_correct(
+    figure = drawing.attribution.gradcam_correct(
         images,
         maps,
         targets[chosen],
@@ -109,7 +109,7 @@ def _overlays(
     for index, row in enumerate(rows):
         for which, role in enumerate(roles):
             name = file_name(f"{row:05d}", role, context.class_names[classes[index, which]])
-            found[f"gradcam_{folder}/{name}"] = attribution_figures.overlay(
+            found[f"gradcam_{folder}/{name}"] = drawing.attribution.overlay(
                 images[index], maps[index, which], context.heatmaps.colormap
             )
     return found
@@ -180,5 +180,5 @@ def deletions(context: EvaluationContext) -> AnalysisResult:
         measured[f"test_deletion/{name}_salient"] = float(score.salient.mean())
         measured[f"test_deletion/{name}_random"] = float(score.random.mean())
     pairs = {method: (score.salient, score.random) for method, score in scores.items()}
-    figure = attribution_figures.deletion(pairs, scores["occlusion"].fraction)
+    figure = drawing.attribution.deletion(pairs, scores["occlusion"].fraction)
     return AnalysisResult(metrics=measured, figures={"deletion": figure})

@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 
 from imbalance_study.evaluation import calibration, errors, intervals, metrics
-from imbalance_study.evaluation.figures import calibration as calibration_figures
-from imbalance_study.evaluation.figures import errors as errors_figures
-from imbalance_study.evaluation.figures import run as run_figures
+from imbalance_study.evaluation import figures as drawing
 from imbalance_study.evaluation.metrics import Ints
 from imbalance_study.experiment.analyses.context import AnalysisResult, EvaluationContext
 
@@ -84,8 +82,8 @@ def confusion(context: EvaluationContext) -> AnalysisResult:
     recall = metrics.class_scores(matrix).recall
     found = per_class(context)
     found.figures = {
-        "confusion_matrix": run_figures.confusion_matrices(matrix, names),
-        "recall_by_frequency": run_figures.recall_by_frequency(
+        "confusion_matrix": drawing.run.confusion_matrices(matrix, names),
+        "recall_by_frequency": drawing.run.recall_by_frequency(
             counts, recall, matrix.sum(1), names
         ),
     }
@@ -117,14 +115,14 @@ def mistakes(context: EvaluationContext) -> AnalysisResult:
             "misclassified": _grid(context, wrong, "Misclassified images, spread over the classes"),
             "most_confident_errors": _grid(context, surest, "The most confident errors"),
             "least_certain": _grid(context, unsure, "The least certain predictions"),
-            "confused_pairs": errors_figures.confused_pairs(pairs),
+            "confused_pairs": drawing.errors.confused_pairs(pairs),
             **_recall_over_epochs(context),
         },
     )
 
 
 def _grid(context: EvaluationContext, positions: Ints, title: str) -> Any:
-    return errors_figures.labelled_images(
+    return drawing.errors.labelled_images(
         context.images(positions),
         context.test.targets[positions],
         context.predictions[positions],
@@ -138,7 +136,7 @@ def _recall_over_epochs(context: EvaluationContext) -> dict[str, Any]:
     known = [epoch.val_recall for epoch in context.fit.history if epoch.val_recall is not None]
     if not known:
         return {}
-    figure = errors_figures.recall_over_epochs(
+    figure = drawing.errors.recall_over_epochs(
         np.stack(known), context.data.class_counts, context.class_names
     )
     return {"recall_over_epochs": figure}
@@ -147,7 +145,7 @@ def _recall_over_epochs(context: EvaluationContext) -> dict[str, Any]:
 def curves(context: EvaluationContext) -> AnalysisResult:
     """Draw the ROC and precision-recall curve of each class."""
     found = errors.class_curves(context.test.targets, context.probs)
-    figure = errors_figures.roc_pr(found, context.class_names, context.data.class_counts)
+    figure = drawing.errors.roc_pr(found, context.class_names, context.data.class_counts)
     return AnalysisResult(figures={"roc_pr": figure})
 
 
@@ -158,5 +156,5 @@ def reliability(context: EvaluationContext) -> AnalysisResult:
     del found["nll"]  # which is test/loss
     return AnalysisResult(
         metrics={f"test_calibration/{name}": value for name, value in found.items()},
-        figures={"calibration": calibration_figures.calibration(targets, context.probs)},
+        figures={"calibration": drawing.calibration.calibration(targets, context.probs)},
     )

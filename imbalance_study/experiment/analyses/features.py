@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from imbalance_study.evaluation import embedding
-from imbalance_study.evaluation.figures import embedding as embedding_figures
+from imbalance_study.evaluation import figures as drawing
 from imbalance_study.experiment.analyses.context import AnalysisResult, EvaluationContext
 
 FEATURE_SAMPLE = 1_000
@@ -38,6 +38,6 @@ def features(context: EvaluationContext) -> AnalysisResult:
                 "cumulated": np.cumsum(explained).tolist(),
             },
         },
-        figures={"features": embedding_figures.embedding(points, targets, names, explained)},
+        figures={"features": drawing.embedding.embedding(points, targets, names, explained)},
         frames={"features/coordinates": columns},
     )

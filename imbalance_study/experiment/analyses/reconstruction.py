@@ -13,7 +13,7 @@ import torch
 
 from imbalance_study.data.loader import Batches
 from imbalance_study.evaluation import errors
-from imbalance_study.evaluation.figures import reconstruction as reconstruction_figures
+from imbalance_study.evaluation import figures as drawing
 from imbalance_study.experiment.analyses.context import AnalysisResult
 from imbalance_study.experiment.setup.data import Data
 from imbalance_study.experiment.setup.inputs import RunInputs
@@ -50,7 +50,7 @@ def reconstruct(
     images = test.read(chosen.astype(np.int64))
     drawn = _drawn_again(model, procedure, images, inputs.data)
     names = inputs.data.image_set.class_names
-    figure = reconstruction_figures.reconstructions(images, drawn, targets[chosen], names)
+    figure = drawing.reconstruction.reconstructions(images, drawn, targets[chosen], names)
     return AnalysisResult(
         metrics={"reconstruction/test_mse": mse, "reconstruction/test_variance": variance},
         figures={"reconstructions": figure},

@@ -11,12 +11,15 @@ import threading
 import time
 from collections.abc import Callable
 
+from torch import Tensor
+
 from imbalance_study.config import choices, spec
 from imbalance_study.config.choice import with_trait
 from imbalance_study.evaluation import embedding
 from imbalance_study.experiment.analyses import saliency
 from imbalance_study.experiment.analyses.context import AnalysisResult, EvaluationContext
 from imbalance_study.models.classifier import Classifier
+from imbalance_study.training.callback import Callback
 
 _NAMES = tuple(
     name
@@ -62,9 +65,22 @@ def _functions(wanted: frozenset[str]) -> dict[Callable[[EvaluationContext], Ana
     return {spec.find(choices.ANALYSES, name, "analysis"): name for name in named}
 
 
-def warm_up(wanted: frozenset[str]) -> threading.Thread | None:
-    """Start to compile UMAP beside the training, where it is wanted."""
-    return embedding.warm_up_umap() if "umap" in wanted else None
+class WarmUp(Callback):
+    """Starts to compile UMAP beside the training, after its first update, where it is wanted.
+
+    Attributes:
+        wanted: Names of the analyses.
+        thread: Compiles UMAP; None before it started.
+    """
+
+    def __init__(self) -> None:
+        self.wanted: frozenset[str] = frozenset()
+        self.thread: threading.Thread | None = None
+
+    def on_batch_end(self, images: int, loss: Tensor) -> None:
+        """See `Callback`."""
+        if self.thread is None and "umap" in self.wanted:
+            self.thread = embedding.warm_up_umap()
 
 
 def analyse(context: EvaluationContext) -> AnalysisResult:

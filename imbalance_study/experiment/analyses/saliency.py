@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from imbalance_study.evaluation import attribution
-from imbalance_study.evaluation.figures import attribution as attribution_figures
+from imbalance_study.evaluation import figures as drawing
 from imbalance_study.evaluation.metrics import Floats, Ints
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.models.feature_maps import all_maps
@@ -98,7 +98,7 @@ def gradcam_maps(view: View, images: Images, classes: Ints, layer: str) -> Float
 def feature_maps(view: View, images: Images, layer: str) -> Any:
     """Draw the channels of a layer that differ most within these images."""
     maps, channels = attribution.feature_maps(view.model, view.inputs(images), layer)
-    return attribution_figures.feature_maps(
+    return drawing.attribution.feature_maps(
         images, maps, channels, title=f"Feature maps of {layer}"
     )
 
@@ -118,7 +118,7 @@ def occlusion_figure(
     view: View, images: Images, classes: Ints, found: attribution.Occlusion
 ) -> Any:
     """Draw the result of `occlusion`."""
-    return attribution_figures.occlusion(
+    return drawing.attribution.occlusion(
         images, found, classes, view.class_names, colormap=view.colormap
     )
 

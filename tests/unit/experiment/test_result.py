@@ -22,4 +22,4 @@ def test_the_start_of_a_run_is_the_moment_before_its_first_epoch(make_setup):
     setup = make_setup()
     start = RunStart(0, {}, facts=setup.facts, report=setup.data.report)
     assert isinstance(start, EpochResult)
-    assert (start.epoch, start.figures, start.images) == (0, {}, {})
+    assert (start.epoch, start.draw(), start.images) == (0, {}, {})

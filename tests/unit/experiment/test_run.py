@@ -30,7 +30,7 @@ def test_a_run_reports_its_start_and_each_epoch(reported):
     result, (start, *epochs) = reported
     assert isinstance(start, RunStart)
     assert start.facts is result.facts
-    assert set(start.figures) == {"class_distribution", "augmented_samples"}
+    assert set(start.draw()) == {"class_distribution", "augmented_samples"}
     assert [epoch.epoch for epoch in epochs] == [1, 2]
     assert [epoch.metrics for epoch in epochs] == [epoch.metrics for epoch in result.history]
 
@@ -66,5 +66,5 @@ def test_the_callback_can_end_a_run(tmp_path):
 def test_without_figures_the_start_carries_none():
     seen = []
     experiment.run_without_test(make(**SMALL | {"epochs": 1}), seen.append, show_progress=False)
-    assert seen[0].figures == {}
+    assert seen[0].draw() == {}
     assert seen[0].facts.images["test"] > 0
