@@ -52,7 +52,9 @@ def test_tables_are_where_the_ui_shows_them(left):
     assert "mlflow.loggedArtifacts" in record.data.tags
     for name, columns in result.tables.items():
         assert name in record.data.tags["mlflow.loggedArtifacts"]
-        table = mlflow.load_table(f"{name}.json", run_ids=[record.info.run_id])
+        table = mlflow.MlflowClient().load_table(
+            record.info.experiment_id, f"{name}.json", run_ids=[record.info.run_id]
+        )
         assert list(table.columns) == list(columns)
         assert len(table) == len(next(iter(columns.values())))
 
