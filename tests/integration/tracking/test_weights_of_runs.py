@@ -29,6 +29,9 @@ def test_a_run_goes_on_from_another_and_says_what_it_took(tiny_run, tmp_path):
     assert record.info.status == "FINISHED"
     assert record.data.params["weights"] == tiny_run.address
     assert record.data.params["freeze"] == "head_only"
+    assert record.data.params["space"] == "features"
+    assert record.data.params["augment"] == "none"
+    assert record.data.tags["features"].startswith("computed and kept in ")
     assert record.data.tags["weights"] == f"96 tensors from {tiny_run.address}; head loaded"
     client = tiny_run.client
     path = client.download_artifacts(record.info.run_id, "config.json", str(tmp_path))
