@@ -1,6 +1,6 @@
 """Audit of the claims of comparisons: false claims, power, coverage, and the choice by validation.
 
-    OMP_NUM_THREADS=1 python benchmarks/audit.py --out audit.jsonl      about 20 minutes on one core
+    OMP_NUM_THREADS=1 python benchmarks/audit.py --out audit.jsonl      about 5 minutes on a core
 
 Trained: --pool runs (seeds 0, 1, ...) of each of two configurations, a small network on long-tailed
 digits, which differ in the loss alone. They are kept in --out, and the same command goes on.
