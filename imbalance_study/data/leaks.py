@@ -151,8 +151,8 @@ def _crossings(image_set: ImageSet, part: np.ndarray, target: int, source: int) 
     given = len(image_set.test if target == 2 else image_set.val)
     way = "on_leak=drop leaves these out" if given else "group_copies=true keeps copies together"
     text = (
-        f"{count:,} of {of:,} {words[target]} images are also {words[source]} images, or nearly "
-        f"(first: {image_set.files[rows[0, 0]]} = {image_set.files[rows[0, 1]]}); {way}"
+        f"in {_PARTS[source]} and {_PARTS[target]}: {count:,} of {of:,} {words[target]} images are "
+        f"also {words[source]} images, or nearly (first: {image_set.files[rows[0, 0]]} = {image_set.files[rows[0, 1]]}); {way}"
     )
     return [Finding("copies", text, count)]
 
