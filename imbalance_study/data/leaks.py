@@ -150,9 +150,10 @@ def _crossings(image_set: ImageSet, part: np.ndarray, target: int, source: int) 
     words = {0: "training", 1: "validation", 2: "test"}
     given = len(image_set.test if target == 2 else image_set.val)
     way = "on_leak=drop leaves these out" if given else "group_copies=true keeps copies together"
+    named = " = ".join(image_set.files[row] for row in rows[0])
     text = (
         f"in {_PARTS[source]} and {_PARTS[target]}: {count:,} of {of:,} {words[target]} images are "
-        f"also {words[source]} images, or nearly (first: {image_set.files[rows[0, 0]]} = {image_set.files[rows[0, 1]]}); {way}"
+        f"also {words[source]} images, or nearly (first: {named}); {way}"
     )
     return [Finding("copies", text, count)]
 

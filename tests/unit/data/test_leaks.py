@@ -36,8 +36,8 @@ def test_test_images_that_are_training_images_are_counted_with_the_way_out():
     said = _texts(_set([(0, 6), (3, 7)]))
     assert said[0] == "2 pairs of equal images (first: 0.png = 6.png)"
     assert said[1] == (
-        "in train and test: 2 of 2 test images are also training images, or nearly (first: 6.png = 0.png); "
-        "on_leak=drop leaves these out"
+        "in train and test: 2 of 2 test images are also training images, or nearly "
+        "(first: 6.png = 0.png); on_leak=drop leaves these out"
     )
 
 
