@@ -260,7 +260,7 @@ def test_maps_are_stretched_to_the_image():
         "efficientnet_b0",
         "mobilenet_v2",
         "mobilenet_v3_large",
-        "vgg16",
+        pytest.param("vgg16", marks=pytest.mark.slow),
         "custom_cnn",
     ],
 )

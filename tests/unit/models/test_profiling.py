@@ -17,6 +17,8 @@ from imbalance_study.models.profiling import (
 
 NAMED = [name for name in choices.MODELS if name not in ("resnet20", "resnet44", "resnet56")]
 
+QUICK = {"resnet18", "mobilenet_v2", "custom_cnn"}
+
 
 def tiny() -> nn.Module:
     return nn.Sequential(
@@ -62,7 +64,9 @@ def test_macs_of_a_convolution_and_a_linear_as_worked_out_by_hand(model):
     assert macs(model, 16) == 216 * 16 * 16 + 8 * 10 + 10
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in NAMED]
+)
 def test_macs_are_within_3_percent_of_half_of_torchs_flops(name, capfd):
     with torch.device("meta"):  # without values, which are most of the work
         model, image = zoo.create(name, 10, image_size=32), torch.zeros(1, 3, 32, 32)
@@ -130,5 +134,6 @@ def test_the_memory_of_a_model_that_cannot_run_without_values_grows_with_the_bat
 def test_the_peak_of_memory_lies_between_what_is_in_use_and_what_the_machine_has():
     block = torch.ones(16 * 2**20)
     in_use = psutil.Process().memory_info().rss
-    assert in_use <= peak_memory_bytes("cpu") <= psutil.virtual_memory().total
+    # The kernel counts the peak now and then, what is in use always.
+    assert 0.99 * in_use <= peak_memory_bytes("cpu") <= psutil.virtual_memory().total
     assert in_use > block.numel() * 4

@@ -29,7 +29,8 @@ FAMILIES = {
 }
 SIZES = dict.fromkeys(choices.MODELS, 32) | FAMILIES
 # The others are there by one property in the plain run, and by all in .ci/run.
-QUICK = [*choices.MODELS, "mnasnet0_5", "squeezenet1_0"]
+LONG = {"resnet44", "resnet56", "vgg16"}  # of the named ones
+QUICK = [*(name for name in choices.MODELS if name not in LONG), "mnasnet0_5", "squeezenet1_0"]
 FEATURES = ["densenet121", "googlenet", "regnet_y_400mf", "shufflenet_v2_x0_5", "swin_t"]
 PARAMETERS = {
     "resnet18": 11_173_962,
@@ -40,6 +41,11 @@ PARAMETERS = {
     "vgg16": 14_982_474,
     "custom_cnn": 4_821_194,
 }
+
+
+def in_ci(names, quick):
+    """The names, of which .ci/run alone tests those that are not quick."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name not in quick)) for name in names]
 
 
 def seeded(text: str, num_classes: int = 5, image_size: int = 32, **how: str) -> Classifier:
@@ -61,7 +67,7 @@ def images_for(model: Classifier, count: int = 2) -> torch.Tensor:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in SIZES],
+    params=in_ci(SIZES, QUICK),
 )
 def model(request):
     return seeded(request.param, image_size=SIZES[request.param])
@@ -119,7 +125,7 @@ def test_the_last_layer_to_explain_has_a_map_of_4x4_or_more(model):
     assert (maps[-1].amax(dim=(2, 3)) > maps[-1].amin(dim=(2, 3))).any()
 
 
-@pytest.mark.parametrize("model", choices.MODELS, indirect=True)
+@pytest.mark.parametrize("model", in_ci(choices.MODELS, QUICK), indirect=True)
 def test_memory_format_changes_no_prediction(model):
     with torch.no_grad():
         logits = model.eval()(images_for(model))
@@ -149,7 +155,10 @@ def test_parameters_of_the_named_models_with_ten_classes_at_32_px(name):
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "custom_cnn", "resnet32"])
+@pytest.mark.parametrize(
+    "name",
+    in_ci(["resnet18", "efficientnet_b0", "custom_cnn", "resnet32"], {"custom_cnn", "resnet32"}),
+)
 def test_weights_follow_from_the_seed_of_torchs_default_generator(name):
     one, same = seeded(name).state_dict(), seeded(name).state_dict()
     torch.manual_seed(1)
