@@ -153,7 +153,7 @@ def beside_training(bench: Bench) -> list[float]:
     """
     words = (
         "compare --dataset digits --model resnet20 --image_size 16 --epochs 1 --steps_per_epoch 1 "
-        f"--vary loss=cross_entropy|focal --baseline loss=cross_entropy --seeds {bench.windows + 2}"
+        f"--vary loss=cross_entropy|focal --seeds {bench.windows + 2}"
     )
     runs = _runs(bench, words)
     children = [run for run in runs if "mlflow.parentRunId" in run.data.tags][::-1]
