@@ -123,7 +123,8 @@ SUITES: dict[str, Suite] = {
                 "defer": 0.8,
             },
             "balanced_softmax": {"loss": "balanced_softmax"},
-            "logit_adjusted": {"loss": "logit_adjusted:tau=1"},
+            # With tau=1 it is balanced softmax.
+            "logit_adjusted": {"loss": "logit_adjusted:tau=1.5"},
             "vs": {"loss": "vs:gamma=0.15,tau=1.25"},
             "class_balanced": {"sampler": "class_balanced"},
             "square root": {"sampler": "power:q=0.5"},
