@@ -88,7 +88,7 @@ def description(
         "|---" * len(head) + "|",
         *map(markdown_row, body),
         "",
-        *_items(f"Not ranked: {mark}" for mark in comparison.marks),
+        *_items(f"Note: {mark}" for mark in comparison.marks),
         *_items(failure_note(problem) for problem in problems.values()),
         *_items(map(escape_markdown, plan.notes)),
         "",
