@@ -84,13 +84,13 @@ def refuse_plain(image_set: ImageSet) -> None:
     """Refuse a set without any picture.
 
     Raises:
-        ValueError: Each image has one value in all pixels.
+        ValueError: All images have the same value in all pixels.
     """
-    count = len(image_set.labels)
-    if count and len(image_set.copies.plain) == count:
+    count, images = len(image_set.labels), image_set.images
+    if count and len(image_set.copies.plain) == count and not np.ptp(images[:, 0, 0, 0]):
         raise ValueError(
-            f"all {count:,} images have one value in all pixels, so there is nothing to learn; if "
-            "they hold more than 8 bits, set pixel_range=LOW/HIGH"
+            f"all {count:,} images have the value {images[0, 0, 0, 0]} in all pixels, so there is "
+            "nothing to learn; if they hold more than 8 bits, set pixel_range=LOW/HIGH"
         )
 
 

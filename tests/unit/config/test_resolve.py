@@ -56,7 +56,10 @@ def test_imbalance_ratio_is_short_for_the_ratio_of_the_spec():
         ({"defer": "1"}, "defer must be smaller than 1, got 1"),
         ({"ema": "yes"}, "ema must be true or false, got 'yes'"),
         ({"test_fraction": "0.1"}, "test_fraction has no effect with dataset=cifar10"),
-        ({"imbalance": "none", "imbalance_ratio": "5"}, "goes with imbalance=exponential or step"),
+        (
+            {"imbalance": "none", "imbalance_ratio": "5"},
+            "goes with imbalance=exponential, published or step",
+        ),
         (
             {"imbalance": "exponential:ratio=9", "imbalance_ratio": "5"},
             "contradict each other",

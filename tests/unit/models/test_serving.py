@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from imbalance_study.models.serving import (
-    PREPROCESSING,
     RawImageClassifier,
+    preprocessing,
     scale_and_shift,
 )
 
@@ -66,5 +66,11 @@ def test_logits_in_low_precision_become_float32_probabilities() -> None:
     assert probs.sum(1).tolist() == pytest.approx([1.0] * 4)
 
 
-def test_the_preprocessing_names_the_side_of_the_images() -> None:
-    assert "uint8 (N, 32, 32, 3)" in PREPROCESSING.format(side=32)
+def test_the_preprocessing_names_the_side_the_fit_and_the_range_of_the_images() -> None:
+    said = preprocessing(32, {})
+    assert "uint8 (N, 32, 32, 3)" in said
+    assert "largest centred square" in said
+    assert "8 bits" not in said
+    said = preprocessing(48, {"fit": "pad", "whole": (300, 4000)})
+    assert "its longer side resized to 48" in said
+    assert "more than 8 bits from 300 to 4000 scaled to 0 to 255" in said
