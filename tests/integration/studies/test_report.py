@@ -44,7 +44,7 @@ def _word_text(path):
     return " ".join([*(p.text for p in file.paragraphs), *cells])
 
 
-@pytest.mark.parametrize("made", ["compared", "single"])
+@pytest.mark.parametrize("made", [pytest.param("compared", marks=pytest.mark.slow), "single"])
 def test_the_page_is_whole_needs_nothing_else_and_runs_no_script(made, request):
     text = (request.getfixturevalue(made) / "report.html").read_text()
     page = Page(text)

@@ -159,6 +159,7 @@ def test_a_run_is_left_to_its_process_and_killed_with_9_goes_on_bit_by_bit(
     _assert_same(store, folder.name, _whole(tmp_path / "whole", WATCHED), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_failed_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     store, whole, tmp_path, capsys
 ):

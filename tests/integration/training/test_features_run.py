@@ -74,6 +74,7 @@ def test_a_head_on_features_learns_as_on_images(train):
     )
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_drops_nothing_before_its_head_on_images_and_on_features(tmp_path):
     small = SMALL | {"model": "mobilenet_v2", "image_size": 16, "cache_dir": str(tmp_path)}
     small |= {"steps_per_epoch": 3, "epochs": 2}

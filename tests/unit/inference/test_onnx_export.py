@@ -46,6 +46,7 @@ def test_onnx_gives_the_probabilities_of_torch_at_any_batch_size(ready, images, 
     assert os.listdir(path.parent) == ["m.onnx"]
 
 
+@pytest.mark.slow
 def test_int8_is_smaller_and_agrees_or_is_refused(ready, images, tmp_path):
     path = tmp_path / "m.onnx"
     found = onnx_export.export(ready, path, images, format="int8", min_agreement=0.5)

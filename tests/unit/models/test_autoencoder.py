@@ -43,7 +43,10 @@ def test_the_features_are_the_averaged_bottleneck():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", AUTOENCODERS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * ("mobilenet" in name)) for name in AUTOENCODERS],
+)
 def test_without_its_decoder_the_model_costs_encoder_and_classifier_alone(name):
     model = zoo.create(name, 3, image_size=32)
     bare = copy.deepcopy(model)

@@ -45,10 +45,10 @@ def test_a_resnets_small_stem_keeps_the_resolution(name, stem, image_size, first
         pytest.param("densenet121", 3, marks=pytest.mark.slow),
         ("efficientnet_b0", 4),
         pytest.param("mnasnet0_5", 4, marks=pytest.mark.slow),
-        ("mobilenet_v2", 4),
+        pytest.param("mobilenet_v2", 4, marks=pytest.mark.slow),
         pytest.param("mobilenet_v3_large", 4, marks=pytest.mark.slow),
         ("regnet_y_400mf", 4),
-        ("shufflenet_v2_x0_5", 3),
+        pytest.param("shufflenet_v2_x0_5", 3, marks=pytest.mark.slow),
     ],
 )
 def test_every_other_small_stem_leaves_out_the_first_halvings(name, halvings):

@@ -284,7 +284,10 @@ def test_a_users_function_that_breaks_the_contract_is_refused_with_the_rule(text
         ("convnext_tiny", 32, {"stem": "small"}, "no small stem; use stem=auto or stem=imagenet"),
         ("vit_b_16", 33, {}, "vit_b_16 needs an image_size that is a multiple of 16, got 33"),
         ("maxvit_t", 64, {}, "needs an image_size that is a multiple of 224, got 64"),
-        ("inception_v3", 32, {}, "inception_v3 needs an image_size of at least 75, got 32"),
+        pytest.param(
+            *("inception_v3", 32, {}, "inception_v3 needs an image_size of at least 75, got 32"),
+            marks=pytest.mark.slow,
+        ),
         ("alexnet", 32, {}, "alexnet needs an image_size of at least 63, got 32"),
         ("custom_cnn", 7, {}, "custom_cnn needs an image_size of at least 8, got 7"),
         ("vgg16", 31, {}, "vgg16 needs an image_size of at least 32, got 31"),

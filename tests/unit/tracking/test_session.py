@@ -68,6 +68,7 @@ def test_an_unreachable_store_at_the_start_names_offline_and_leaves_nothing(conf
     assert not list(run_folder.runs_folder().glob("*"))
 
 
+@pytest.mark.slow
 def test_a_child_is_recorded_though_the_store_went_away(config, monkeypatch):
     monkeypatch.setattr("imbalance_study.tracking.session.PATIENCE", 1.0)
     with session(config(run_name="parent")) as parent:
@@ -224,6 +225,7 @@ def test_html_in_an_error_is_shown_as_text(config):
     assert "\\](javascript" in note
 
 
+@pytest.mark.slow
 def test_metrics_are_in_the_store_within_seconds(config):
     with session(config(run_name="run")) as run:
         client = MlflowClient(config().tracking_uri)

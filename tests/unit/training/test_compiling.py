@@ -19,7 +19,7 @@ def test_compiled_steps_follow_plain_ones_and_a_smaller_last_batch_too(tmp_path)
         result = run(config, output_dir=tmp_path, show_progress=False, draw=False)
         assert result.fit.images_seen % 100  # there was a smaller batch
         losses.append([epoch.metrics["train/loss"] for epoch in result.history])
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert losses[1] == pytest.approx(losses[0], rel=3e-3)
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ DEGENERATE = {
     "one-pixel images": ((6, 5), (2, 1), _one_pixel),
     "three test images": ((6, 5, 4), (1, 1, 1), _coloured),
 }
-SLOW = {"grey images", "three test images"}
+SLOW = {"grey images", "one-pixel images", "three test images"}
 
 
 @pytest.mark.parametrize(
