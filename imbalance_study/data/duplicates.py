@@ -3,9 +3,10 @@
 Equal images have an equal hash of their decoded pixels. For nearly equal ones each image becomes
 the differences between neighbours in a grey picture of 12x12 pixels, scaled to length 1 (a
 difference hash without rounding, which brightness and contrast do not change). Two images are
-nearly equal where the cosine of these vectors is at least 0.985, directly or mirrored. All pairs
-are compared, by matrix products: on bits (ImageHash) that needs a search tree, and plain
-backgrounds fill it with pairs that are none.
+nearly equal where the cosine of these vectors is at least 0.985, directly or mirrored. Black bars
+at the edges (fit=pad) do not count: they would make all oblong images alike. All pairs are
+compared, by matrix products: on bits (ImageHash) that needs a search tree, and plain backgrounds
+fill it with pairs that are none.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ import numpy as np
 from PIL import Image
 
 NEAR_AT_MOST = 60_000  # images; beyond, only equal ones are looked for
-_VERSION = 1
+_VERSION = 2
 _SIDE = 12
 _NEAR = 0.985
 _LEAST_DETAIL = 2.0  # mean difference of neighbours, in grey values: plain images are not compared
+_BLACK = 8  # a black bar that was saved as JPEG is not quite black
 _BLOCK = 512
 _MOST_PAIRS = 100_000
 
@@ -134,8 +136,17 @@ def _vectors(images: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def _small(images: np.ndarray, rows: np.ndarray) -> Iterator[Image.Image]:
     for row in rows:
-        grey = Image.fromarray(np.ascontiguousarray(images[row])).convert("L")
+        grey = Image.fromarray(np.ascontiguousarray(_without_bars(images[row]))).convert("L")
         yield grey.resize((_SIDE, _SIDE), Image.Resampling.BOX)
+
+
+def _without_bars(image: np.ndarray) -> np.ndarray:
+    """Cut the black rows and columns off the edges of an image."""
+    edges = (image[0], image[-1], image[:, 0], image[:, -1])
+    if all(edge.max() > _BLACK for edge in edges):
+        return image
+    rows, columns = (np.flatnonzero((image > _BLACK).any(axis)) for axis in ((1, 2), (0, 2)))
+    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else image
 
 
 def _differences(small: np.ndarray) -> np.ndarray:

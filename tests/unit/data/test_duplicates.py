@@ -35,6 +35,14 @@ def test_equal_and_nearly_equal_images_are_found_and_others_are_not(tmp_path):
     assert found.near_searched
 
 
+def test_black_bars_make_no_copies_and_hide_none(tmp_path):
+    images = np.zeros((9, 48, 48, 3), np.uint8)
+    strips = _photographs(8, 48)[:, :16]  # wide pictures, padded to a square
+    images[:8, 16:32] = strips
+    images[8, 16:32] = _saved_anew(np.ascontiguousarray(strips[2]))
+    assert duplicates.find(images, tmp_path).pairs.tolist() == [[2, 8]]
+
+
 def test_the_result_is_kept_by_the_pixels(tmp_path):
     images = np.concatenate([_photographs(6), _photographs(2)])
     first = duplicates.find(images, tmp_path)
