@@ -83,13 +83,14 @@ def components(copies: Copies, groups: np.ndarray, count: int) -> np.ndarray:
 def _hashes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a hash of each image, uint64 (N,), and the images of one value."""
     hashes, plain = np.empty(len(images), np.uint64), []
-    for row, image in enumerate(images):
-        content = np.ascontiguousarray(image)
-        digest = hashlib.blake2b(content.data, digest_size=8).digest()
-        hashes[row] = int.from_bytes(digest, "little")
-        if content.flat[0] == content.flat[-1] and (content == content.flat[0]).all():
-            plain.append(row)
-    return hashes, np.array(plain, np.int64)
+    for start in range(0, len(images), _BLOCK):
+        block = np.ascontiguousarray(images[start : start + _BLOCK])
+        block = block.reshape(len(block), -1)
+        digests = b"".join(hashlib.sha256(row).digest()[:8] for row in block)
+        hashes[start : start + len(block)] = np.frombuffer(digests, "<u8")
+        ends = np.flatnonzero(block[:, 0] == block[:, -1])
+        plain.append(start + ends[(block[ends] == block[ends, :1]).all(1)])
+    return hashes, np.concatenate([np.empty(0, np.int64), *plain])
 
 
 def _equal_pairs(images: np.ndarray, hashes: np.ndarray) -> np.ndarray:
