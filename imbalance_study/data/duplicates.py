@@ -86,7 +86,7 @@ def _hashes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for start in range(0, len(images), _BLOCK):
         block = np.ascontiguousarray(images[start : start + _BLOCK])
         block = block.reshape(len(block), -1)
-        digests = b"".join(hashlib.sha256(row).digest()[:8] for row in block)
+        digests = b"".join(hashlib.sha256(row.data).digest()[:8] for row in block)
         hashes[start : start + len(block)] = np.frombuffer(digests, "<u8")
         ends = np.flatnonzero(block[:, 0] == block[:, -1])
         plain.append(start + ends[(block[ends] == block[ends, :1]).all(1)])
