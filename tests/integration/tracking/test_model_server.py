@@ -14,7 +14,7 @@ import mlflow
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from servers import free_port
 
 from imbalance_study.data import decode
@@ -108,12 +108,36 @@ def _post(address, body):
         return error.code, json.loads(error.read())
 
 
+def _client_pixels(path, about):
+    """Pixels as the client of the documentation makes them."""
+    (code,) = re.findall(r"(def pixels.*?)\n\n\n", PAGE, re.DOTALL)
+    names = {"numpy": np, "Image": Image, "ImageOps": ImageOps, "about": about, "side": 16}
+    exec(code, names)
+    return np.array(names["pixels"](path), np.uint8)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("size", [(40, 23), (17, 50), (30, 30), (16, 16)])
+def test_the_client_makes_the_pixels_of_the_training(tmp_path, fit, size):
+    generator = np.random.default_rng(0)
+    grey = generator.integers(300, 4000, size[::-1]).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    Image.fromarray(grey.astype(np.float32) / 4000).save(tmp_path / "float.tif")
+    colours = generator.integers(0, 256, (*size[::-1], 3)).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "plain.png")
+    for ranges in ({}, {"whole": [300.0, 3900.0], "decimal": [0.1, 0.9]}):
+        decoding = decode.Decoding.from_dict({"fit": fit, **ranges})
+        for path in tmp_path.iterdir():
+            wanted = decode.decode(path.read_bytes(), 16, decoding)
+            np.testing.assert_array_equal(_client_pixels(path, decoding.to_dict()), wanted)
+
+
 @pytest.mark.slow
 def test_the_client_that_the_documentation_shows_gets_the_probabilities_of_the_training_process(
     server, tiny_run, pictures, tmp_path
 ):
     (code,) = re.findall(r"```python\n(import sys.*?)```", PAGE, re.DOTALL)
-    assert len([line for line in code.splitlines() if line]) <= 20
+    assert len([line for line in code.splitlines() if line]) <= 32
     (tmp_path / "client.py").write_text(code)
     done = subprocess.run(
         [sys.executable, "client.py", server, f"models:/{NAME}@champion", *map(str, pictures)],
@@ -130,7 +154,7 @@ def test_the_client_that_the_documentation_shows_gets_the_probabilities_of_the_t
 @pytest.mark.slow
 def test_the_client_prints_the_reason_of_the_server(server, tiny_run, pictures, tmp_path):
     (code,) = re.findall(r"```python\n(import sys.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "client.py").write_text(re.sub(r"side = mlflow.*", "side = 8", code))
+    (tmp_path / "client.py").write_text(re.sub(r"side = about.*", "side = 8", code))
     done = subprocess.run(
         [sys.executable, "client.py", server, f"models:/{NAME}@champion", str(pictures[0])],
         capture_output=True,
