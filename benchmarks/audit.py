@@ -179,7 +179,7 @@ def judged(drawn: Drawn) -> Comparison:
 
 
 class Judged(NamedTuple):
-    """What was claimed in a comparison."""
+    """Claims that a comparison made."""
 
     false: bool  # of a configuration that is equal to the baseline, or of its rarest third
     shown: bool  # the planted difference

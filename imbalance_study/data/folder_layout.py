@@ -28,7 +28,7 @@ class Leaf(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where the images of each class and part are."""
+    """Places of the images of each class and part."""
 
     leaves: list[Leaf]
     words: str  # what was taken as parts and classes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -53,7 +54,7 @@ def dry_forward(
 
 
 def on_meta_or_cpu(work: Callable[[str], Result], image_size: int = LARGE) -> Result:
-    """Return ``work("meta")``, or ``work("cpu")`` where that raises; small images the other way.
+    """Return ``work("meta")``, or ``work("cpu")`` where that raises; of small images the latter.
 
     A model that holds plain tensors, or decides by values, cannot run on the meta device. The
     first work there takes a second more, as torch then imports its compiler, and a pass of small
@@ -63,17 +64,9 @@ def on_meta_or_cpu(work: Callable[[str], Result], image_size: int = LARGE) -> Re
         Exception: The error of the work on the CPU.
     """
     if image_size >= LARGE:
-        try:
+        with contextlib.suppress(Exception):  # the work on the CPU raises what is wrong
             return work("meta")
-        except Exception:
-            return work("cpu")
-    try:
-        return work("cpu")
-    except Exception as error:
-        try:
-            return work("meta")
-        except Exception:
-            raise error from None
+    return work("cpu")
 
 
 def layer_maps(model: nn.Module, image_size: int) -> list[tuple[str, int]]:

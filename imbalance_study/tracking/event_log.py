@@ -48,7 +48,7 @@ class DamagedLog(ValueError):
 
 
 class _Content(NamedTuple):
-    """What a file holds."""
+    """Content of a file of entries."""
 
     entries: list[Entry]  # in the order of the file
     length: int  # in bytes, without an incomplete last line

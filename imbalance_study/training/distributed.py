@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
 import signal
 import threading
 from collections.abc import Iterable, Iterator
+from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +25,7 @@ from torch import Tensor, nn
 # Stores by which the processes find each other and report failures, one for each `joined`.
 _stores: list[Any] = []
 _FAILED = "failed"
+_PROCESS, _LEFT = "process/{}", "left/{}"
 # Messages of gloo and NCCL about a process that is gone.
 _LOST = re.compile(r"gloo|NCCL|connection|peer|process group", re.IGNORECASE)
 
@@ -140,13 +143,33 @@ def joined(device: str) -> Iterator[Group]:
     backend = "nccl" if device == "cuda" else "gloo"
     dist.init_process_group(backend, store=_stores[-1], rank=rank, world_size=size)
     try:
-        yield group()
+        with _present(_stores[-1], rank) if rank else contextlib.nullcontext():
+            yield group()
     except Exception as error:
         if rank:
             _stores[-1].set(_FAILED, f"process {rank}: {error}")
         raise
     finally:
         leave()
+
+
+@contextlib.contextmanager
+def _present(store: Any, rank: int) -> Iterator[None]:
+    """Note this process in the store, and that it left: only one that is killed does not."""
+    store.set(_PROCESS.format(rank), f"{os.getpid()} {platform.node()}")
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _exit) if in_main_thread else None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(Exception):  # the process with the store may be gone
+            store.set(_LEFT.format(rank), "")
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 @contextlib.contextmanager
@@ -192,9 +215,33 @@ def _of_another(store: Any, error: BaseException) -> ValueError | None:
     reason = ""
     with contextlib.suppress(Exception):  # the process with the store may be gone as well
         reason = store.get(_FAILED).decode() if store.check([_FAILED]) else ""
+        if not reason and _one_was_killed(store):
+            reason = "it was killed"
     if lost and not reason:
         reason = "it was killed, or lost its connection"
     return ValueError(f"another process of torchrun failed ({reason})") if reason else None
+
+
+def _one_was_killed(store: Any) -> bool:
+    """Return whether another process on this machine is gone and could not say so.
+
+    ``torchrun`` terminates this process when another one ends, which may be before this one notices
+    that the connection is lost.
+    """
+    import psutil
+
+    for rank in range(1, group().size):
+        name = _PROCESS.format(rank)
+        if store.check([name]) and not store.check([_LEFT.format(rank)]):
+            number, _, host = store.get(name).decode().partition(" ")
+            if host != platform.node():
+                continue
+            try:
+                if psutil.Process(int(number)).status() == psutil.STATUS_ZOMBIE:
+                    return True
+            except psutil.NoSuchProcess:
+                return True
+    return False
 
 
 def leave() -> None:

@@ -76,7 +76,7 @@ def test_booleans_take_a_value_or_stand_alone():
 
 @pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["recipes"]])
 def test_help_answers_within_half_a_second(args):
-    """Of the processor: a busy machine lets it wait."""
+    """Count seconds of the processor: on a busy machine a page waits."""
 
     def computed():
         used = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""What a training imports before its first step."""
+"""Imports of a training before its first step."""
 
 import ast
 import os

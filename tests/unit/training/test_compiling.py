@@ -13,13 +13,15 @@ SMALL = {"dataset": "digits", "model": "custom_cnn", "image_size": 16, "analyses
 
 @pytest.mark.slow
 def test_compiled_steps_follow_plain_ones_and_a_smaller_last_batch_too(tmp_path):
+    """In contiguous memory: in channels_last, torch's batch norm rounds 500 times as much."""
+    options = SMALL | {"epochs": 2, "batch_size": 100, "optimizer": "sgd", "lr": 0.01}
     losses = []
     for compiled in (False, True):
-        config = make(**SMALL, epochs=2, batch_size=100, optimizer="sgd", lr=0.01, compile=compiled)
+        config = make(**options, memory_format="contiguous", compile=compiled)
         result = run(config, output_dir=tmp_path, show_progress=False, draw=False)
         assert result.fit.images_seen % 100  # there was a smaller batch
         losses.append([epoch.metrics["train/loss"] for epoch in result.history])
-    assert losses[1] == pytest.approx(losses[0], rel=3e-3)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -167,10 +167,6 @@ def test_a_process_that_fails_takes_all_down_the_run_says_failed_and_can_go_on(
         one.experiment_id for one in client.search_experiments() if one.name == "imbalance_study"
     ]
     (record,) = client.search_runs([experiment_id])
-    if how == "kill" and record.info.status == "KILLED":
-        # torchrun terminated the first process before that saw the other one gone.
-        assert "SIGKILL" in said
-        return
     assert record.info.status == "FAILED", said
     assert message in record.data.tags["mlflow.note.content"]
     assert "another process of torchrun failed" in said
