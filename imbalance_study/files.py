@@ -54,7 +54,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 @contextlib.contextmanager
-def exclusive_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
+def exclusive_lock(path: Path, *, wait: bool = True, purpose: str = "") -> Iterator[None]:
     """Hold an exclusive lock on a file; the system releases it when the process dies.
 
     Where the file system has no locks, go on without one. A wait of more than a few seconds is said
@@ -63,6 +63,7 @@ def exclusive_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
     Args:
         path: The file, made when missing; it stays afterwards.
         wait: Wait until the lock is free. Otherwise another thread may release it.
+        purpose: Words for what the lock protects, for the line about a wait.
 
     Raises:
         BlockingIOError: The lock is taken, and `wait` is False.
@@ -78,7 +79,7 @@ def exclusive_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
         if not wait:
             message = "it is locked by another process"
             raise BlockingIOError(errno.EAGAIN, message, str(path)) from error
-        _wait(lock, path)
+        _wait(lock, purpose or str(path))
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
@@ -88,10 +89,10 @@ def exclusive_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
         lock.release()
 
 
-def _wait(lock: FileLock, path: Path) -> None:
+def _wait(lock: FileLock, purpose: str) -> None:
     """Wait for a lock without limit, and say so at the beginning and at the end."""
     began = time.monotonic()
-    print(f"waiting for another process to release {path}", file=sys.stderr, flush=True)
+    print(f"waiting for {purpose}, which another process holds", file=sys.stderr, flush=True)
     lock.acquire()
     print(f"went on after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 

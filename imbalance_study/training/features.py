@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,47 +146,44 @@ def kept(
         OSError: The folder cannot be written, or its disk is full; the message names it.
     """
     begun = time.perf_counter()
-    folder = cache_dir / "features"
-    made_of = {"version": VERSION, **made_of, "shape": list(shape)}
-    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:24]
-    file = folder / f"{digest}.npy"
+    made_of = _described(made_of, shape)
+    file = _file_of(cache_dir, made_of)
     found, read = _open(file, shape), True
     if found is None:
         with named(cache_dir, "features"):
-            folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder / f".lock-{digest}", name):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(file.with_name(f".lock-{file.stem}"), name):
             found = _open(file, shape)
             if found is None:
                 read = False
                 _write(file, made_of, shape, per_batch, compute, name)
                 found = _open(file, shape)
         if found is None:
-            raise OSError(f"the features in {folder} cannot be read back after writing")
+            raise OSError(f"the features in {file.parent} cannot be read back after writing")
     return Kept(found, read, time.perf_counter() - begun)
 
 
 def is_kept(cache_dir: Path, made_of: dict[str, Any], shape: tuple[int, int]) -> bool:
     """Tell whether `kept` would read these features."""
-    made_of = {"version": VERSION, **made_of, "shape": list(shape)}
-    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:24]
-    return _open(cache_dir / "features" / f"{digest}.npy", shape) is not None
+    return _open(_file_of(cache_dir, _described(made_of, shape)), shape) is not None
+
+
+def _described(made_of: dict[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
+    return {"version": VERSION, **made_of, "shape": list(shape)}
+
+
+def _file_of(cache_dir: Path, described: dict[str, Any]) -> Path:
+    """Return the file of features, named by a digest of their description."""
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:24]
+    return cache_dir / "features" / f"{digest}.npy"
 
 
 @contextlib.contextmanager
 def _alone(lock: Path, name: str) -> Iterator[None]:
-    """Hold the lock of one file of features, and say so where another process has it."""
+    """Hold the lock of one file of features, where a lock file can be made."""
     with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(files.exclusive_lock(lock, wait=False))
-        except BlockingIOError:
-            print(
-                f"waiting for the features of {name}, which another process computes",
-                file=sys.stderr,
-                flush=True,
-            )
-            stack.enter_context(files.exclusive_lock(lock))
-        except OSError:  # no lock file can be made: each process computes for itself
-            pass
+        with contextlib.suppress(OSError):  # else each process computes for itself
+            stack.enter_context(files.exclusive_lock(lock, purpose=f"the features of {name}"))
         yield
 
 

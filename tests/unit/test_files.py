@@ -103,7 +103,7 @@ def test_a_long_wait_for_a_lock_is_said(holder, tmp_path, monkeypatch, capsys):
     with files.exclusive_lock(tmp_path / "lock"):
         said = capsys.readouterr().err
     killer.join()
-    assert f"waiting for another process to release {tmp_path / 'lock'}" in said
+    assert f"waiting for {tmp_path / 'lock'}, which another process holds" in said
     assert "went on after" in said
 
 
