@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -54,19 +53,27 @@ def dry_forward(
 
 
 def on_meta_or_cpu(work: Callable[[str], Result], image_size: int = LARGE) -> Result:
-    """Return ``work("meta")``, or ``work("cpu")`` where that raises; of small images the latter.
+    """Return ``work("meta")``, or ``work("cpu")`` where that raises; small images the other way.
 
     A model that holds plain tensors, or decides by values, cannot run on the meta device. The
     first work there takes a second more, as torch then imports its compiler, and a pass of small
     images takes no longer on the CPU.
 
     Raises:
-        Exception: The error of the work on the CPU.
+        Exception: The error of the work on the CPU, where both raise.
     """
     if image_size >= LARGE:
-        with contextlib.suppress(Exception):  # the work on the CPU raises what is wrong
+        try:
             return work("meta")
-    return work("cpu")
+        except Exception:
+            return work("cpu")
+    try:
+        return work("cpu")
+    except Exception as error:
+        try:
+            return work("meta")  # a model on the meta device, or one too large for the memory
+        except Exception:
+            raise error from None
 
 
 def layer_maps(model: nn.Module, image_size: int) -> list[tuple[str, int]]:
