@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import hashlib
 import json
 import os
 import re
@@ -24,40 +23,31 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 import mlflow
 import numpy as np
 import torch
+from content_differences import Content, compare_files, digest
 from mlflow.entities import Run
 from PIL import Image
-from pyarrow import parquet
-
-Content = dict[str, Any]
-
-# Options that were renamed: the new name to the old one. Whichever `train --help` shows is typed.
-RENAMED = {"auto_precision": "probe", "decode_workers": "workers"}
-
-# Metrics that say how fast or how large something was on this machine at this moment. All others
-# follow from configuration, data and seed.
-CLOCK = (
-    "time/",  # seconds, and images per second, of every phase
-    "system/",  # use of processor, memory and disk, sampled every few seconds
-    "cost/latency_ms",  # measured
-    "cost/peak_memory_mb",  # of the process, which the allocator decides
-    "cost/train_images_per_second",  # measured
-    "trials/seconds_between",  # the pause between two trials of a study
+from run_contents import (
+    CLOCK_FIGURES,
+    RENAMED,
+    TAGS,
+    columns,
+    files,
+    finals,
+    history,
+    params,
+    sha256,
+    stable,
+    tables,
+    weights,
 )
-# Columns of tables that hold the same, or ids; a table with a row for each metric has such rows.
-UNSTABLE_COLUMNS = re.compile(r"seconds|latency|peak_memory|images_per_second|run_id")
-# Figures that draw the same.
-CLOCK_FIGURES = re.compile(r"^comparison/(all_metrics|costs)\.png$")
-# Files that hold ids, paths, versions or commands: their names are compared, not what they hold.
-UNSTABLE_FILES = ("config.json", "comparison.json", "metrics.json")
-TAGS = ("data_fingerprint", "configuration", "trial", "trial_state", "winner_of_trial", "lr")
 
 COMMON = {
     "dataset": "digits",
@@ -109,6 +99,12 @@ TRAININGS = {
     "steps_per_epoch=0 test_fraction=0.3 class_weights=balanced allow_double_correction=true",
 }
 NEEDS = {"gradual": "focal", "partial_imagefolder": "focal", "tools": "partial_imagefolder"}
+
+
+def free(key: str, taken: Content) -> str:
+    """Number a key that is taken."""
+    numbered = (key if n == 1 else f"{key} #{n}" for n in range(1, len(taken) + 2))
+    return next(one for one in numbered if one not in taken)
 
 
 class Bench:
@@ -201,94 +197,6 @@ class Bench:
                     if not CLOCK_FIGURES.search(file)
                 },
             }
-
-
-def free(key: str, taken: Content) -> str:
-    """Number a key that is taken."""
-    numbered = (key if n == 1 else f"{key} #{n}" for n in range(1, len(taken) + 2))
-    return next(one for one in numbered if one not in taken)
-
-
-def sha256(content: bytes | str) -> str:
-    """Digest bytes, or text."""
-    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
-
-
-def files(folder: Path, ending: str) -> Iterator[tuple[str, Path]]:
-    """Go through the files below a folder that end so, by their names in it."""
-    for path in sorted(folder.rglob(f"*{ending}")):
-        if path.is_file():
-            yield path.relative_to(folder).as_posix(), path
-
-
-def stable(file: str) -> str:
-    """Take the time and the random id out of the name of an image of MLflow's grid."""
-    return re.sub(r"\+timestamp\+\d+\+[0-9a-f-]{36}", "", file)
-
-
-def timeless(name: str) -> bool:
-    """Tell whether a metric follows from configuration, data and seed."""
-    return not name.startswith(CLOCK)
-
-
-def history(client: mlflow.MlflowClient, run: Run) -> dict[str, list[Any]]:
-    """Read every metric of a run that no clock decides, as steps and values."""
-    return {
-        name: [
-            [one.step, repr(one.value)] for one in client.get_metric_history(run.info.run_id, name)
-        ]
-        for name in sorted(filter(timeless, run.data.metrics))
-    }
-
-
-def finals(folder: Path) -> dict[str, str]:
-    """Read metrics.json, which holds the ends of all intervals too."""
-    place = folder / "metrics.json"
-    found = json.loads(place.read_text("utf-8")) if place.exists() else {}
-    return {name: repr(found[name]) for name in sorted(filter(timeless, found))}
-
-
-def params(run: Run) -> dict[str, str]:
-    """Read the params of a run under their new names, without ids and places."""
-    new = {old: name for name, old in RENAMED.items()}
-    found = {new.get(name, name): value for name, value in sorted(run.data.params.items())}
-    if found.get("weights", "").startswith("runs:/"):
-        found["weights"] = "runs:/ID"
-    return found
-
-
-def weights(path: Path) -> str:
-    """Digest the tensors of a checkpoint: their names, types, shapes and bytes."""
-    digest = hashlib.sha256()
-    state = torch.load(path, map_location="cpu", weights_only=True)["model"]
-    for name, tensor in sorted(state.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def tables(folder: Path) -> Iterator[tuple[str, str]]:
-    """Digest each table, without the columns that a clock decides."""
-    for file, path in files(folder, ".json"):
-        if path.name not in UNSTABLE_FILES:
-            yield file, sha256(json.dumps(without_clock(json.loads(path.read_text("utf-8")))))
-    for file, path in files(folder, ".parquet"):
-        yield file, columns(path)
-
-
-def columns(path: Path) -> str:
-    """Digest what a Parquet file holds; its bytes depend on who wrote it."""
-    return sha256(repr(parquet.read_table(path).to_pydict()))
-
-
-def without_clock(table: Any) -> Any:
-    """Leave out of a table of MLflow what a clock decides: columns, and rows of such a metric."""
-    if not isinstance(table, dict) or "columns" not in table:
-        return table
-    names = table["columns"]
-    kept = [place for place, name in enumerate(names) if not UNSTABLE_COLUMNS.search(str(name))]
-    rows = [row for row in table["data"] if timeless(str(row[0]))]
-    return [[row[place] for place in kept] for row in (names, *rows)]
 
 
 def train(bench: Bench, name: str) -> None:
@@ -456,24 +364,6 @@ def make_images(folder: Path) -> None:
         csv.writer(file).writerows([("path", "label", "group"), *rows])
 
 
-class Difference(NamedTuple):
-    """Where two files differ."""
-
-    place: str
-    before: Any
-    after: Any
-
-
-def differences(before: Any, after: Any, place: str = "") -> Iterator[Difference]:
-    """Find what differs between two nested contents."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in sorted({*before, *after}):
-            inner = f"{place} > {key}" if place else key
-            yield from differences(before.get(key), after.get(key), inner)
-    elif before != after:
-        yield Difference(place, before, after)
-
-
 def run_cases(out: Path, tree: Path, only: list[str]) -> None:
     """Run all cases, or some with what they need, and write what came out beside the folder."""
     if out.exists():
@@ -494,42 +384,6 @@ def run_cases(out: Path, tree: Path, only: list[str]) -> None:
     content = {"results": bench.results, "records": bench.records}
     place.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")
     print(f"{digest(bench.results)}  results of {place}")
-
-
-def digest(results: Content) -> str:
-    """Digest the section that must be equal."""
-    return sha256(json.dumps(results, sort_keys=True))
-
-
-def shared(*contents: Content) -> list[Content]:
-    """Keep of several contents the runs that all of them hold."""
-    return [
-        {
-            section: {
-                run: found
-                for run, found in content[section].items()
-                if all(run in other[section] for other in contents)
-            }
-            for section in content
-        }
-        for content in contents
-    ]
-
-
-def compare_files(before: Path, after: Path, most: int, *, common: bool) -> int:
-    """Print in what two files differ; 1 where they do, else 0."""
-    contents = [json.loads(place.read_text("utf-8")) for place in (before, after)]
-    if common:
-        contents = shared(*contents)
-    for place, content in zip((before, after), contents, strict=True):
-        print(f"{digest(content['results'])}  results of {place}")
-    found = {}
-    for section in ("results", "records"):
-        found[section] = list(differences(*(content[section] for content in contents)))
-        print(f"{section}: {len(found[section]) or 'no'} differences")
-        for one in found[section][:most]:
-            print(f"  {one.place}\n    {str(one.before)[:200]}\n    {str(one.after)[:200]}")
-    return int(any(found.values()))
 
 
 def main(words: list[str] | None = None) -> int:
