@@ -1,6 +1,9 @@
 import os
 import signal
+import sys
 import threading
+import time
+import weakref
 
 import pytest
 
@@ -66,6 +69,38 @@ def test_an_ignored_end_of_the_terminal_stays_ignored():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
+)
+def test_a_signal_inside_a_callback_that_drops_exceptions_comes_again(number, kind):
+    before = sys.unraisablehook
+
+    def collect_and_wait():
+        with StopSignals() as signals:
+            signals.release()
+            thing = threading.Event()
+            reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), number))
+            del thing
+            end = time.monotonic() + 10
+            while reference() is None and time.monotonic() < end:
+                time.sleep(0.01)
+
+    with pytest.raises(kind):
+        collect_and_wait()
+    assert sys.unraisablehook is before
+
+
+def test_other_exceptions_that_are_dropped_go_to_the_hook_of_before(monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: seen.append(dropped.exc_value))
+    with StopSignals():
+        thing = threading.Event()
+        reference = weakref.ref(thing, lambda _: 1 / 0)
+        del thing
+    assert reference() is None
+    assert [type(one) for one in seen] == [ZeroDivisionError]
 
 
 def test_other_threads_change_no_handler():
