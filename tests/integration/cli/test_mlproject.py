@@ -171,6 +171,8 @@ def test_mlflow_run_trains_and_records_a_finished_run(tmp_path):
         "lr": "1e-2",
         "loss": "focal:gamma=1",
         "imbalance_ratio": "5",
+        "image_size": "16",
+        "analyses": "predictions",
     }
     words = [word for name, value in settings.items() for word in ("-P", f"{name}={value}")]
     environment = os.environ | {
