@@ -17,24 +17,40 @@ from imbalance_study.tracking.session import finish_uploads, session
 GONE = "http://127.0.0.1:9"
 CHILD = (
     *(sys.executable, "-m", "imbalance_study", "train", "--dataset=digits", "--model=resnet20"),
-    *("--analyses=none", "--system_metrics=false"),
+    *("--analyses=none", "--system_metrics=false", "--image_size=16"),
 )
 
-
-RUN = """
-import sys, time
+# Eight processes, which share their imports.
+EIGHT_RUNS = """
+import os, sys, time
+import mlflow
 from imbalance_study.config.resolve import make
 from imbalance_study.tracking import journal
 from imbalance_study.tracking.session import session
-address, seed = sys.argv[1:]
-with session(make(system_metrics=False, tracking_uri=address, run_name=f"run {seed}")):
-    book = journal.current()
-    book.params({"seed": seed})
-    for step in range(30):
-        book.metrics({"a": float(step), "b": 1.0}, step)
-        if step % 3 == 0:
-            book.files({f"figures/{step}.png": b"x" * 1000})
-        time.sleep(0.1)
+
+def record(address, seed):
+    with session(make(system_metrics=False, tracking_uri=address, run_name=f"run {seed}")):
+        book = journal.current()
+        book.params({"seed": seed})
+        for step in range(30):
+            book.metrics({"a": float(step), "b": 1.0}, step)
+            if step % 3 == 0:
+                book.files({f"figures/{step}.png": b"x" * 1000})
+            time.sleep(0.1)
+
+processes = []
+for seed in range(8):
+    process = os.fork()
+    if not process:
+        status = 1
+        try:
+            record(sys.argv[1], str(seed))
+            status = 0
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    processes.append(process)
+sys.exit(any([os.waitpid(process, 0)[1] for process in processes]))
 """
 
 
@@ -314,13 +330,9 @@ def test_eight_runs_at_once_are_all_finished_and_lose_nothing(kind, tmp_path, re
     address = f"sqlite:///{tmp_path / 'fresh.db'}"
     if kind == "server":
         address = request.getfixturevalue("mlflow_server").address
-    processes = [
-        subprocess.Popen([sys.executable, "-c", RUN, address, str(seed)], stderr=subprocess.PIPE)
-        for seed in range(8)
-    ]
-    for process in processes:
-        _, said = process.communicate(timeout=1200)
-        assert process.returncode == 0, said.decode()
+    words = [sys.executable, "-c", EIGHT_RUNS, address]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stderr
     found = runs(address)
     assert len(found) == 8
     client = MlflowClient(address)
