@@ -227,9 +227,9 @@ def parity(bench: Bench, seeds: int = 3) -> list[float]:
             found = predict(model, test, mine.procedure.normalise, mine.procedure.precision)
             scores.append(float((found.logits.argmax(1) == found.targets).mean()))
         differences.append(100 * (scores[0] - scores[1]))
-    error = 2 * statistics.stdev(differences) / seeds**0.5
+    deviation = statistics.stdev(differences)
     bench.notes.append(
-        f"P11a: {', '.join(f'{one:+.2f}' for one in differences)} points, twice the standard error "
-        f"{error:.2f}"
+        f"P11a: {', '.join(f'{one:+.2f}' for one in differences)} points, standard deviation "
+        f"{deviation:.2f}"
     )
     return differences

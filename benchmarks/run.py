@@ -25,6 +25,8 @@ import speed
 import store
 import tables
 
+from imbalance_study.evaluation import significance
+
 Row = dict[str, Any]
 BELOW = "BELOW THE FLOOR"
 
@@ -46,7 +48,7 @@ class Figure(NamedTuple):
     cuda: Target | None
     measure: Callable[[speed.Bench], list[float]]
     quick: bool = False
-    seeds: bool = False  # the values are of seeds: two standard errors count as no difference
+    seeds: bool = False  # the values are differences of seeds: a paired t-test decides
 
 
 def _most(floor: float, aim: float | None = None) -> Target:
@@ -107,9 +109,10 @@ def measured(figure: Figure, bench: speed.Bench) -> Row:
     median = statistics.median(values)
     reached = verdict(median, target)
     if figure.seeds and reached == BELOW:
-        error = statistics.stdev(values) / len(values) ** 0.5
-        if statistics.mean(values) >= -2 * error:
-            reached = "within two standard errors"
+        test = significance.paired_t_test(dict(enumerate(values)), dict.fromkeys(range(100), 0.0))
+        if not test.reason and test.p >= significance.ALPHA:
+            least = test.sd * significance.detectable(test.pairs)
+            reached = f"no difference shown (80 % power from {least:.2g})"
     return row | {
         "values": values,
         "median": median,

@@ -70,7 +70,9 @@ def crt(
 
     Kang et al. 2020 (arXiv:1910.09217), sec. 4, with cross-entropy, SGD with momentum 0.9 and half
     a cosine over 10 epochs, as in the authors' code; their learning rate is 0.2 for batches of
-    512. The head is drawn from torch's default generator.
+    512. Their class-aware sampler goes through the images of each class without replacement; here
+    `samplers.class_balanced` draws them with replacement. The head is drawn from torch's default
+    generator.
 
     Args:
         model: With the weights of the first stage; changed in place.
@@ -93,7 +95,8 @@ def lws(
     """Learn one factor for each class on the logits of the frozen head (LWS).
 
     Kang et al. 2020 (arXiv:1910.09217), sec. 4; see `ScaledClassifier`. Trained as `crt`; the
-    weight decay acts on the factors, as in the authors' code.
+    weight decay acts on the factors, as in the authors' code, whose setting for ImageNet-LT has 5
+    epochs.
 
     Raises:
         ValueError: As for `crt`.
