@@ -74,6 +74,15 @@ def test_a_head_on_features_learns_as_on_images(train):
     )
 
 
+@pytest.mark.parametrize("head", ["mlp:hidden=8,dropout=0", "cosine:scale=16"])
+def test_every_head_on_features_learns_as_on_images(train, head):
+    cached, uncached = (
+        train(head=head, space=space, steps_per_epoch=4) for space in ("features", "pixels")
+    )
+    np.testing.assert_allclose(_losses(cached), _losses(uncached), atol=1e-4)
+    assert cached.test.logits == pytest.approx(uncached.test.logits, abs=1e-3)
+
+
 @pytest.mark.slow
 def test_a_frozen_backbone_drops_nothing_before_its_head_on_images_and_on_features(tmp_path):
     small = SMALL | {"model": "mobilenet_v2", "image_size": 16, "cache_dir": str(tmp_path)}
