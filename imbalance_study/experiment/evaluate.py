@@ -189,12 +189,16 @@ def _selected(val: Batches, setup: RunSetup, fit: Fit) -> dict[str, float]:
 def _counts(stage: TrainedStage) -> dict[str, float]:
     fit, features = stage.fit, stage.features
     passed = {} if features is None else {"time/features_seconds": features.seconds}
-    return passed | {
-        "time/train_seconds": fit.seconds,
-        "train/images_seen": float(fit.images_seen),
-        "train/steps": float(fit.steps),
-        "train/epochs": float(len(fit.history)),
-    }
+    return (
+        passed
+        | dict(stage.spent or {})
+        | {
+            "time/train_seconds": fit.seconds,
+            "train/images_seen": float(fit.images_seen),
+            "train/steps": float(fit.steps),
+            "train/epochs": float(len(fit.history)),
+        }
+    )
 
 
 def _save(setup: RunSetup, stages: Sequence[TrainedStage], output_dir: Path) -> dict[str, Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ class TrainedStage(NamedTuple):
     procedure: Procedure
     fit: Fit  # with the epochs of the stage before
     features: FeatureParts | None = None  # of its frozen backbone, where its head trained on them
+    spent: Mapping[str, float] | None = None  # metrics of energy and memory, as far as known
 
 
 @dataclasses.dataclass(frozen=True)

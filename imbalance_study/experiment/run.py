@@ -10,6 +10,7 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import multiprocessing
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 
 from imbalance_study.config.schema import Config
 from imbalance_study.data.loader import Batches
-from imbalance_study.experiment import auto_batch_size, auto_lr, evaluate, resume
+from imbalance_study.experiment import auto_batch_size, auto_lr, energy, evaluate, resume
 from imbalance_study.experiment import figures as run_figures
 from imbalance_study.experiment.analyses import registry as analyses
 from imbalance_study.experiment.analyses.context import HeatmapOptions
@@ -160,15 +161,27 @@ class _Training:
             reporter = self._start(setup)
             epochs = procedures.all_epochs(setup.config, setup.choices)
             progress = Progress(epochs, enabled=self.show_progress)
+            device = setup.device_setup.device
+            energy.reset_memory(device)
+            meter = energy.Meter(self._counters(device))
             with progress, keeper or contextlib.nullcontext():
                 try:
-                    stages = self._stages(
-                        setup, reporter, Callbacks(progress, reporter, self.warm_up)
-                    )
+                    with meter:
+                        stages = self._stages(
+                            setup, reporter, Callbacks(progress, reporter, self.warm_up)
+                        )
                 except torch.OutOfMemoryError as error:
                     raise auto_batch_size.too_large(setup, setup.parts.train, error) from None
         distributed.leave()
+        stages[-1] = stages[-1]._replace(spent=energy.spent(meter, device))
         return setup, stages
+
+    def _counters(self, device: torch.device) -> list[energy.Counter]:
+        """List the counters of energy that count this whole training and no other one of ours."""
+        whole = self.checkpoints.state is None and distributed.group().size == 1
+        if not whole or multiprocessing.parent_process() is not None:
+            return []
+        return [*energy.rapl(), *energy.nvml(device)]
 
     def _start(self, setup: RunSetup) -> Reporter:
         """Check the analyses, report the start, and return what reports the epochs."""

@@ -10,7 +10,7 @@ from imbalance_study.studies.comparison.grouping import Group, GroupedOutcomes
 # Words of a metric's name after its split.
 LOWER_IS_BETTER = {
     *("loss", "errors", "ece", "brier", "nll", "aurc", "bouldin", "rate", "count"),
-    *("seconds", "latency", "macs", "parameters", "size", "memory"),
+    *("seconds", "latency", "macs", "parameters", "size", "memory", "kwh"),
 }
 NO_DIRECTION = {"epoch", "tau", "temperature", "std", "error", "gap", "confidence"}
 
