@@ -32,7 +32,7 @@ def draw(path: Path) -> None:
         comparison = compare(settings, OPTIONS | {"tracking_uri": "sqlite:///mlflow.db"})
     assert comparison is not None  # this is no dry run
     path.parent.mkdir(parents=True, exist_ok=True)
-    comparison.figures["comparison/headline"].savefig(path, dpi=100)
+    comparison.figures["comparison/headline"].savefig(path, dpi=200)
 
 
 if __name__ == "__main__":

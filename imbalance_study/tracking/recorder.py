@@ -64,7 +64,7 @@ class Recorder:
             self._record_start(result)
         elif self._recorded.isdisjoint((result.epoch, name) for name in result.metrics):
             self._journal.metrics(result.metrics, result.epoch)
-            artifacts.log_figures(self._draw())
+            artifacts.log_figures(self._draw(), self._small_print())
             self._draw = dict
         else:
             return
@@ -128,13 +128,19 @@ class Recorder:
         for name, columns in result.tables.items():
             if any(map(len, columns.values())):
                 self._journal.table(columns, f"{name}.json")
-        artifacts.log_final_grid(artifacts.log_figures(result.figures))
+        artifacts.log_final_grid(artifacts.log_figures(result.figures, self._small_print()))
         artifacts.log_overlays(result.analysis.overlays)
         artifacts.log_frames(result.analysis.frames)
         checkpoints = {f"checkpoints/{path.name}": path for path in result.checkpoints.values()}
         self._journal.files(checkpoints)
         if fetch.CHECKPOINT in checkpoints:
             self._journal.tags({fetch.HASH_TAG: fetch.hash_of(checkpoints[fetch.CHECKPOINT])})
+
+    def _small_print(self) -> str:
+        """Name data set, model, loss, seed and run, for figures that leave MLflow."""
+        config, run_id = self._resolved.config, self._journal.state["run_id"]
+        parts = [config.dataset, config.model, config.loss, f"seed {config.seed}"]
+        return " · ".join([*parts, f"run {run_id}"] if run_id else parts)
 
     def _record_model(self, result: RunResult, metrics: Mapping[str, Any], folder: Path) -> None:
         if any(entry.op == "model" for entry in self._journal.entries()):

@@ -21,8 +21,6 @@ from imbalance_study.evaluation.figures import style
 from imbalance_study.evaluation.metrics import Floats, Ints
 from imbalance_study.evaluation.posthoc import TauSearch
 
-_OVER_BARS: dict[str, Any] = {"frameon": True, "framealpha": 0.8, "edgecolor": "none"}
-
 
 @style.styled
 def calibration(targets: Ints, probs: Floats) -> Figure:
@@ -33,7 +31,7 @@ def calibration(targets: Ints, probs: Floats) -> Figure:
         probs: Class probabilities (N, C).
     """
     probs = np.asarray(probs, dtype=np.float64)
-    figure = style.new_figure(11, 8)
+    figure = style.new_figure(13, 8)
     (upper_left, upper_right), (lower_left, lower_right) = figure.subplots(2, 2)
     _reliability(upper_left, targets, probs)
     right, wrong = split_confidence(targets, probs)
@@ -52,8 +50,8 @@ def _reliability(axes: Axes, targets: Ints, probs: Floats) -> None:
     confidence = np.nan_to_num(bins.confidence)
     axes.bar(bins.edges[:-1], accuracy, color=style.BLUE, label="accuracy", **look)
     for name, low, high, color, alpha in (
-        ("too sure: confidence above accuracy", accuracy, confidence, style.RED, 0.6),
-        ("not sure enough", confidence, accuracy, style.SKY, 1.0),  # it covers a part of the blue
+        ("too sure:\nconfidence\nabove accuracy", accuracy, confidence, style.RED, 0.6),
+        ("not sure\nenough", confidence, accuracy, style.SKY, 1.0),  # it covers a part of the blue
     ):
         height = np.maximum(high - low, 0)
         axes.bar(bins.edges[:-1], height, bottom=low, color=color, alpha=alpha, label=name, **look)
@@ -61,7 +59,7 @@ def _reliability(axes: Axes, targets: Ints, probs: Floats) -> None:
     error = gap(bins)
     axes.set(title=f"Reliability: calibration error {error:.3f}", xlim=(0, 1), ylim=(0, 1.02))
     axes.set(xlabel="confidence", ylabel="accuracy")
-    axes.legend(loc="upper left", **_OVER_BARS)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))  # bars are everywhere in the panel
 
 
 def _histogram(axes: Axes, right: Floats, wrong: Floats) -> None:
@@ -72,7 +70,7 @@ def _histogram(axes: Axes, right: Floats, wrong: Floats) -> None:
     axes.set(title="Confidence of right and wrong predictions", xlabel="confidence", xlim=(0, 1))
     axes.set_ylabel("predictions")
     style.count_axis(axes)
-    axes.legend(loc="upper left", **_OVER_BARS)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
 
 
 def _boxes(axes: Axes, right: Floats, wrong: Floats) -> None:
@@ -97,7 +95,11 @@ def _boxes(axes: Axes, right: Floats, wrong: Floats) -> None:
     ]
     axes.set_yticks(range(1, len(filled) + 1), labels)
     axes.invert_yaxis()
-    axes.set(title="Mean ± standard deviation; diamond: mean", xlabel="confidence", xlim=(0, 1.02))
+    axes.set(
+        title="Confidence: mean ± standard deviation; diamond: mean",
+        xlabel="confidence",
+        xlim=(0, 1.02),
+    )
 
 
 def _coverage(axes: Axes, curve: Coverage) -> None:

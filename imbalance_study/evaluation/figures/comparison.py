@@ -24,9 +24,9 @@ from imbalance_study.evaluation.figures.comparison_style import (
     legend_below,
     legend_inches,
     looks,
-    short_number,
 )
 from imbalance_study.evaluation.metrics import Floats
+from imbalance_study.evaluation.text import short_number
 
 
 class Band(NamedTuple):
@@ -137,18 +137,21 @@ def headline_bars(metrics: Mapping[str, Bars], names: Sequence[str]) -> Figure:
 
 
 def _write_values(axes: Axes, bars: Bars) -> None:
-    """Write the mean in a column at the right, where no bar or dot covers it."""
+    """Write the means beside the panel, where no bar, dot or interval reaches them."""
     ends = [bars.mean, *bars.seeds]
     largest = max((float(np.nanmax(one)) for one in ends if np.isfinite(one).any()), default=1.0)
-    top = max(largest, float(np.nanmax(bars.high)) if np.isfinite(bars.high).any() else 0.0, 0.01)
-    top = min(top, 1.25 * max(largest, 0.01))
-    axes.set_xticks(
-        [tick for tick in MaxNLocator(4 if top > 0.1 else 2).tick_values(0, top) if tick <= top]
-    )
-    axes.set_xlim(0, 1.36 * top)
+    top = max(largest, float(np.nanmax(bars.high)) if np.isfinite(bars.high).any() else 0.0)
+    top = max(min(top, 1.25 * largest), 0.1)
+    axes.set_xticks([tick for tick in MaxNLocator(4).tick_values(0, top) if tick <= top])
+    axes.set_xlim(0, 1.04 * top)
     for place, mean in enumerate(bars.mean):
-        text = f"{mean:.3f}" if np.isfinite(mean) else "–"
-        axes.text(1.34 * top, place, text, ha="right", va="center", fontsize=8.5)
+        axes.annotate(
+            f"{mean:.3f}" if np.isfinite(mean) else "–",
+            (1.02, place),
+            xycoords=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=8.5,
+        )
 
 
 @style.styled

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from imbalance_study.evaluation.figures import style
@@ -15,37 +16,43 @@ from imbalance_study.evaluation.figures.comparison_style import (
     legend_below,
     legend_inches,
     looks,
-    short_number,
 )
 from imbalance_study.evaluation.metrics import Floats, Ints
+from imbalance_study.evaluation.text import short_number
+
+_COLORS = ListedColormap(["#F6C29A", "#FFFFFF", "#A8CDE8"])  # worse, nothing shown, better
 
 
 @style.styled
 def metrics_heatmap(
-    values: Floats, directions: Sequence[int], metrics: Sequence[str], names: Sequence[str]
+    values: Floats,
+    shown: Ints,
+    directions: Sequence[int],
+    metrics: Sequence[str],
+    names: Sequence[str],
 ) -> Figure:
-    """Draw all metrics (rows) of all configurations (columns), darker where better.
+    """Draw all metrics (rows) of all configurations (columns), coloured where a test shows it.
 
     Args:
         values: Means over seeds (M, K); NaN where missing.
-        directions: 1 where larger is better, -1 where smaller, 0 for neither (no colour).
+        shown: 1 (M, K) where the configuration is shown to be better than the baseline, -1 where
+            worse, else 0.
+        directions: 1 where larger is better, -1 where smaller, 0 for neither.
         metrics: Names (M,).
-        names: Labels (K,).
+        names: Labels (K,), the baseline first.
     """
     arrows = {1: " ↑", -1: " ↓", 0: ""}
     rows = [f"{name}{arrows[way]}" for name, way in zip(metrics, directions, strict=True)]
-    goodness = np.stack([_goodness(row, way) for row, way in zip(values, directions, strict=True)])
     cell = 0.72
     heads = min(label_inches(names, 8.5), 3.0)
     width = style.text_inches(rows, 8.5) + max(cell * len(names), 1.6) + 0.7 + 0.5 * heads
-    figure = style.new_figure(width, 0.215 * len(rows) + 0.75 * heads + 0.9)
+    figure = style.new_figure(width, 0.215 * len(rows) + 0.75 * heads + 1.05)
     axes = figure.subplots()
-    axes.imshow(goodness, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.imshow(shown, cmap=_COLORS, vmin=-1, vmax=1, aspect="auto")
     size = 7.5 if len(rows) <= 80 else 5.5
     for (row, column), value in np.ndenumerate(values):
         text = short_number(float(value)) if np.isfinite(value) else "–"
-        color = "white" if goodness[row, column] > 0.6 else "black"
-        axes.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
+        axes.text(column, row, text, ha="center", va="center", fontsize=size)
     axes.set_yticks(range(len(rows)), rows, fontsize=min(8.5, size + 1))
     axes.set_xticks(
         range(len(names)), names, fontsize=8.5, rotation=45, ha="left", rotation_mode="anchor"
@@ -53,21 +60,11 @@ def metrics_heatmap(
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     axes.spines[:].set_visible(False)
     figure.supxlabel(
-        "means over seeds; darker is better within a row, however small the spread", fontsize=8
+        "means over seeds; blue better, orange worse than the first\n"
+        "by a paired test, Holm-corrected within the row",
+        fontsize=8,
     )
     return figure
-
-
-def _goodness(values: Floats, direction: int) -> Floats:
-    """Scale a row from 0.08 for the worst to 0.8 for the best; NaN, drawn white, without order."""
-    known = values[np.isfinite(values)]
-    if direction == 0 or not len(known):
-        return np.full(len(values), np.nan)
-    spread = float(np.ptp(known))
-    if spread <= 1e-9 * float(np.abs(known).max()):
-        return np.where(np.isfinite(values), 0.08, np.nan)
-    share: Floats = (values - known.min()) / spread
-    return np.asarray(0.08 + 0.72 * (share if direction > 0 else 1 - share))
 
 
 @style.styled

@@ -98,7 +98,7 @@ def frame(points: Floats, *, cut_off: bool) -> tuple[Floats, Floats]:
 
 def class_marker(label: int, num_classes: int) -> str:
     """Return one shape for few classes; for many, whose colours are alike, neighbours differ."""
-    return "o" if num_classes <= len(style.PETROFF) else MARKERS[label % len(MARKERS)]
+    return "o" if num_classes <= len(style.TEN) else MARKERS[label % len(MARKERS)]
 
 
 def _name_centres(

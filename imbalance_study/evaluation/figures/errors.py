@@ -91,7 +91,7 @@ def roc_pr(
         class_names: Names (C,).
         train_counts: Training images (C,).
     """
-    few = len(curves) <= len(style.PETROFF)
+    few = len(curves) <= len(style.TEN)
     figure = style.new_figure(13.5 if few else 11.5, 4.8)
     roc, recall = figure.subplots(1, 2)
     counts = np.maximum(train_counts, 1)

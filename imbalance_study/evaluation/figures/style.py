@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PINK, SKY, YELLOW, BLACK, GREY = "#CC79A7", "#56B4E9", "#F0E442", "#000000", "#8C8C8C"
 OKABE_ITO = (BLUE, ORANGE, GREEN, RED, PINK, SKY, BLACK, YELLOW)
-# Petroff, "Accessible color sequences for data visualization" (2021), for nine or ten classes.
-PETROFF = (
-    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
-    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
-)
+# For nine or ten classes: wine of Tol's "muted" and a light grey, which stay as far from the eight,
+# and from each other, as these are, for eyes without red or green cones as well.
+TEN = (*OKABE_ITO, "#882255", "#BBBBBB")
 FEW_CLASSES = 20  # up to here every class is annotated
 MAX_INCHES = 24.0
 DPI = 100
@@ -130,9 +128,8 @@ def class_ticks(
 
 def class_colors(count: int) -> list[Any]:
     """Return one colour per class: a palette for the colour-blind up to 10, else viridis."""
-    for palette in (OKABE_ITO, PETROFF):
-        if count <= len(palette):
-            return list(palette[:count])
+    if count <= len(TEN):
+        return list(TEN[:count])
     return [colormaps["viridis"](position) for position in np.linspace(0, 0.95, count)]
 
 

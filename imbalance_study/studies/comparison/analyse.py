@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from imbalance_study.evaluation import significance
 from imbalance_study.studies.comparison import (
+    costs,
     differences,
     findings,
     grouping,
     predictions,
     tables,
+    verdict,
 )
 from imbalance_study.studies.comparison.grouping import GroupedOutcomes
 from imbalance_study.studies.comparison.outcome import Comparison, Outcome
@@ -22,6 +24,7 @@ def compare_outcomes(
     baseline: str,
     metric: str = "test/balanced_accuracy",
     draw: bool = True,
+    price_per_kwh: float = 0.0,
 ) -> Comparison:
     """Compare configurations over their seeds.
 
@@ -30,16 +33,26 @@ def compare_outcomes(
         baseline: Name of the configuration that the others are compared with.
         metric: The metric that is tested.
         draw: Draw the figures too; they take most of the time.
+        price_per_kwh: Price of a kilowatt-hour; 0 says nothing of money.
 
     Raises:
         ValueError: There is no run, no such baseline, or no run with the metric.
     """
     grouped = grouping.group_outcomes(outcomes, baseline, metric)
+    return compare_grouped(grouped, draw=draw, price_per_kwh=price_per_kwh)
+
+
+def compare_grouped(
+    grouped: GroupedOutcomes, *, draw: bool = True, price_per_kwh: float = 0.0
+) -> Comparison:
+    """Compare configurations whose runs are grouped; see `compare_outcomes`."""
     comparison = Comparison(
-        tables=_tables(grouped),
+        tables=_tables(grouped, price_per_kwh),
         metrics=_metrics(grouped),
         findings=findings.findings(grouped),
         marks=_marks(grouped),
+        verdict=verdict.verdict(grouped),
+        inference=costs.at_inference(grouped),
     )
     if draw:
         from imbalance_study.studies.comparison import figures
@@ -48,14 +61,14 @@ def compare_outcomes(
     return comparison
 
 
-def _tables(grouped: GroupedOutcomes) -> dict[str, tables.Table]:
+def _tables(grouped: GroupedOutcomes, price_per_kwh: float) -> dict[str, tables.Table]:
     """Make all tables, without those that have no row."""
     made = {
         "summary": tables.summary(grouped),
         "headline": tables.headline(grouped),
         "all_metrics": tables.all_metrics(grouped),
         "best_by_metric": tables.best_by_metric(grouped),
-        "costs": tables.costs(grouped),
+        "costs": costs.table(grouped, price_per_kwh),
         "per_seed": tables.per_seed(grouped),
         "recall_by_class": tables.recall_by_class(grouped),
         "trained_models": predictions.paired_tests(grouped),

@@ -76,6 +76,13 @@ class ComparisonSettings:
     again: bool = option(
         False, "Comparison", "Train finished runs once more instead of reusing them."
     )
+    price_per_kwh: float = option(
+        0.0,
+        "Comparison",
+        "Price of a kilowatt-hour: the training's energy is shown in money, too, where the machine "
+        "counts it.",
+        minimum=0.0,
+    )
 
     def __post_init__(self) -> None:
         fields.check(self)

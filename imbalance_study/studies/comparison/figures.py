@@ -15,14 +15,17 @@ from imbalance_study.evaluation.figures import (
 )
 from imbalance_study.evaluation.figures.comparison_style import labels as short_labels
 from imbalance_study.evaluation.metrics import Floats
+from imbalance_study.studies.comparison import costs as spending
 from imbalance_study.studies.comparison import differences, predictions, tables
 from imbalance_study.studies.comparison.grouping import Group, GroupedOutcomes
 from imbalance_study.studies.comparison.outcome import Curve, StoredEmbedding
 
 CURVES = ("val/balanced_accuracy", "val/loss", "train/accuracy", "train/loss")
+# Columns of the table of costs and their axes; the first two are of the network.
 COST_NAMES = {
-    "cost/macs": "multiply-accumulates of an image",
-    "cost/latency_ms_b1": "latency of one image, ms",
+    "macs": "multiply-accumulates of an image",
+    "latency_ms_b1": "latency of one image, ms",
+    "train_seconds": "training, s",
 }
 PROFILE = (
     *("balanced_accuracy", "accuracy", "macro_f1", "macro_precision"),
@@ -193,9 +196,10 @@ def recall_by_frequency(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
 
 
 def all_metrics(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
-    """Draw the heat map of all metrics; None without any."""
+    """Draw the heat map of all metrics; None without any. Equal networks have equal costs."""
+    shared = {one.name: of.costs for of in spending.networks(grouped) for one in of.members}
     means_of = {
-        name: [_mean(group, name) for group in grouped.groups]
+        name: [shared.get(one.name, {}).get(name, _mean(one, name)) for one in grouped.groups]
         for name in tables.shown_metrics(grouped)
     }
     metrics = [name for name, means in means_of.items() if np.isfinite(means).any()]
@@ -203,7 +207,22 @@ def all_metrics(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
         return None
     values = np.array([means_of[name] for name in metrics])
     ways = [differences.direction(name) for name in metrics]
-    return comparison_metrics.metrics_heatmap(values, ways, metrics, list(names.values()))
+    shown = np.array([_shown(grouped, name) for name in metrics])
+    return comparison_metrics.metrics_heatmap(values, shown, ways, metrics, list(names.values()))
+
+
+def _shown(grouped: GroupedOutcomes, metric: str) -> list[int]:
+    """Return 1 for a configuration that is shown to be better, -1 for a worse one, else 0.
+
+    One that cannot be ranked, and a metric of which neither more nor less is better, show nothing.
+    """
+    if not differences.direction(metric):
+        return [0] * len(grouped.groups)
+    signs = {differences.BETTER: 1, differences.WORSE: -1}
+    return [
+        signs.get(one.verdict, 0) if one.group.comparable else 0
+        for one in differences.judge(grouped, metric)
+    ]
 
 
 def radar(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
@@ -224,11 +243,18 @@ def radar(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
 
 
 def costs(grouped: GroupedOutcomes, names: dict[str, str]) -> Any:
-    """Draw the metric against its costs; None where no cost was measured."""
+    """Draw the metric against its costs; None where no network's cost was measured.
+
+    The costs at inference are left out where all configurations are the same network.
+    """
+    table = spending.table(grouped)
+    if not table.keys() & {"macs", "latency_ms_b1"}:
+        return None
+    left_out = {"macs", "latency_ms_b1"} if spending.one_network(grouped) else set()
     amounts = {
-        text: np.array([_mean(group, name) for group in grouped.groups])
+        text: np.array(table[name], dtype=np.float64)
         for name, text in COST_NAMES.items()
-        if any(group.values(name) for group in grouped.groups)
+        if name in table and name not in left_out
     }
     if not amounts:
         return None

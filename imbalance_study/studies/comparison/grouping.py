@@ -24,6 +24,11 @@ _SHARES = {"accuracy", "recall", "precision", "f1", "auc"}
 _AMOUNTS = {"epochs": "epochs", "images seen": "images_seen", "updates": "steps"}
 
 
+def is_share(metric: str) -> bool:
+    """Whether a metric lies between 0 and 1, as accuracies do."""
+    return bool(_SHARES & set(metric.rsplit("/", 1)[-1].split("_")))
+
+
 class Group(NamedTuple):
     """One configuration with its runs."""
 
@@ -44,8 +49,7 @@ class Group(NamedTuple):
 
     def summary(self, metric: str) -> significance.Summary:
         """Summarise a metric over the seeds; the interval of a share stays within 0 and 1."""
-        share = bool(_SHARES & set(metric.rsplit("/", 1)[-1].split("_")))
-        return significance.summarise(list(self.values(metric).values()), share=share)
+        return significance.summarise(list(self.values(metric).values()), share=is_share(metric))
 
     def predictions(self) -> dict[int, StoredPredictions]:
         """Map seed to test predictions, for the runs that have them."""

@@ -61,5 +61,9 @@ class Comparison:
     tables: dict[str, dict[str, list[Any]]] = dataclasses.field(default_factory=dict)  # columns
     figures: dict[str, Any] = dataclasses.field(default_factory=dict)  # matplotlib Figures
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    verdict: str = ""  # the answer in one sentence
+    inference: str = ""  # what the networks cost at inference, once for equal ones
     findings: list[str] = dataclasses.field(default_factory=list)  # the most important one first
     marks: list[str] = dataclasses.field(default_factory=list)  # why some are not comparable
+    answer: dict[str, Any] = dataclasses.field(default_factory=dict)  # see docs/json.md
+    page: str = ""  # the interactive page; empty where none was made

@@ -12,16 +12,6 @@ from imbalance_study.studies.comparison.differences import Judgement
 from imbalance_study.studies.comparison.grouping import Group, GroupedOutcomes
 
 Table = dict[str, list[Any]]
-COSTS = (
-    "cost/parameters",
-    "cost/trainable_parameters",
-    "cost/macs",
-    "cost/size_mb",
-    "cost/latency_ms_b1",
-    "cost/latency_ms_b128",
-    "cost/peak_memory_mb",
-    "time/train_seconds",
-)
 # Sections of the metrics that a comparison shows in full.
 SHOWN = ("test/", "test_calibration/", "test_features/", "selected_val/", "cost/", "time/train_")
 
@@ -166,34 +156,6 @@ def by_validation(grouped: GroupedOutcomes, metric: str) -> list[Group]:
         return []
     order = sorted(range(len(fair)), key=lambda index: -means[index])
     return [fair[index] for index in order]
-
-
-def costs(grouped: GroupedOutcomes) -> Table:
-    """Make a row per configuration: mean costs over seeds, and the ratio to the baseline's time."""
-    known = [name for name in COSTS if any(group.values(name) for group in grouped.groups)]
-    base = _mean_seconds(grouped.baseline)
-    rows = []
-    for group in grouped.groups:
-        means = {short(name): group.summary(name).mean for name in known}
-        first = group.outcomes[0]
-        rows.append(
-            {
-                "configuration": group.name,
-                short(grouped.metric): group.summary(grouped.metric).mean,
-                **means,
-                "times_baseline_seconds": _mean_seconds(group) / base
-                if base > 0
-                else significance.NAN,
-                "epochs": first.epochs,
-                "updates": first.steps,
-                "images_seen": first.images_seen,
-            }
-        )
-    return columns(rows)
-
-
-def _mean_seconds(group: Group) -> float:
-    return significance.summarise([one.seconds or significance.NAN for one in group.outcomes]).mean
 
 
 def per_seed(grouped: GroupedOutcomes) -> Table:

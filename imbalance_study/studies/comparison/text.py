@@ -6,20 +6,32 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from imbalance_study.studies.comparison import differences
+from imbalance_study.studies.comparison import costs, differences
 from imbalance_study.studies.comparison.outcome import Comparison
 from imbalance_study.studies.comparison.plan import ComparisonPlan
 from imbalance_study.tracking.description import escape_markdown, failure_note, markdown_row
 
 SUMMARY = "comparison/summary"
-_HEAD = ("configuration", "seeds", "mean", "sd", "95 % interval", "to baseline", "p (Holm)", "")
+COSTS = "comparison/costs"
+_HEAD = ("configuration", "seeds", "mean", "sd", "95 % interval", "to baseline", "p (Holm)")
+# Columns of costs, and their heads.
+_COSTS = {
+    "train_seconds": "training, s",
+    "peak_memory_mb": "memory, MB",
+    "train_kwh": "kWh",
+    "train_price": "price",
+}
 
 
 def table_rows(comparison: Comparison, metric: str) -> list[tuple[str, ...]]:
-    """Make the cells of the result's table, the head first; a star marks the best."""
+    """Make the cells of the result's table, the head first; a star marks the best.
+
+    The costs of training stand before the verdict, each with its deviation over seeds.
+    """
     summary = comparison.tables.get(SUMMARY, {})
     name = metric.rsplit("/", 1)[-1]
-    lines: list[tuple[str, ...]] = [_HEAD]
+    spent = _spent(comparison)
+    lines: list[tuple[str, ...]] = [(*_HEAD, *spent, "")]
     for number, configuration in enumerate(summary.get("configuration", [])):
         values = {key: column[number] for key, column in summary.items()}
         interval = (
@@ -34,10 +46,24 @@ def table_rows(comparison: Comparison, metric: str) -> list[tuple[str, ...]]:
                 interval if not math.isnan(values["low_95"]) else "",
                 _four(values["difference"], "+"),
                 "" if math.isnan(values["p_holm"]) else f"{values['p_holm']:.2g}",
+                *(column[configuration] for column in spent.values()),
                 values["mark"] or _verdict(values),
             )
         )
     return lines
+
+
+def _spent(comparison: Comparison) -> dict[str, dict[str, str]]:
+    """Map the head of each known cost of training to its cells by configuration."""
+    known = comparison.tables.get(COSTS, {})
+    found = {}
+    for name, head in _COSTS.items():
+        if name in known:
+            none = [math.nan] * len(known[name])
+            pairs = zip(known[name], known.get(f"{name}_sd", none), strict=True)
+            cells = [costs.spread(mean, sd) for mean, sd in pairs]
+            found[head] = dict(zip(known["configuration"], cells, strict=True))
+    return found
 
 
 def _verdict(values: Mapping[str, Any]) -> str:
@@ -57,7 +83,8 @@ def table(comparison: Comparison, metric: str) -> list[str]:
     lines = table_rows(comparison, metric)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [_aligned(line, widths) for line in lines]
-    return [f"{metric} (* the best)", text[0], "-" * min(len(text[0]), 100), *text[1:]]
+    made = [f"{metric} (* the best)", text[0], "-" * min(len(text[0]), 100), *text[1:]]
+    return [*made, comparison.inference] if comparison.inference else made
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -75,10 +102,13 @@ def description(
     address: str,
     command: str,
 ) -> str:
-    """Write findings, table, marks, failures and the command in Markdown."""
+    """Write verdict, findings, table, marks, failures and the command in Markdown."""
     metric = plan.settings.metric
     head, *body = table_rows(comparison, metric)
     lines = [
+        f"**{escape_markdown(comparison.verdict)}**",
+        "",
+        *([escape_markdown(comparison.inference), ""] if comparison.inference else []),
         *_items(comparison.findings),
         "",
         f"**{metric}** over {plan.settings.number_of_seeds} seeds against {plan.baseline}, by a "

@@ -13,10 +13,11 @@ ROWS = 30
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """Plain text; a remark is indented."""
+    """Plain text; a remark is indented, what is strong stands in bold."""
 
     text: str
     remark: bool = False
+    strong: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +105,8 @@ class Report:
 
     title: str
     sections: list[Section]
+    # Data of the interactive page, one for each data set; see `comparison.interactive.part`.
+    parts: Sequence[Mapping[str, Any]] = ()
 
     def all(self, kind: type) -> list[Any]:
         """List the blocks of a kind, in order."""
@@ -185,7 +188,14 @@ _WORDS = {
     "size_mb": "size, MB",
     "peak_memory_mb": "peak memory, MB",
     "train_seconds": "training, s",
+    "train_seconds_sd": "sd",
+    "peak_memory_mb_sd": "sd",
+    "train_kwh": "training, kWh",
+    "train_kwh_sd": "sd",
+    "train_price": "price of it",
     "times_baseline_seconds": "x baseline's time",
+    "time_verdict": "time",
+    "shown_from": "shown from",
     "macs": "MACs",
 }
 

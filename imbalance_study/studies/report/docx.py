@@ -55,9 +55,9 @@ def _add(made: Any, block: Block) -> None:
     from docx.shared import Pt
 
     match block:
-        case Paragraph(text, remark):
+        case Paragraph(text, remark, strong):
             style = "Intense Quote" if remark else None
-            made.add_paragraph(document.clean(text), style=style)
+            made.add_paragraph(style=style).add_run(document.clean(text)).bold = strong or None
         case Items(texts):
             for one in texts:
                 made.add_paragraph(document.clean(one), style="List Bullet")

@@ -83,8 +83,9 @@ def _section(number: int, section: Section) -> str:
 
 def _block(block: Block) -> str:
     match block:
-        case Paragraph(text, remark):
-            return f"<p{' class=remark' if remark else ''}>{_text(text)}</p>"
+        case Paragraph(text, remark, strong):
+            shown = f"<strong>{_text(text)}</strong>" if strong else _text(text)
+            return f"<p{' class=remark' if remark else ''}>{shown}</p>"
         case Items(texts):
             return "<ul>" + "".join(f"<li>{_text(one)}</li>" for one in texts) + "</ul>"
         case Code(text):

@@ -36,8 +36,9 @@ def _plain(words: str) -> str:
 
 def _block(block: Block) -> str:
     match block:
-        case Paragraph(words, remark):
-            return f"> {_plain(words)}" if remark else _plain(words)
+        case Paragraph(words, remark, strong):
+            shown = f"**{_plain(words)}**" if strong else _plain(words)
+            return f"> {shown}" if remark else shown
         case Items(texts):
             return "\n".join(f"- {_plain(one)}" for one in texts)
         case Code(words):

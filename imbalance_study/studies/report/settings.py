@@ -27,6 +27,9 @@ class ReportSettings:
         "auto", "Report", "Configuration to compare with; auto: plain cross-entropy."
     )
     metric: str = option("test/balanced_accuracy", "Report", "The metric that is tested.")
+    price_per_kwh: float = option(
+        0.0, "Report", "Price of a kilowatt-hour, for the energy of the trainings.", minimum=0.0
+    )
     tracking_uri: str = option(
         "auto", "Report", "MLflow store or server; auto: MLFLOW_TRACKING_URI, else ./mlflow.db."
     )

@@ -153,7 +153,7 @@ def record_report(
     record.metrics(metrics, 0)
     for title, columns in tables.items():
         record.table(columns, f"{title}.json")
-    artifacts.log_figures(figures)
+    artifacts.log_figures(figures, f"study {name} · run {record.id}")
     record.note(description)
     view = ui_view.View(
         key=view_key(name),

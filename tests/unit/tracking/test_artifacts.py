@@ -110,8 +110,31 @@ def test_a_large_figure_is_reduced_to_256_colours_and_a_small_one_is_not():
         figure.figimage(pixels)
         return figure
 
-    small, large = (Image.open(io.BytesIO(artifacts.png(noise(side)))) for side in (2, 6))
+    small, large = (Image.open(io.BytesIO(artifacts.png(noise(side), 100))) for side in (2, 6))
     assert small.mode == "RGBA"
     assert large.mode == "P"
     assert large.size == (600, 600)
-    assert len(artifacts.png(noise(6))) < 400_000
+    assert len(artifacts.png(noise(6), 100)) < 400_000
+    photographs = Image.open(io.BytesIO(artifacts.png(noise(12))))
+    assert photographs.size == (1200, 1200)  # and not 2400, which would be four times as large
+
+
+def test_the_small_print_stands_below_the_figure_at_200_dots_per_inch():
+    figure = Figure(figsize=(2, 1), dpi=100, facecolor="white")
+    plain = Image.open(io.BytesIO(artifacts.png(figure)))
+    assert plain.size == (400, 200)
+    figure.set_label("digits · resnet20 · run 0123")
+    signed = Image.open(io.BytesIO(artifacts.png(figure)))
+    assert signed.width == 400
+    foot = np.asarray(signed.convert("L"))[200:]
+    assert 20 <= len(foot) <= 60
+    assert (foot < 200).any()
+    assert (np.asarray(signed.convert("L"))[:200] == 255).all()
+
+
+def test_a_long_small_print_stays_in_the_figure():
+    figure = Figure(figsize=(1, 1), dpi=100, facecolor="white")
+    figure.set_label("a model with a name that is long " * 9)
+    signed = np.asarray(Image.open(io.BytesIO(artifacts.png(figure))).convert("L"))
+    assert signed.shape[1] == 200
+    assert (signed[:, -1] == 255).all()

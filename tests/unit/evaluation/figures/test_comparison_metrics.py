@@ -5,17 +5,19 @@ from figure_checks import configurations, texts_inside
 from imbalance_study.evaluation.figures import comparison_metrics
 
 
-def test_the_heat_map_is_darker_where_better_whichever_way_that_is(saved, laid_out):
+def test_the_heat_map_is_coloured_where_a_difference_is_shown_and_nowhere_else(saved, laid_out):
     values = np.array([[0.1, 0.5, 0.9], [0.1, 0.5, 0.9], [1, 2, 3], [4, 4, np.nan]])
+    shown = np.array([[0, 0, 1], [0, -1, 0], [0, 0, 0], [0, 0, 0]])
     figure = comparison_metrics.metrics_heatmap(
-        values, [1, -1, 0, 1], ["accuracy", "loss", "epoch", "f1"], ["a", "b", "c"]
+        values, shown, [1, -1, 0, 1], ["accuracy", "loss", "epoch", "f1"], ["a", "b", "c"]
     )
     axes = figure.axes[0]
-    colors = axes.images[0].get_array().filled(np.nan)
-    assert (np.diff(colors[0]) > 0).all()
-    assert (np.diff(colors[1]) < 0).all()
-    assert np.isnan(colors[2]).all()
-    assert colors[3, 0] == colors[3, 1]
+    image = axes.images[0]
+    colors = image.to_rgba(image.get_array())[..., :3]
+    assert (colors[shown == 0] == 1).all()
+    better, worse = colors[0, 2], colors[1, 1]
+    assert better[2] > better[0]
+    assert worse[0] > worse[2]
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         "accuracy ↑",
         "loss ↓",
@@ -31,7 +33,9 @@ def test_the_heat_map_is_darker_where_better_whichever_way_that_is(saved, laid_o
 def test_the_heat_map_holds_all_its_texts(count, saved, laid_out):
     names = [f"test_calibration/a_rather_long_name_{index}" for index in range(20)]
     values = np.random.default_rng(0).random((20, count)) * 10.0 ** (np.arange(20) % 10)[:, None]
-    figure = comparison_metrics.metrics_heatmap(values, [1] * 20, names, configurations(count))
+    figure = comparison_metrics.metrics_heatmap(
+        values, np.zeros((20, count), int), [1] * 20, names, configurations(count)
+    )
     saved(figure)
     assert texts_inside(figure, laid_out(figure))
 

@@ -1,5 +1,3 @@
-import pytest
-
 from imbalance_study.evaluation.figures import comparison_style
 
 
@@ -24,25 +22,3 @@ def test_labels_drop_what_all_share_break_long_names_and_stay_different():
     )
     assert broken[0] == "loss=focal:gamma=2\nclass_weights=effective:beta=0.999"
     assert comparison_style.labels(["a$b$"]) == [r"a\$b\$"]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.6131, "0.613"),
-        (0.0, "0"),
-        (2.345, "2.35"),
-        (23.45, "23.4"),
-        (1234.5, "1,234"),
-        (23_456, "23.5k"),
-        (123_456, "123k"),
-        (126_000_513, "126M"),
-        (4.1e9, "4.1G"),
-        (-0.5, "-0.500"),
-        (100, "100"),
-        (999.9, "1,000"),
-        (999_900, "1M"),
-    ],
-)
-def test_numbers_are_written_in_few_letters(value, text):
-    assert comparison_style.short_number(value) == text

@@ -59,3 +59,34 @@ def test_few_metrics_make_no_radar(group):
     assert figures.radar(bare, figures.labels(bare)) is None
     whole = group(["a", "b"])
     assert figures.radar(whole, figures.labels(whole)) is not None
+
+
+def test_the_heat_map_shows_what_the_tests_show(outcome):
+    rows = {"ce": [0.5, 0.52, 0.51], "up": [0.6, 0.621, 0.612], "same": [0.5, 0.51, 0.53]}
+    given = [
+        outcome(name, seed, {"balanced_accuracy": value, "loss": value, "head_std": value})
+        for name, row in rows.items()
+        for seed, value in enumerate(row)
+    ]
+    given += [
+        outcome("long", seed, {"balanced_accuracy": 0.9 + seed / 99}, epochs=9) for seed in range(3)
+    ]
+    grouped = grouping.group_outcomes(given, "ce", METRIC)
+    image = figures.all_metrics(grouped, figures.labels(grouped)).axes[0].images[0]
+    assert image.get_array().tolist() == [[0, 1, 0, 0], [0, -1, 0, 0], [0, 0, 0, 0]]
+
+
+def test_equal_networks_are_drawn_against_the_training_alone(outcome):
+    def drawn(macs):
+        given = [
+            outcome(
+                name, 0, {"balanced_accuracy": 0.5, "cost/macs": amount, "cost/parameters": amount}
+            )
+            for name, amount in macs.items()
+        ]
+        grouped = grouping.group_outcomes(given, "a", METRIC)
+        axes = figures.costs(grouped, figures.labels(grouped)).axes
+        return [one.get_xlabel() for one in axes]
+
+    assert drawn({"a": 5.0, "b": 5.0}) == ["training, s"]
+    assert drawn({"a": 5.0, "b": 9.0}) == ["multiply-accumulates of an image", "training, s"]

@@ -106,18 +106,6 @@ def test_a_configuration_without_validation_ends_choosing_by_it(outcome):
     assert tables.by_validation(grouped(given), "selected_val/balanced_accuracy") == []
 
 
-def test_costs_are_means_and_multiples_of_the_baselines_time(outcome):
-    given = [
-        outcome(name, seed, {"balanced_accuracy": 0.5, "cost/macs": macs}, seconds=seconds + seed)
-        for name, macs, seconds in (("a", 1e6, 9.0), ("b", 3e6, 29.0))
-        for seed in range(3)
-    ]
-    table = tables.costs(grouped(given))
-    assert table["macs"] == [1e6, 3e6]
-    assert table["times_baseline_seconds"] == [1.0, 3.0]
-    assert "parameters" not in table
-
-
 def test_a_run_that_lacks_a_metric_has_a_nan_in_its_row(outcome):
     given = [outcome("a", 0, {"balanced_accuracy": 0.5, "macro_f1": 0.3}), outcome("a", 1, {})]
     table = tables.per_seed(grouped([*given, outcome("b", 0, {"balanced_accuracy": 0.1})]))

@@ -26,12 +26,15 @@ def test_a_row_has_mean_deviation_interval_and_test(comparison):
     assert by_name["focal"][1:4] == ("3", "0.6110", "0.0105")
     assert by_name["focal"][5] == "+0.1010"
     assert by_name["focal"][-1] == "better"
-    assert by_name["ce"][5:] == ("", "", "baseline")
+    assert by_name["ce"][5:] == ("", "", "10 ± 0", "baseline")
+    assert head[5:] == ("to baseline", "p (Holm)", "training, s", "")
     assert by_name["ldam *"][1:5] == ("1", "0.7000", "", "")
 
 
 def test_the_columns_of_the_table_are_aligned(comparison):
     title, head, rule, *rows = text.table(comparison, METRIC)
+    comparison.inference = "All are the same."
+    assert text.table(comparison, METRIC)[-1] == "All are the same."
     assert title == f"{METRIC} (* the best)"
     assert set(rule) == {"-"}
     place = head.index("mean") + len("mean")
@@ -44,6 +47,7 @@ def test_the_description_has_findings_table_failures_and_the_command(comparison)
     plan = ComparisonPlan(settings, configurations, [], "ce", {}, {}, ["one *note*"])
     problems = {("id", "data"): "ldam, seed 1: out of memory"}
     made = text.description(plan, comparison, problems, "http://x", "imbalance-study compare")
+    assert made.startswith("**focal beats ce by 10.1 points of balanced accuracy (")
     assert f"- {comparison.findings[0]}" in made
     assert "| focal | &emsp;3 |" in made
     assert "ldam, seed 1: out of memory" in made
