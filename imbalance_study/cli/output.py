@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
 
@@ -56,3 +57,26 @@ def lasting_output() -> Iterator[None]:
         sys.stdout.flush()
         sys.stderr.flush()
         sys.stdout, sys.stderr = before
+
+
+@contextlib.contextmanager
+def answer_alone(wanted: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Keep standard output for an answer as JSON: what else is printed goes to standard error.
+
+    Args:
+        wanted: Whether there is to be such an answer; if not, nothing changes.
+
+    Yields:
+        The function that prints the answer, or does nothing.
+    """
+    if not wanted:
+        yield lambda answer: None
+        return
+    out = sys.stdout
+
+    def print_answer(answer: Mapping[str, Any]) -> None:
+        out.write(json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        out.flush()
+
+    with contextlib.redirect_stdout(sys.stderr):
+        yield print_answer

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+from PIL import Image
 
 from imbalance_study.studies.comparison.outcome import (
     Curve,
@@ -25,6 +28,10 @@ CURVES = (
 )
 _PREDICTIONS = "predictions/test.parquet"
 _FEATURES = "features/coordinates.parquet"
+# Images of the grid, predicted after an epoch.
+_PICTURE = re.compile(r"images~(?:val|train)_predictions\+step\+(\d+)\+.*\.png$")
+_EPOCHS = 12
+_PIXELS = 640
 
 
 def load_outcome(client: MlflowClient, run_id: str, configuration: str) -> Outcome:
@@ -122,3 +129,31 @@ def _embedding(files: _Files) -> StoredEmbedding | None:
     return StoredEmbedding(
         columns["index"].astype(np.int64), columns["label"].astype(np.int64), points
     )
+
+
+def load_pictures(client: MlflowClient, run_id: str) -> dict[int, bytes]:
+    """Read how a run predicted the same images after some of its epochs.
+
+    Returns:
+        Epoch to a WebP image of at most 640 pixels, of a dozen epochs; none where none was kept.
+    """
+    found: dict[int, str] = {}
+    for entry in client.list_artifacts(run_id, "images"):
+        match = _PICTURE.search(entry.path)
+        if match:
+            found[int(match[1])] = entry.path
+    epochs = sorted(found)
+    places = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), _EPOCHS)).round())
+    with tempfile.TemporaryDirectory(prefix="imbalance_study_") as folder:
+        files = _Files(client, run_id, Path(folder))
+        chosen = [epochs[int(place)] for place in places]
+        return {epoch: _small(files.get(found[epoch])) for epoch in chosen}
+
+
+def _small(path: Path) -> bytes:
+    with Image.open(path) as image:
+        made = image.convert("RGB")
+    made.thumbnail((_PIXELS, _PIXELS))
+    stream = io.BytesIO()
+    made.save(stream, format="webp", quality=60)
+    return stream.getvalue()

@@ -139,8 +139,15 @@ class ParentRun:
                 record.table(columns, f"{name}.json")
         images = artifacts.log_figures(comparison.figures)
         artifacts.log_first_images(images, _GRID)
+        if comparison.page:
+            record.files({"comparison/index.html": comparison.page.encode()})
+        record.dict(comparison.answer, "comparison/answer.json")
         record.dict(self._content(problems), "comparison.json")
         note = text.description(self.plan, comparison, problems, self.addresses[0], self.command())
+        if comparison.page:
+            page = ui_view.run_url("", self.experiment.experiment_id, self.run.info.run_id)
+            page = page.removeprefix("/").replace("?", "/artifacts/comparison/index.html?")
+            note += f"\n\nThe same to sort and switch: [interactive page]({page})."
         record.note(store.scrub(note))
 
     def _content(self, problems: Mapping[child_runs.Key, str]) -> dict[str, Any]:
@@ -167,6 +174,18 @@ class ParentRun:
             "command": self.command(),
         }
 
+    def subject(self) -> dict[str, str]:
+        """Make the subject of the answer: kind, name, experiment, id and link."""
+        ids = self.experiment.experiment_id, self.run.info.run_id
+        served = self.uri.startswith("http")  # the address of a local store's UI may change
+        return {
+            "kind": "comparison",
+            "name": str(self.run.info.run_name),
+            "experiment": self.experiment.name,
+            "run_id": ids[1],
+            "link": ui_view.run_url(self.uri.rstrip("/"), *ids) if served else "",
+        }
+
     def command(self) -> str:
         """Write the command that repeats the comparison."""
         settings = self.plan.settings
@@ -185,6 +204,8 @@ class ParentRun:
         server = description.server(self.uri)
         return "\n".join(
             [
+                "",
+                comparison.verdict,
                 "",
                 *text.table(comparison, self.plan.settings.metric),
                 "",

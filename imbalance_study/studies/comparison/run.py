@@ -7,10 +7,18 @@ from typing import Any
 
 from imbalance_study.experiment.setup.data import DataCache
 from imbalance_study.experiment.setup.inputs import LocalFiles
-from imbalance_study.studies.comparison import analyse, configurations, workers
+from imbalance_study.studies.comparison import (
+    analyse,
+    answer,
+    configurations,
+    grouping,
+    interactive,
+    workers,
+)
 from imbalance_study.studies.comparison.child_runs import Key
 from imbalance_study.studies.comparison.configurations import ComparisonSettings
-from imbalance_study.studies.comparison.load import load_outcome
+from imbalance_study.studies.comparison.grouping import GroupedOutcomes
+from imbalance_study.studies.comparison.load import load_outcome, load_pictures
 from imbalance_study.studies.comparison.outcome import Comparison
 from imbalance_study.studies.comparison.parent_run import (
     ParentRun,
@@ -23,7 +31,7 @@ from imbalance_study.studies.comparison.plan import (
     describe,
     make_plan,
 )
-from imbalance_study.tracking import fetch
+from imbalance_study.tracking import fetch, store
 
 Echo = Callable[[str], None]
 
@@ -35,6 +43,7 @@ def compare(
     dry_run: bool = False,
     brief: bool = False,
     echo: Echo = print,
+    on_answer: Callable[[dict[str, Any]], None] | None = None,
 ) -> Comparison | None:
     """Train all runs that are not finished yet, compare all, and record the result in a parent run.
 
@@ -47,6 +56,7 @@ def compare(
         dry_run: Check everything and print the plan; train nothing.
         brief: Draw no figures and log no model, which saves seconds for each run.
         echo: Receives each message.
+        on_answer: Receives the answer (docs/json.md), also where runs failed and are missing.
 
     Returns:
         The comparison; None after a dry run.
@@ -67,6 +77,8 @@ def compare(
             problems = _train(todo, plan, parent, local, brief=brief, echo=echo)
             comparison = _conclude(plan, parent, problems, draw=not brief)
             echo(parent.closing_text(comparison))
+            if on_answer is not None:
+                on_answer(comparison.answer)
             if problems:
                 raise ValueError(
                     f"{len(problems)} of {len(plan.children)} runs failed and are missing from the "
@@ -150,10 +162,51 @@ def _conclude(
     baseline = plan.baseline
     if baseline not in present:
         baseline = next(one.label for one in plan.configurations if one.label in present)
-    comparison = analyse.compare_outcomes(
-        outcomes, baseline=baseline, metric=plan.settings.metric, draw=draw
+    grouped = grouping.group_outcomes(outcomes, baseline, plan.settings.metric)
+    comparison = analyse.compare_grouped(
+        grouped, draw=draw, price_per_kwh=plan.settings.price_per_kwh
     )
     if baseline != plan.baseline:
         comparison.marks.insert(0, f"{plan.baseline}: no run finished; the baseline is {baseline}")
+    _answer(plan, parent, grouped, comparison, problems, draw=draw)
     parent.record_result(comparison, problems)
     return comparison
+
+
+def _answer(
+    plan: ComparisonPlan,
+    parent: ParentRun,
+    grouped: GroupedOutcomes,
+    comparison: Comparison,
+    problems: Mapping[Key, str],
+    *,
+    draw: bool,
+) -> None:
+    """Add the answer for machines, and the interactive page with the images of the first seeds."""
+    about = {name: _common(plan, name) for name in ("dataset", "model")}
+    part = answer.part(grouped, comparison, about)
+    subject = parent.subject()
+    comparison.answer = answer.document(
+        subject, [part], [parent.command()], [*map(store.scrub, problems.values())]
+    )
+    if not draw:
+        return
+    for figure in comparison.figures.values():
+        figure.set_label(" · ".join([*about.values(), f"run {subject['run_id']}"]))
+    pictures = {
+        group.name: load_pictures(parent.client, group.outcomes[0].run_id)
+        for group in grouped.groups
+    }
+    pictures = {name: of for name, of in pictures.items() if of}
+    plain = comparison.answer["parts"][0]
+    comparison.page = interactive.page(
+        subject["name"],
+        interactive.details(comparison.answer),
+        [interactive.part(plain, grouped, pictures)],
+    )
+
+
+def _common(plan: ComparisonPlan, name: str) -> str:
+    """The value of an option in all runs, or those of the configurations."""
+    values = (str(getattr(child.resolved.config, name)) for child in plan.children)
+    return ", ".join(dict.fromkeys(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,17 +10,27 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from imbalance_study import __version__
 from imbalance_study.config import fields
 from imbalance_study.config.schema import AXES, Config
-from imbalance_study.studies.comparison import analyse, child_runs, grouping
-from imbalance_study.studies.comparison.load import load_outcome
+from imbalance_study.studies.comparison import (
+    analyse,
+    answer,
+    child_runs,
+    grouping,
+    interactive,
+)
+from imbalance_study.studies.comparison.grouping import GroupedOutcomes
+from imbalance_study.studies.comparison.load import load_outcome, load_pictures
+from imbalance_study.studies.comparison.outcome import Comparison
 from imbalance_study.studies.report import repeat
 from imbalance_study.studies.report.document import Block, Items, Paragraph, Report, Section
-from imbalance_study.studies.report.frames import labels
+from imbalance_study.studies.report.frames import address_of, labels
 from imbalance_study.studies.report.sections import comparison_sections
 from imbalance_study.studies.report.stored import StoredRun
 
 _NAMED = 20  # runs in one sentence
+TRIAL = "trial"  # the tag of a trial of a study
 
 
 class TrainingRun(NamedTuple):
@@ -42,6 +53,7 @@ def experiment_report(
     baseline: str,
     metric: str,
     command: str,
+    price_per_kwh: float = 0.0,
 ) -> Report:
     """Make the report of runs, with a part for each data set.
 
@@ -52,6 +64,7 @@ def experiment_report(
         baseline: A configuration, or ``auto``: the one closest to plain cross-entropy.
         metric: The metric that is tested.
         command: The command that makes this report.
+        price_per_kwh: Price of a kilowatt-hour; 0 says nothing of money.
 
     Raises:
         ValueError: No run is finished, or there is no such baseline.
@@ -68,15 +81,58 @@ def experiment_report(
     if baseline != "auto" and not any(baseline in names for names in labelled):
         known = dict.fromkeys(name for names in labelled for name in names)
         raise ValueError(fields.unknown(baseline, known, "baseline"))
-    sections = [Section("What this is", _opening(ordered, left_out, metric))]
+    made: list[dict[str, Any]] = []
+    sections: list[Section] = []
     for part, names in zip(ordered, labelled, strict=True):
         base = baseline if baseline in names else _plainest(part, names)
-        own = _part(client, part, names, base, metric)
+        grouped = _grouped(client, part, names, base, metric)
+        comparison = analyse.compare_grouped(grouped, price_per_kwh=price_per_kwh)
+        made.append(_interactive(client, part, grouped, comparison))
+        own = comparison_sections(comparison, grouped, _small_print(part, title))
         sections += _below_heading(part[0].data[0], own) if len(ordered) > 1 else own
+    verdicts = [(str(one["answer"]["dataset"]), str(one["answer"]["verdict"])) for one in made]
+    address = address_of(entries[0].run.info.experiment_id)
+    opening = [*_verdicts(verdicts, address), *_opening(ordered, left_out, metric)]
+    sections.insert(0, Section("The answer", opening))
     contents = [entry.content for entry in entries]
     commands = [*_commands(client, entries), command]
     sections.append(Section("How to repeat it", repeat.blocks(contents, commands)))
-    return Report(title, sections)
+    return Report(title, sections, made)
+
+
+def _verdicts(verdicts: Sequence[tuple[str, str]], address: str) -> list[Block]:
+    """Show the verdict on each data set, with date, version and the address in MLflow."""
+    several = len(verdicts) > 1
+    made: list[Block] = [
+        Paragraph(f"{data}: {text}" if several else text, strong=True) for data, text in verdicts
+    ]
+    when = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    where = f" The runs: {address}" if address else ""
+    text = f"Made {when} by imbalance-study {__version__}; index.html is the same, interactive."
+    made.append(Paragraph(text + where))
+    return made
+
+
+def _small_print(part: Sequence[TrainingRun], title: str) -> str:
+    """Name data set, models and origin in small print, for figures that leave the report."""
+    models = dict.fromkeys(str(entry.content["config"]["model"]) for entry in part)
+    return f"{part[0].data[0]} · {', '.join(models)} · {len(part)} runs · {title}"
+
+
+def _interactive(
+    client: MlflowClient,
+    part: Sequence[TrainingRun],
+    grouped: GroupedOutcomes,
+    comparison: Comparison,
+) -> dict[str, Any]:
+    """Make the data of the interactive page, with the images of the first seeds."""
+    models = dict.fromkeys(str(entry.content["config"]["model"]) for entry in part)
+    about = {"dataset": part[0].data[0], "model": ", ".join(models)}
+    pictures = {
+        group.name: load_pictures(client, group.outcomes[0].run_id) for group in grouped.groups
+    }
+    found = answer.part(grouped, comparison, about)
+    return interactive.part(found, grouped, {name: of for name, of in pictures.items() if of})
 
 
 def _select(
@@ -85,8 +141,12 @@ def _select(
     """Select the finished training runs, and describe the others in words."""
     entries: list[TrainingRun] = []
     others: dict[str, list[str]] = {}
+    trials = 0
     for run in runs:
         name = str(run.info.run_name)
+        if TRIAL in run.data.tags:
+            trials += 1  # it never saw the test set
+            continue
         if child_runs.COMPARISON in run.data.tags and metric not in run.data.metrics:
             continue
         if run.info.status != "FINISHED":
@@ -97,7 +157,10 @@ def _select(
             entries.append(TrainingRun(run, content))
         else:
             others.setdefault("finished without config.json", []).append(name)
-    return entries, [f"{len(names)} {kind}: {_few(names)}" for kind, names in others.items()]
+    said = [f"{len(names)} {kind}: {_few(names)}" for kind, names in others.items()]
+    if trials:
+        said.append(f"{trials} trial{'s' if trials > 1 else ''} of studies, without a test")
+    return entries, said
 
 
 def _few(names: Sequence[str]) -> str:
@@ -161,17 +224,15 @@ def _below_heading(title: str, sections: Sequence[Section]) -> list[Section]:
     ]
 
 
-def _part(
+def _grouped(
     client: MlflowClient, part: Sequence[TrainingRun], names: Sequence[str], base: str, metric: str
-) -> list[Section]:
-    """Compare the runs on one data set."""
+) -> GroupedOutcomes:
+    """Read the runs on one data set, and group them."""
     outcomes = [
         load_outcome(client, entry.run.info.run_id, name)
         for entry, name in zip(part, names, strict=True)
     ]
-    comparison = analyse.compare_outcomes(outcomes, baseline=base, metric=metric)
-    grouped = grouping.group_outcomes(outcomes, base, metric)
-    return comparison_sections(comparison, grouped)
+    return grouping.group_outcomes(outcomes, base, metric)
 
 
 def _commands(client: MlflowClient, entries: Sequence[TrainingRun]) -> list[str]:

@@ -109,6 +109,12 @@ def experiment_of(client: MlflowClient, experiment: str) -> Experiment:
     return match
 
 
+def address_of(experiment_id: str) -> str:
+    """Return the address of an experiment on the server; empty for a local store."""
+    uri = store.without_password(mlflow.get_tracking_uri())
+    return f"{uri.rstrip('/')}/#/experiments/{experiment_id}" if uri.startswith("http") else ""
+
+
 def run_of(client: MlflowClient, run_id: str) -> Run:
     """Find a run by its id.
 

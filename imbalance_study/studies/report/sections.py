@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from imbalance_study.evaluation import errors, metrics
-from imbalance_study.studies.comparison import tables
+from imbalance_study.studies.comparison import costs, tables
 from imbalance_study.studies.comparison.grouping import Group, GroupedOutcomes
 from imbalance_study.studies.comparison.outcome import Comparison
 from imbalance_study.studies.report import document
@@ -28,11 +28,13 @@ _CAPTIONS = {
 }
 _SUMMARY = (
     *("configuration", "seeds", "{metric}", "sd", "low_95", "high_95", "difference", "p_holm"),
-    *("verdict", "mark", "best"),
+    *("verdict", "shown_from", "mark", "best"),
 )
+_NETWORKS = ("parameters", "macs", "size_mb", "latency_ms_b1")
 _COSTS = (
-    *("configuration", "{metric}", "parameters", "macs", "latency_ms_b1", "train_seconds"),
-    *("times_baseline_seconds", "epochs", "updates", "images_seen"),
+    *("configuration", "{metric}", *_NETWORKS, "train_seconds", "train_seconds_sd"),
+    *("times_baseline_seconds", "time_verdict", "peak_memory_mb", "peak_memory_mb_sd"),
+    *("train_kwh", "train_kwh_sd", "train_price", "epochs", "updates", "images_seen"),
 )
 _CHOSEN = (
     *("metric", "chosen_by", "configuration", "test_mean", "test_sd"),
@@ -48,19 +50,24 @@ _ENSEMBLES = (
 )
 
 
-def comparison_sections(comparison: Comparison, grouped: GroupedOutcomes) -> list[Section]:
+def comparison_sections(
+    comparison: Comparison, grouped: GroupedOutcomes, small_print: str = ""
+) -> list[Section]:
     """Make the sections of one comparison.
 
     Args:
         comparison: Its tables, figures, findings and marks.
         grouped: The runs that it is made of.
+        small_print: What each figure carries at its foot.
     """
+    for figure in comparison.figures.values():
+        figure.set_label(small_print)
     best, reason = _best(grouped)
     several = len(grouped.groups) > 1
     return [
         Section("Which remedy", _ranking(comparison, grouped, several)),
         Section("How sure", _certainty(comparison, tables.short(grouped.metric), several)),
-        Section("At what cost", _costs(comparison, grouped.metric)),
+        Section("At what cost", _costs(comparison, grouped)),
         Section(f"Where {best.name} fails", _failures(comparison, grouped, best, reason)),
         Section("More", _more(comparison)),
     ]
@@ -128,7 +135,14 @@ def _certainty(comparison: Comparison, metric: str, several: bool) -> list[Block
             "Each headline metric: mean over seeds, and the difference to the baseline.",
             (
                 *("metric", "configuration", "seeds", "mean", "sd", "difference"),
-                *("difference_low_95", "difference_high_95", "p_holm", "verdict", "mark"),
+                *(
+                    "difference_low_95",
+                    "difference_high_95",
+                    "p_holm",
+                    "verdict",
+                    "shown_from",
+                    "mark",
+                ),
             ),
         ),
         *_table(
@@ -150,11 +164,17 @@ def _certainty(comparison: Comparison, metric: str, several: bool) -> list[Block
     ]
 
 
-def _costs(comparison: Comparison, metric: str) -> list[Block]:
-    """Show the costs of each configuration."""
-    only = [name.format(metric=tables.short(metric)) for name in _COSTS]
-    caption = "Means over seeds; a cost that was not measured is missing."
-    return [*_table(comparison, "costs", caption, only), *_figures(comparison, "costs")]
+def _costs(comparison: Comparison, grouped: GroupedOutcomes) -> list[Block]:
+    """Show what the networks cost, once for equal ones, and what each training takes."""
+    only = [name.format(metric=tables.short(grouped.metric)) for name in _COSTS]
+    if costs.one_network(grouped):
+        only = [name for name in only if name not in _NETWORKS]
+    caption = (
+        "What training takes: means and standard deviations over seeds; the verdict is that of the "
+        "paired test of the time. A cost that was not measured is missing."
+    )
+    said: list[Block] = [Paragraph(comparison.inference)] if comparison.inference else []
+    return [*said, *_table(comparison, "costs", caption, only), *_figures(comparison, "costs")]
 
 
 def _best(grouped: GroupedOutcomes) -> tuple[Group, str]:

@@ -9,21 +9,24 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from imbalance_study.files import csv_cell
-from imbalance_study.studies.comparison import child_runs
+from imbalance_study.studies.comparison import answer, child_runs, interactive
 from imbalance_study.studies.report import docx, experiment, frames, html, markdown, run
 from imbalance_study.studies.report.document import Figure, Report, Table
 from imbalance_study.studies.report.settings import ReportSettings
 from imbalance_study.tracking import store
 
-_DOCUMENTS = ("report.html", "report.md", "report.docx")
+PAGE = "index.html"  # the interactive page
+_DOCUMENTS = ("report.html", "report.md", "report.docx", PAGE)
 _FOLDERS = (markdown.FIGURES, "tables")
 
 
@@ -34,13 +37,26 @@ class _Gathered:
     report: Report
     experiment_id: str
     run: Run | None  # that the report is logged to; None: a run of its own
+    answer: dict[str, Any]  # empty for a single run, which is no comparison
 
 
 def make_report(settings: ReportSettings) -> Path:
+    """Make a report as `make_answer`, and return the folder of its files."""
+    return make_answer(settings)[0]
+
+
+def make_answer(
+    settings: ReportSettings, *, comparisons_only: bool = False
+) -> tuple[Path, dict[str, Any]]:
     """Make a report, write its files, and log them to MLflow.
 
+    Args:
+        settings: Subject and place.
+        comparisons_only: Refuse a single run, which has no answer.
+
     Returns:
-        The folder of the files. It has no report.docx where python-docx is not installed.
+        The folder of the files, which has no report.docx where python-docx is not installed, and
+        the answer for machines (docs/json.md).
 
     Raises:
         ValueError: There is no such store, experiment or run, nothing to report, or the folder
@@ -50,16 +66,21 @@ def make_report(settings: ReportSettings) -> Path:
         client = frames.connect(settings.tracking_uri)
         out = _output_folder(settings)
         gathered = _gather(client, settings)
+        if comparisons_only and not gathered.answer:
+            raise ValueError(
+                f"run {settings.run} is a single run, and an answer is of a comparison or an "
+                "experiment; json=true prints answers alone"
+            )
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".report_", dir=out.parent) as name:
             draft = Path(name, "report")
-            write_files(gathered.report, draft)
+            write_files(gathered.report, draft, gathered.answer)
             if settings.log:
                 _log(client, draft, gathered)
             _replace_files(draft, out)
     except MlflowException as error:
         raise store.readable_error(error) or error from error
-    return out
+    return out, gathered.answer
 
 
 def _output_folder(settings: ReportSettings) -> Path:
@@ -88,16 +109,29 @@ def _gather(client: MlflowClient, settings: ReportSettings) -> _Gathered:
             raise ValueError(f"the experiment {subject.name!r} has no runs")
         title = f"Experiment {subject.name}"
         report = _report_of_runs(client, _without_own_run(runs), title, settings)
-        return _Gathered(report, subject.experiment_id, None)
+        about = {"kind": "experiment", "name": title, "experiment": subject.name, "run_id": ""}
+        return _Gathered(report, subject.experiment_id, None, _answer(report, about, settings))
     one = frames.run_of(client, settings.run)
     experiment_id = one.info.experiment_id
     if child_runs.COMPARISON not in one.data.tags:
-        return _Gathered(run.run_report(client, one), experiment_id, one)
+        return _Gathered(run.run_report(client, one), experiment_id, one, {})
     member = child_runs.membership_tag(one.info.run_id)
-    runs = frames.runs_of(client, client.get_experiment(experiment_id))
-    compared = [child for child in runs if member in child.data.tags]
+    place = client.get_experiment(experiment_id)
+    compared = [one for one in frames.runs_of(client, place) if member in one.data.tags]
     title = f"Comparison {one.info.run_name}"
-    return _Gathered(_report_of_runs(client, compared, title, settings), experiment_id, one)
+    report = _report_of_runs(client, compared, title, settings)
+    about = {"kind": "comparison", "name": title, "experiment": place.name}
+    about["run_id"] = one.info.run_id
+    return _Gathered(report, experiment_id, one, _answer(report, about, settings))
+
+
+def _answer(report: Report, about: dict[str, str], settings: ReportSettings) -> dict[str, Any]:
+    uri = store.without_password(mlflow.get_tracking_uri())
+    link = ""
+    if uri.startswith("http") and about["run_id"]:
+        link = f"{uri.rstrip('/')}/#/runs/{about['run_id']}"
+    parts = [part["answer"] for part in report.parts]
+    return answer.document({**about, "link": link}, parts, [_command(settings)])
 
 
 def _report_of_runs(
@@ -110,6 +144,7 @@ def _report_of_runs(
         baseline=settings.baseline,
         metric=settings.metric,
         command=_command(settings),
+        price_per_kwh=settings.price_per_kwh,
     )
 
 
@@ -117,7 +152,7 @@ def _command(settings: ReportSettings) -> str:
     """The command that makes the report again."""
     words = [
         word
-        for name in ("experiment", "run", "baseline", "metric")
+        for name in ("experiment", "run", "baseline", "metric", "price_per_kwh")
         for word in (f"--{name}", str(getattr(settings, name)))
         if getattr(settings, name) != getattr(ReportSettings, name)
     ]
@@ -129,13 +164,15 @@ def _without_own_run(runs: Sequence[Run]) -> list[Run]:
     return [one for one in runs if one.info.run_id != os.environ.get("MLFLOW_RUN_ID")]
 
 
-def write_files(report: Report, folder: Path) -> None:
+def write_files(report: Report, folder: Path, found: Mapping[str, Any] | None = None) -> None:
     """Write all files of a report.
 
     Args:
         report: The report.
         folder: A new folder. It gets report.html and report.md, report.docx where python-docx is
-            installed, and the figures and tables as files.
+            installed, the figures and tables as files, and index.html, the interactive page, where
+            the report compares runs.
+        found: The answer of a report that compares runs.
     """
     for name in ("", *_FOLDERS):
         (folder / name).mkdir(parents=True)
@@ -144,6 +181,13 @@ def write_files(report: Report, folder: Path) -> None:
     (folder / "report.md").write_text(markdown.text(report), encoding="utf-8")
     if docx.is_installed():
         docx.write(report, folder / "report.docx")
+    if found:
+        parts = [
+            {**part, "answer": plain}
+            for part, plain in zip(report.parts, found["parts"], strict=True)
+        ]
+        page = interactive.page(report.title, interactive.details(found), parts)
+        (folder / PAGE).write_text(page, encoding="utf-8")
     for figure in report.all(Figure):
         (folder / markdown.FIGURES / f"{figure.name}.png").write_bytes(figure.content)
     for table in report.all(Table):

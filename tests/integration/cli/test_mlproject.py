@@ -65,7 +65,7 @@ def _through_mlproject(settings, entry="main"):
         {
             name: value
             for name, value in command.make_context(name, words[4:]).params.items()
-            if name not in ("dry_run", "debug")
+            if name not in ("dry_run", "debug", "json")
         }
     )
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import docx
+import jsonschema
 import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
@@ -84,6 +85,46 @@ def test_the_numbers_are_those_of_the_store(small, compared):
     frame = pd.read_csv(compared / "tables" / "per_seed.csv").set_index("run_id")
     for run in small.runs:
         assert frame.loc[run.info.run_id, "macro_f1"] == run.data.metrics["test/macro_f1"]
+
+
+def test_the_report_begins_with_the_verdict_the_date_and_the_version(compared):
+    text = Page((compared / "report.html").read_text()).text
+    start = text[text.index("The answer", text.index("How to repeat it")) :]
+    assert re.match(
+        r"The answer [^.]+(\.\d+[^.]*)*\. Made 2\d{3}-\d\d-\d\d .* by imbalance-study", start
+    )
+    assert "cross_entropy" in start[:200]
+
+
+def test_the_interactive_page_stands_beside_the_report(small, compared):
+    text = (compared / "index.html").read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
+    (part,) = data["parts"]
+    runs = [run for one in part["answer"]["configurations"] for run in one["runs"]]
+    assert {run["run_id"] for run in runs} == {run.info.run_id for run in small.runs}
+    assert part["answer"]["baseline"] == "cross_entropy"
+    assert {"train/loss", "val/balanced_accuracy"} <= part["curves"].keys()
+    assert len(part["confusion"]["matrices"]) == 2
+
+
+@pytest.mark.slow
+def test_the_answer_for_machines_is_alone_on_standard_output(small, tmp_path, command):
+    words = ["--run", small.parent, "--tracking_uri", small.uri, "--log", "false"]
+    done = command("report", *words, "--out", tmp_path / "made", "--json", "true")
+    found = json.loads(done.out)
+    jsonschema.validate(found, json.loads((ROOT / "docs" / "answer.schema.json").read_text()))
+    assert found["subject"]["run_id"] == small.parent
+    assert found["commands"] == [f"imbalance-study report --run {small.parent}"]
+    assert "Report: " in done.err
+
+
+def test_a_single_run_has_no_answer(small, tmp_path, command):
+    words = ["--run", small.single, "--tracking_uri", small.uri, "--out", tmp_path / "made"]
+    done = command("report", *words, "--json")
+    assert done.status == 1
+    assert done.out == ""
+    assert "is a single run" in done.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_cross_entropy_is_the_baseline_though_it_was_not_first(compared):

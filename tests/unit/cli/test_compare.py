@@ -19,3 +19,11 @@ def test_nothing_to_compare_is_one_line(command, monkeypatch, tmp_path):
     assert done.err.startswith("Error: ")
     assert done.err.count("\n") == 1
     assert "vary" in done.err
+
+
+def test_an_answer_of_a_dry_run_is_refused(command, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    done = command("compare", "--vary", "loss=focal|ldam", "--json", "--dry_run", *words(TINY))
+    assert done.status == 1
+    assert done.out == ""
+    assert done.err == "Error: json=true prints an answer, which dry_run=true has not; take one\n"

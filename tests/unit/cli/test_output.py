@@ -1,7 +1,11 @@
+import json
 import os
 import subprocess
 import sys
 
+import click
+
+from imbalance_study.cli import output
 from imbalance_study.cli.output import LastingStream
 
 # A command that writes to both streams, on and on, and says in a file that it came to its end.
@@ -42,3 +46,20 @@ def test_a_lasting_stream_is_used_like_the_one_it_wraps(tmp_path):
         assert not stream.isatty()
         assert stream.fileno() == file.fileno()
     assert (tmp_path / "text").read_text() == "a\n"
+
+
+def test_an_answer_stands_alone_on_standard_output(capsys):
+    with output.answer_alone(True) as print_answer:
+        print("progress")
+        click.echo("a message")
+        print_answer({"verdict": "ä < b", "parts": []})
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"verdict": "ä < b", "parts": []}
+    assert err.splitlines() == ["progress", "a message"]
+
+
+def test_without_an_answer_asked_for_nothing_changes(capsys):
+    with output.answer_alone(False) as print_answer:
+        print("progress")
+        print_answer({"verdict": "b"})
+    assert capsys.readouterr() == ("progress\n", "")

@@ -1,8 +1,11 @@
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 from tiny import SMALLEST, train
 
-from imbalance_study.studies.comparison.load import load_outcome
+from imbalance_study.studies.comparison.load import load_outcome, load_pictures
 
 OPTIONS = SMALLEST | {"epochs": "2", "loss": "balanced_softmax", "seed": "1"}
 
@@ -11,8 +14,8 @@ OPTIONS = SMALLEST | {"epochs": "2", "loss": "balanced_softmax", "seed": "1"}
 def record(tmp_path, empty_store):
     """Train and record a small run; what was computed, its client and its id."""
 
-    def recorded(analyses):
-        options = OPTIONS | {"analyses": analyses}
+    def recorded(analyses, **more):
+        options = OPTIONS | {"analyses": analyses} | more
         made = train(empty_store, tmp_path, brief=True, **options)
         return made.result, made.client, made.run_id
 
@@ -49,3 +52,17 @@ def test_what_the_analyses_left_out_is_missing(record):
     found = load_outcome(client, run_id, "a label")
     assert found.test is None
     assert found.tsne is None
+
+
+def test_the_images_of_the_epochs_are_read_small_and_in_order(record):
+    _, client, run_id = record("none", figure_every="1")
+    found = load_pictures(client, run_id)
+    assert list(found) == [0, 1, 2]
+    with Image.open(io.BytesIO(found[2])) as image:
+        assert image.format == "WEBP"
+        assert max(image.size) <= 640
+
+
+def test_without_images_of_epochs_there_are_none(record):
+    _, client, run_id = record("none")
+    assert load_pictures(client, run_id) == {}

@@ -50,3 +50,12 @@ def test_labels_tell_apart_what_differs_and_nothing_else():
     found = frames.labels(options)
     assert len(set(found)) == 4
     assert found[::2] == found[1::2]
+
+
+def test_an_experiment_on_a_server_has_an_address_without_a_password(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host:5000/")
+    address = frames.address_of("7")
+    assert address.endswith("host:5000/#/experiments/7")
+    assert "secret" not in address
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    assert frames.address_of("7") == ""
