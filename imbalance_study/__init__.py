@@ -20,15 +20,19 @@ if TYPE_CHECKING:
     from imbalance_study.config.schema import Config
     from imbalance_study.data.plug_in import Examples
     from imbalance_study.experiment.run import run
+    from imbalance_study.studies.advise.result import Advice
+    from imbalance_study.studies.advise.run import advise
     from imbalance_study.studies.comparison.configurations import ComparisonSettings
     from imbalance_study.studies.comparison.run import compare
     from imbalance_study.tracking.run import train
 
 # Name to module.
 _EXPORTS = {
+    "Advice": "studies.advise.result",
     "ComparisonSettings": "studies.comparison.configurations",
     "Config": "config.schema",
     "Examples": "data.plug_in",
+    "advise": "studies.advise.run",
     "compare": "studies.comparison.run",
     "make": "config.resolve",
     "resolve": "config.resolve",
@@ -37,10 +41,12 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "Advice",
     "ComparisonSettings",
     "Config",
     "Examples",
     "__version__",
+    "advise",
     "compare",
     "make",
     "resolve",

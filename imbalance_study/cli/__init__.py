@@ -17,6 +17,7 @@ from imbalance_study.cli.output import lasting_output
 # Name of a command, which is that of its module, to its line on the help page: so the list of
 # commands imports none of them.
 COMMANDS = {
+    "advise": "Advise on your own images: which remedy, how sure, at what cost.",
     "train": "Train and evaluate one configuration, and record it in MLflow.",
     "compare": "Compare configurations over seeds, with statistics.",
     "study": "Search for the best settings, over many runs.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import click
@@ -15,7 +15,7 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
 def command(
-    settings: type | None = None, config: type | None = None
+    settings: type | None = None, config: type | None = None, *, only: Collection[str] = ()
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Make a click command of a function; place it above click's own decorators.
 
@@ -26,6 +26,7 @@ def command(
             its first argument, made of the options that were typed.
         config: Dataclass of the options of a run. The function gets those that were typed, as
             text, in a mapping as its next argument.
+        only: Names of the options of `config` that the command takes; all when empty.
 
     Returns:
         A decorator; the function gets arguments and flags of click by their names.
@@ -45,7 +46,7 @@ def command(
         made = click.command(cls=GroupedCommand, context_settings=_HELP)(call)
         made.params.append(_debug())
         for kind in filter(None, (settings, config)):
-            _add_options(made, kind)
+            _add_options(made, kind, only if kind is config else ())
         return made
 
     return decorate
@@ -66,8 +67,12 @@ def _debug() -> click.Option:
     )
 
 
-def _add_options(made: click.Command, kind: type) -> None:
+def _add_options(made: click.Command, kind: type, only: Collection[str]) -> None:
     """Add the options of a dataclass; an option that the command has already keeps its meaning."""
     taken = {parameter.name for parameter in made.params}
     added = options(kind)(click.Command(None)).params
-    made.params += [parameter for parameter in added if parameter.name not in taken]
+    made.params += [
+        parameter
+        for parameter in added
+        if parameter.name not in taken and (not only or parameter.name in only)
+    ]

@@ -159,6 +159,43 @@ def _best_threshold(
     return float(tried[gained.argmax()])
 
 
+def fit_thresholds_by(
+    score: Callable[[Ints], Floats],
+    probs: Floats,
+    targets: Ints,
+    sweeps: int = 3,
+    grid: tuple[float, ...] = THRESHOLDS,
+) -> Floats:
+    """Fit thresholds t (C,) as `fit_thresholds` does, for any score of confusion matrices.
+
+    Args:
+        score: Confusion matrices (..., C, C) to values (...), larger is better.
+        probs: Validation probabilities (N, C).
+        targets: True classes (N,), N at least 1.
+        sweeps: Passes over the classes at most.
+        grid: Thresholds to choose from, 1 among them or not.
+    """
+    if not len(targets):
+        raise ValueError("thresholds are chosen on validation images, got none")
+    classes = probs.shape[1]
+    thresholds = np.ones(classes)
+    tried = np.array(sorted({*grid, 1.0}, key=lambda value: abs(np.log(value))))
+    for _ in range(sweeps):
+        before = thresholds.copy()
+        for label in np.unique(targets).tolist():
+            scores = probs / thresholds
+            scores[:, label] = -np.inf
+            taken = probs[:, label] > tried[:, None] * scores.max(1)
+            predicted = np.where(taken, label, scores.argmax(1))  # (T, N)
+            cells = np.arange(len(tried))[:, None] * classes**2 + targets * classes + predicted
+            counts = np.bincount(cells.ravel(), minlength=len(tried) * classes**2)
+            values = score(counts.reshape(-1, classes, classes))
+            thresholds[label] = tried[np.round(values, 12).argmax()]
+        if (thresholds == before).all():
+            break
+    return thresholds
+
+
 def apply_thresholds(probs: Floats, thresholds: Floats) -> Floats:
     """Divide probabilities (N, C) by the thresholds (C,) of their classes; sum to 1 again."""
     scaled: Floats = np.asarray(probs, dtype=np.float64) / thresholds

@@ -14,11 +14,12 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.projects import _project_spec
 
-from imbalance_study.cli import compare, report, study, train
+from imbalance_study.cli import advise, compare, report, study, train
 from imbalance_study.cli.options import given
 from imbalance_study.config.recipes import RECIPES
 from imbalance_study.config.resolve import resolve
 from imbalance_study.config.schema import Config
+from imbalance_study.studies.advise.settings import AdviceSettings
 from imbalance_study.studies.comparison.configurations import ComparisonSettings
 from imbalance_study.studies.report.settings import ReportSettings
 from imbalance_study.studies.search.settings import StudySettings
@@ -47,6 +48,7 @@ SETTINGS = {
 
 # Entry point -> its command, and the dataclasses that its options come from.
 ENTRIES = {
+    "advise": ("advise", advise.command, (AdviceSettings,)),
     "main": ("train", train.command, (Config,)),
     "compare": ("compare", compare.command, (ComparisonSettings, Config)),
     "study": ("study", study.command, (Config, StudySettings)),
@@ -88,6 +90,14 @@ def test_what_is_typed_behind_a_comparison_reaches_it(settings):
     entry = PROJECT["entry_points"]["compare"]
     defaults = {name: str(one["default"]) for name, one in entry["parameters"].items()}
     assert _through_mlproject(settings, "compare") == defaults | settings
+
+
+def test_what_is_typed_behind_an_advice_reaches_it():
+    typed = {"data_dir": "it's mine", "metric": "cost:file=my costs.csv", "image_size": "64"}
+    entry = PROJECT["entry_points"]["advise"]
+    defaults = {name: str(one["default"]) for name, one in entry["parameters"].items()}
+    reached = _through_mlproject(typed, "advise")
+    assert {name: value for name, value in reached.items() if name != "json"} == defaults | typed
 
 
 def test_what_is_typed_behind_a_report_reaches_it():

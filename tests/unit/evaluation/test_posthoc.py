@@ -182,3 +182,35 @@ def test_without_validation_nothing_can_be_chosen():
         posthoc.fit_thresholds(empty, none)
     with pytest.raises(ValueError, match="fitted on validation images, got none"):
         posthoc.fit_temperature(empty, none)
+
+
+def test_thresholds_by_balanced_accuracy_are_those_of_the_fast_way():
+    generator = np.random.default_rng(3)
+    targets = np.repeat([0, 1, 2], [60, 20, 6])
+    probs = generator.dirichlet([3, 2, 1], len(targets))
+    probs[np.arange(len(targets)), targets] += 0.2
+    probs /= probs.sum(1, keepdims=True)
+
+    def score(confusion):
+        return np.nanmean(metrics.class_scores(confusion).recall, -1)
+
+    expected = posthoc.fit_thresholds(probs, targets)
+    assert posthoc.fit_thresholds_by(score, probs, targets) == pytest.approx(expected)
+
+
+def test_thresholds_follow_the_score_that_is_asked_for():
+    generator = np.random.default_rng(4)
+    targets = np.repeat([0, 1], [80, 20])
+    probs = generator.dirichlet([3, 2], 100)
+
+    def cost(confusion):  # a missed 1 costs ten times a false one
+        return -(confusion[..., 0, 1] + 10 * confusion[..., 1, 0])
+
+    def of(thresholds):
+        predicted = (probs / thresholds).argmax(1)
+        return cost(metrics.confusion_matrix(targets, predicted, 2))
+
+    fitted = posthoc.fit_thresholds_by(cost, probs, targets)
+    assert of(fitted) > of(posthoc.fit_thresholds(probs, targets))
+    with pytest.raises(ValueError, match="got none"):
+        posthoc.fit_thresholds_by(cost, probs[:0], targets[:0])
