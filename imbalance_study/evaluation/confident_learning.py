@@ -66,4 +66,4 @@ def _wrong_counts(labels: Ints, probs: Floats) -> Ints:
     joint = confusion_matrix(labels[sure], confident[sure].argmax(1), classes)
     calibrated = joint / np.maximum(joint.sum(1, keepdims=True), 1) * counts[:, None]
     np.fill_diagonal(calibrated, 0)
-    return np.rint(calibrated).astype(np.int64)
+    return np.asarray(np.rint(calibrated), np.int64)

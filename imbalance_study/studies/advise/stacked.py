@@ -146,7 +146,8 @@ class _Stack:
         """Return the logits (S, B, C) of each head's features (S, B, F)."""
 
         def forward(weights: dict[str, Tensor], features: Tensor) -> Tensor:
-            return functional_call(self.head, weights, (features,))
+            made: Tensor = functional_call(self.head, weights, (features,))
+            return made
 
         logits: Tensor = vmap(forward)(self.weights, features)
         return logits

@@ -22,6 +22,7 @@ def options(empty_store):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick", "own_place")
 def test_an_advice_is_written_recorded_and_goes_on(options, tmp_path, monkeypatch):
     images = folder(tmp_path / "images", SIZES)
