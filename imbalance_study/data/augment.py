@@ -7,6 +7,7 @@ waits for the device. `compose` chains them, in the order given.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -39,7 +40,9 @@ def flip(images: Tensor, generator: torch.Generator, *, p: float = 0.5) -> Tenso
     if not 0 <= p <= 1:
         raise ValueError(f"p must be between 0 and 1, got {p}")
     mirrored = torch.rand(len(images), generator=generator, device=images.device) < p
-    return _choose([images, images.flip(3)], mirrored.long(), images)
+    if images.device.type == "cpu":  # which moves whole images faster than it chooses pixels
+        return _choose([images, images.flip(3)], mirrored.long(), images)
+    return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
 
 def crop(images: Tensor, generator: torch.Generator, *, padding: int = 0) -> Tensor:
@@ -64,11 +67,20 @@ def crop(images: Tensor, generator: torch.Generator, *, padding: int = 0) -> Ten
     padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, *(padding,) * 4)).contiguous()
     pixels = padded.numel() // channels
     runs = padded.as_strided((pixels - width + 1, width * channels), (channels, 1))
-    first = torch.arange(count, device=device)[:, None] * (height + 2 * padding)
-    row = first + down + torch.arange(height, device=device)
-    chosen = runs.index_select(0, (row * (width + 2 * padding) + right).flatten())
+    first = _first_of_rows(count, height, padding, width + 2 * padding, device)
+    chosen = runs.index_select(0, (first + (down * (width + 2 * padding) + right)).flatten())
     cropped = chosen.view(count, height, width, channels).permute(0, 3, 1, 2)
     return image_ops.keep_format(cropped, images)
+
+
+@functools.cache  # never dropped: a CUDA graph holds the address
+def _first_of_rows(count: int, height: int, padding: int, row: int, device: torch.device) -> Tensor:
+    """Return the first pixel (count, height) of each row of padded images with `row` pixels each.
+
+    Of the rows from the top; a shift downwards adds to it.
+    """
+    image = torch.arange(count, device=device)[:, None] * (height + 2 * padding)
+    return (image + torch.arange(height, device=device)) * row
 
 
 def cutout(images: Tensor, generator: torch.Generator, *, size: int = 0, fill: int = 128) -> Tensor:
@@ -93,9 +105,13 @@ def cutout(images: Tensor, generator: torch.Generator, *, size: int = 0, fill: i
         raise ValueError(f"fill must be a grey value between 0 and 255, got {fill}")
     count, channels, height, width = images.shape
     size = size or min(height, width) // 2
-    sizes = torch.full((count,), size, device=images.device)
-    rows = image_ops.random_stretch(height, sizes, generator).to(torch.uint8)
-    columns = image_ops.random_stretch(width, sizes, generator).to(torch.uint8)
+    rows, columns = image_ops.random_stretches(
+        (height, width), (size / 2, size / 2), count, images.device, generator, odd=size % 2 == 1
+    )
+    if images.device.type != "cpu":
+        inside = (rows[:, :, None] & columns[:, None])[:, None]
+        return images.masked_fill(inside, fill)
+    rows, columns = rows.to(torch.uint8), columns.to(torch.uint8)
     columns = columns[:, :, None].expand(-1, -1, channels).flatten(1)
     covered = rows[:, :, None] * columns[:, None, :]
     pixels = images.permute(0, 2, 3, 1).reshape(count, height, width * channels)

@@ -1,54 +1,24 @@
 """Augmentation policies: RandAugment, TrivialAugment, AutoAugment, and one for rare classes.
 
 Each image of a batch draws its own operations, strengths and signs. A layer of one operation per
-image is one `warp` for all movements, one table look-up for all tone changes, and two blends; a
-movement takes the nearest pixel, as in the papers. Pixels from outside the image are mid-grey, as
+image is one `warp` for all movements, one table look-up for all tone changes, and two blends, on
+the drawn images alone; on a GPU it is an `operation_layer`. A movement takes the nearest pixel, as
+in the papers. Pixels from outside the image are mid-grey, as
 in AutoAugment's own code (torchvision's default is black, ``fill=0``).
 """
 
 from __future__ import annotations
 
 import functools
-import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from imbalance_study.data import image_ops
+from imbalance_study.data import image_ops, operation_layer
+from imbalance_study.data.operation_layer import NUMBER, OPERATIONS, Rows, Space
 
-OPERATIONS = (
-    "identity",
-    "shear_x",
-    "shear_y",
-    "translate_x",
-    "translate_y",
-    "rotate",
-    "color",
-    "sharpness",
-    "brightness",
-    "contrast",
-    "posterize",
-    "solarize",
-    "autocontrast",
-    "equalize",
-    "invert",
-)
-_NUMBER = {name: number for number, name in enumerate(OPERATIONS)}
 _DRAWN = len(OPERATIONS) - 1  # RandAugment and TrivialAugment draw from all but invert
 _BINS = 30  # their strengths are the whole numbers from 0 to 30
-
-
-class Space(NamedTuple):
-    """Magnitudes of each kind of operation at level 1."""
-
-    shear: float  # pixels per pixel
-    pixels: float  # of a shift, added to
-    share: float  # of the side
-    degrees: float
-    blend: float  # factors run from 1 - blend to 1 + blend
-    bits: float  # that posterize takes away
-
 
 STANDARD = Space(shear=0.3, pixels=0.0, share=150 / 331, degrees=30.0, blend=0.9, bits=4.0)
 WIDE = Space(shear=0.99, pixels=32.0, share=0.0, degrees=135.0, blend=0.99, bits=6.0)
@@ -78,8 +48,8 @@ def rand_augment(
         raise ValueError(f"m must be between 0 and {_BINS}, got {m}")
     for _ in range(n):
         operations = _integers(_DRAWN, images, generator)
-        levels = _signs(images, generator) * (m / _BINS)
-        images = apply(images, operations, levels, STANDARD, fill=fill)
+        signs = _integers(2, images, generator)
+        images = _apply_drawn(images, operations, None, signs, STANDARD, (m / _BINS,), fill)
     return images
 
 
@@ -98,7 +68,7 @@ def trivial_augment(images: Tensor, generator: torch.Generator, *, fill: int = 1
     Raises:
         ValueError: fill outside 0..255.
     """
-    return _trivial(images, generator, torch.ones(len(images), device=images.device), fill)
+    return _trivial(images, generator, None, fill)
 
 
 def auto_augment(images: Tensor, generator: torch.Generator, *, fill: int = 128) -> Tensor:
@@ -116,11 +86,14 @@ def auto_augment(images: Tensor, generator: torch.Generator, *, fill: int = 128)
     Raises:
         ValueError: fill outside 0..255.
     """
-    pairs = _cifar10_table(images.device)[_integers(len(CIFAR10_POLICY), images, generator)]
+    probs, operations, strengths = _cifar10_table(images.device)
+    pairs = _integers(len(CIFAR10_POLICY), images, generator)
+    levels = tuple(strength / 9 for strength in range(10))
     for step in range(2):
-        numbers, probs, levels = pairs[:, step].unbind(1)
-        operations = numbers.where(_uniform(images, generator) < probs, 0.0).long()
-        images = apply(images, operations, levels * _signs(images, generator), STANDARD, fill=fill)
+        drawn = _uniform(images, generator) < probs[step][pairs]
+        chosen = operations[step][pairs].where(drawn, 0)
+        signs = _integers(2, images, generator)
+        images = _apply_drawn(images, chosen, strengths[step][pairs], signs, STANDARD, levels, fill)
     return images
 
 
@@ -176,46 +149,28 @@ def apply(
             blends; the other operations have none.
         space: Magnitudes at level 1.
         fill: Grey value of pixels from outside the image.
-        everywhere: See `image_ops.on_drawn`.
+        everywhere: Compute all operations on all images, with few launches and without waiting
+            for the device. By default so on accelerators; the CPU computes the drawn images only.
 
     Raises:
         ValueError: fill outside 0..255.
     """
     if not 0 <= fill <= 255:
         raise ValueError(f"fill must be a grey value between 0 and 255, got {fill}")
-    matrices = _matrices(images, operations, levels, space)
-    factors = 1 + levels * space.blend
-    bits = 8 - (levels.abs() * space.bits).round()
-    thresholds = 255 * (1 - levels.abs())
+    if _on_all(images) if everywhere is None else everywhere:
+        rows = operation_layer.rows_of(operations, levels, space, *images.shape[2:])
+        return operation_layer.apply_rows(images, rows, fill=fill)
+    found = operation_layer.parameters(operations, levels, space, *images.shape[2:])
+    matrices, factors, bits, thresholds = found
     for first, last, operation, parameters in (
         ("shear_x", "rotate", functools.partial(image_ops.warp, fill=fill), (matrices,)),
         ("color", "color", image_ops.saturate, (factors,)),
         ("sharpness", "sharpness", image_ops.sharpen, (factors,)),
         ("brightness", "invert", _change_tones, (operations, factors, bits, thresholds)),
     ):
-        drawn = (operations >= _NUMBER[first]) & (operations <= _NUMBER[last])
-        images = image_ops.on_drawn(images, drawn, operation, *parameters, everywhere=everywhere)
+        drawn = (operations >= NUMBER[first]) & (operations <= NUMBER[last])
+        images = image_ops.on_drawn(images, drawn, operation, *parameters)
     return images
-
-
-def _matrices(images: Tensor, operations: Tensor, levels: Tensor, space: Space) -> Tensor:
-    height, width = images.shape[2:]
-
-    def of_drawn(name: str, magnitude: float) -> Tensor:
-        return (levels * magnitude).where(operations == _NUMBER[name], 0.0)
-
-    shear = [of_drawn("shear_x", space.shear), of_drawn("shear_y", space.shear)]
-    shift = [
-        of_drawn("translate_x", space.pixels + space.share * width),
-        of_drawn("translate_y", space.pixels + space.share * height),
-    ]
-    return image_ops.affine_matrices(
-        height,
-        width,
-        angle=of_drawn("rotate", math.radians(space.degrees)),
-        shear=torch.stack(shear, 1),
-        shift=torch.stack(shift, 1).trunc(),
-    )
 
 
 def _change_tones(
@@ -230,16 +185,66 @@ def _change_tones(
         ("autocontrast", image_ops.autocontrast_table(images)),
         ("equalize", image_ops.equalize_table(images)),
     ):
-        tables = other.where((operations == _NUMBER[name])[:, None, None], tables)
+        tables = other.where((operations == NUMBER[name])[:, None, None], tables)
     return image_ops.look_up(images, tables)
 
 
-def _trivial(images: Tensor, generator: torch.Generator, probs: Tensor, fill: int) -> Tensor:
-    """Apply TrivialAugment to each image with its probability (N,)."""
-    drawn = _uniform(images, generator) < probs
-    operations = _integers(_DRAWN, images, generator).where(drawn, 0)
-    levels = _integers(_BINS + 1, images, generator) / _BINS * _signs(images, generator)
-    return apply(images, operations, levels, WIDE, fill=fill)
+def _trivial(images: Tensor, generator: torch.Generator, probs: Tensor | None, fill: int) -> Tensor:
+    """Apply TrivialAugment to each image with its probability (N,); None is always."""
+    uniform = _uniform(images, generator)
+    operations = _integers(_DRAWN, images, generator)
+    if probs is not None:
+        operations = operations.where(uniform < probs, 0)
+    strengths = _integers(_BINS + 1, images, generator)
+    signs = _integers(2, images, generator)
+    levels = tuple(strength / _BINS for strength in range(_BINS + 1))
+    return _apply_drawn(images, operations, strengths, signs, WIDE, levels, fill)
+
+
+def _apply_drawn(
+    images: Tensor,
+    operations: Tensor,
+    strengths: Tensor | None,
+    signs: Tensor,
+    space: Space,
+    levels: tuple[float, ...],
+    fill: int,
+) -> Tensor:
+    """Apply operations (N,) at the levels that `strengths` (N,) number, with signs 0 or 1 (N,).
+
+    Without strengths there is one level.
+    """
+    if not 0 <= fill <= 255:
+        raise ValueError(f"fill must be a grey value between 0 and 255, got {fill}")
+    if _on_all(images):
+        rows = _table(space, levels, *images.shape[2:], images.device)
+        which = operations
+        if strengths is not None:
+            which = torch.add(strengths, operations, alpha=len(levels))
+        which = torch.add(signs, which, alpha=2)
+        return operation_layer.apply_rows(images, rows.take(which), fill=fill)
+    unsigned = levels[0] if strengths is None else torch.tensor(levels)[strengths]
+    return apply(images, operations, (signs * 2.0 - 1.0) * unsigned, space, fill=fill)
+
+
+@functools.cache
+def _table(
+    space: Space, levels: tuple[float, ...], height: int, width: int, device: torch.device
+) -> Rows:
+    """Return a row for each operation, level and sign, in this order; once a device."""
+    operations = torch.arange(len(OPERATIONS), device=device)
+    signed = torch.tensor([sign * level for level in levels for sign in (-1, 1)], device=device)
+    return operation_layer.rows_of(
+        operations.repeat_interleave(len(signed)),
+        signed.repeat(len(operations)),
+        space,
+        height,
+        width,
+    )
+
+
+def _on_all(images: Tensor) -> bool:
+    return images.device.type != "cpu"
 
 
 def _integers(high: int, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -250,20 +255,14 @@ def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.rand(len(images), generator=generator, device=images.device)
 
 
-def _signs(images: Tensor, generator: torch.Generator) -> Tensor:
-    return _integers(2, images, generator) * 2.0 - 1.0
-
-
 @functools.cache
-def _cifar10_table(device: torch.device) -> Tensor:
-    """Return the policy as numbers (25, 2, 3): operation, probability, level; once a device."""
-    return torch.tensor(
-        [
-            [(_NUMBER[name], prob, strength / 9) for name, prob, strength in pair]
-            for pair in CIFAR10_POLICY
-        ],
-        device=device,
-    )
+def _cifar10_table(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return probabilities, operations and strengths of the policy, (2, 25) each; once a device."""
+    steps = list(zip(*CIFAR10_POLICY, strict=True))
+    probs = torch.tensor([[prob for _, prob, _ in step] for step in steps], device=device)
+    operations = [[NUMBER[name] for name, _, _ in step] for step in steps]
+    strengths = [[strength for _, _, strength in step] for step in steps]
+    return probs, torch.tensor(operations, device=device), torch.tensor(strengths, device=device)
 
 
 # Operation, probability, strength 0 to 9; from the appendix of the paper.

@@ -4,17 +4,20 @@ All take `images` uint8 (N, 3, H, W), channels_last in memory, and per-image par
 return new images of the same kind. Geometric operations are one affine matrix per image for `warp`,
 tone operations one table of 256 entries per image and channel for `look_up`. The operations are
 Pillow's, as torchvision has them for tensors: a blend is cut off, not rounded. (Where both images
-of a blend are equal, torchvision may end one below; these do not.) None of them asks the device
-for a value, so nothing waits for it.
+of a blend are equal, torchvision may end one below; these do not.) None but `on_drawn` asks the
+device for a value, so nothing waits for it.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+LUMA = (0.2989, 0.587, 0.114)  # weights of red, green and blue by ITU-R 601
 
 
 def take(images: Tensor, rows: Tensor) -> Tensor:
@@ -34,28 +37,18 @@ def keep_format(result: Tensor, images: Tensor) -> Tensor:
 
 
 def on_drawn(
-    images: Tensor,
-    drawn: Tensor,
-    operation: Callable[..., Tensor],
-    *parameters: Tensor,
-    everywhere: bool | None = None,
+    images: Tensor, drawn: Tensor, operation: Callable[..., Tensor], *parameters: Tensor
 ) -> Tensor:
     """Apply ``operation(images, *parameters)`` where `drawn` (N,) is true.
+
+    Counts the drawn images, for which an accelerator would have to be waited for.
 
     Args:
         images: (N, 3, H, W).
         drawn: The images that change, (N,) bool.
         operation: On any number of images, with one entry of each parameter per image.
         *parameters: One entry per image each, (N, ...).
-        everywhere: Compute on all images and choose: no count of the drawn ones is needed, so
-            nothing waits for the device. By default so on accelerators; the CPU computes the drawn
-            images only.
     """
-    if everywhere is None:
-        everywhere = images.device.type != "cpu"
-    if everywhere:
-        changed = operation(images, *parameters)
-        return torch.where(drawn[:, None, None, None], changed, images)
     rows = drawn.nonzero().squeeze(1)
     if not len(rows):
         return images
@@ -65,16 +58,51 @@ def on_drawn(
     return keep_format(result.permute(0, 3, 1, 2), images)
 
 
-def random_stretch(length: int, sizes: Tensor, generator: torch.Generator) -> Tensor:
-    """Mark, for each of `sizes` (N,), as many places around a random one: bool (N, length).
+def random_stretches(
+    lengths: tuple[int, int],
+    halves: tuple[Tensor | float, Tensor | float],
+    count: int,
+    device: torch.device,
+    generator: torch.Generator,
+    *,
+    odd: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Mark a stretch of rows and one of columns around a random place, for each image.
 
-    The part that lies outside 0..length is cut off.
+    The part that lies outside the image is cut off. A stretch of 2 n places around c is
+    c - n .. c + n - 1, one of 2 n + 1 is c - n .. c + n.
+
+    Args:
+        lengths: Rows and columns, H and W.
+        halves: Half of the places of each stretch, (N,) or one for all.
+        count: N.
+        device: Of the marks.
+        generator: On it.
+        odd: The stretches have an odd number of places each, not an even one.
+
+    Returns:
+        Rows (N, H) and columns (N, W), bool.
     """
-    device = sizes.device
-    centre = torch.randint(length, sizes.shape, generator=generator, device=device)
-    first = (centre - sizes // 2)[:, None]
-    places = torch.arange(length, device=device)
-    return (places >= first) & (places < first + sizes[:, None])
+    centres = [
+        torch.randint(length, (count,), generator=generator, device=device) for length in lengths
+    ]
+    shift = 0.0 if odd else 0.5
+    if lengths[0] == lengths[1]:
+        half = halves[0] if isinstance(halves[0], float) else halves[0][:, None]
+        marks = (_axis(lengths[0], shift, device) - torch.stack(centres)[..., None]).abs() < half
+        return marks[0], marks[1]
+    rows, columns = (
+        (_axis(length, shift, device) - centre[:, None]).abs()
+        < (half if isinstance(half, float) else half[:, None])
+        for length, centre, half in zip(lengths, centres, halves, strict=True)
+    )
+    return rows, columns
+
+
+@functools.cache  # never dropped: a CUDA graph holds the address
+def _axis(length: int, shift: float, device: torch.device) -> Tensor:
+    """Return the places 0..length - 1, moved by `shift`."""
+    return torch.arange(length, dtype=torch.float32, device=device) + shift
 
 
 def affine_matrices(
@@ -113,8 +141,8 @@ def warp(images: Tensor, matrices: Tensor, *, fill: int, bilinear: bool = False)
         bilinear: Interpolate between pixels and round.
     """
     count, channels, height, width = images.shape
-    u = _places(width, images.device)[None, None, :]
-    v = _places(height, images.device)[None, :, None]
+    u = places(width, images.device)[None, None, :]
+    v = places(height, images.device)[None, :, None]
     m = matrices[:, :, :, None, None]
     source_x = m[:, 0, 0] * u + (m[:, 0, 1] * v + m[:, 0, 2])  # (N, H, W), from the centre
     source_y = m[:, 1, 0] * u + (m[:, 1, 1] * v + m[:, 1, 2])
@@ -139,9 +167,14 @@ def look_up(images: Tensor, tables: Tensor) -> Tensor:
     return keep_format(tables.gather(2, values.long()).view(images.shape), images)
 
 
+def brightness_tones(values: Tensor, factor: Tensor) -> Tensor:
+    """Blend values (1, 256) with black, not cut off yet: value * factor, (N, 256)."""
+    return values * factor[:, None]
+
+
 def brightness_table(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with black: value * factor."""
-    return _to_table(images, _values(images) * factor[:, None])
+    return _to_table(images, brightness_tones(_values(images), factor))
 
 
 def contrast_table(images: Tensor, factor: Tensor) -> Tensor:
@@ -150,16 +183,25 @@ def contrast_table(images: Tensor, factor: Tensor) -> Tensor:
     return _to_table(images, mean + (_values(images) - mean) * factor[:, None])
 
 
+def posterize_tones(values: Tensor, bits: Tensor) -> Tensor:
+    """Keep the upper `bits` bits of values (1, 256): (N, 256)."""
+    step = 2.0 ** (8 - bits[:, None])
+    return (values / step).floor() * step
+
+
 def posterize_table(images: Tensor, bits: Tensor) -> Tensor:
     """Keep the upper `bits` bits of a value."""
-    step = 2.0 ** (8 - bits[:, None])
-    return _to_table(images, (_values(images) / step).floor() * step)
+    return _to_table(images, posterize_tones(_values(images), bits))
+
+
+def solarize_tones(values: Tensor, threshold: Tensor) -> Tensor:
+    """Invert the values (1, 256) from `threshold` upwards: (N, 256)."""
+    return torch.where(values >= threshold[:, None], 255 - values, values)
 
 
 def solarize_table(images: Tensor, threshold: Tensor) -> Tensor:
     """Invert the values from `threshold` upwards."""
-    values = _values(images)
-    return _to_table(images, torch.where(values >= threshold[:, None], 255 - values, values))
+    return _to_table(images, solarize_tones(_values(images), threshold))
 
 
 def autocontrast_table(images: Tensor) -> Tensor:
@@ -219,7 +261,8 @@ def sharpen(images: Tensor, factor: Tensor) -> Tensor:
 def grey(images: Tensor) -> Tensor:
     """Compute the luma of RGB images by ITU-R 601, uint8 (N, 1, H, W)."""
     red, green, blue = images.float().unbind(1)
-    return (0.2989 * red + 0.587 * green + 0.114 * blue).to(torch.uint8)[:, None]
+    weighted = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return weighted.to(torch.uint8)[:, None]
 
 
 def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
@@ -227,7 +270,7 @@ def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
     return blended.clamp(0, 255).to(torch.uint8)
 
 
-def _places(size: int, device: torch.device) -> Tensor:
+def places(size: int, device: torch.device) -> Tensor:
     """Return the centres of `size` pixels in a row, measured from the middle of the row."""
     return torch.arange(size, dtype=torch.float32, device=device) - (size - 1) / 2
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from imbalance_study.data import decoding_choice
 from imbalance_study.data.cache import Writer, cached
@@ -149,6 +148,8 @@ class _Decoder:
 
     def _decode(self, write: Writer, decoding: Decoding) -> tuple[dict[str, str], list[Look]]:
         entries, settings = self.listing.entries, self.settings
+        from tqdm import tqdm
+
         bad: dict[str, str] = {}
         looks: list[Look] = []
         chunks = decode_files(

@@ -81,7 +81,8 @@ class Batches:
         """
         chunks = indices.split(batch_size)
         if self.resident:
-            moved = indices.to(self.device, non_blocking=True)
+            pinned = indices.pin_memory() if self.device.type == "cuda" else indices
+            moved = pinned.to(self.device, non_blocking=True)
             for chunk in moved.split(batch_size):
                 images = _channels_first(self._held.index_select(0, chunk))
                 yield Batch(images, self._device_targets.index_select(0, chunk))

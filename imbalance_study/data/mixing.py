@@ -137,9 +137,11 @@ def _pasted(
     count, _, height, width = images.shape
     side = (1 - _beta(images, alpha, generator)).sqrt()
     side = side * (torch.rand(count, generator=generator, device=images.device) < p)
-    rows = _covered(height, side, generator)[:, :, None]
-    columns = _covered(width, side, generator)[:, None, :]
-    inside = (rows & columns)[:, None]
+    halves = [(side * (length / 2)).long() for length in dict.fromkeys((height, width))]
+    rows, columns = image_ops.random_stretches(
+        (height, width), (halves[0], halves[-1]), count, images.device, generator
+    )
+    inside = (rows[:, :, None] & columns[:, None])[:, None]
     lam = 1 - inside.float().mean((1, 2, 3))
     mixed = torch.where(inside, image_ops.take(images, partners), images)
     return Mixed(image_ops.keep_format(mixed, images), targets, targets[partners], lam)
@@ -210,14 +212,8 @@ def _beta(images: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
     if alpha <= 0:
         raise ValueError(f"alpha must be greater than 0, got {alpha}")
     u, v = torch.rand((2, len(images)), generator=generator, device=images.device)
-    log_power = u.log() / alpha  # of u^(1/alpha)
+    log_power = u.log() if alpha == 1 else u.log() / alpha  # of u^(1/alpha)
     cos = (2 * math.pi * v).cos()
-    above = -log_power.expm1() * cos.square()
-    draws: Tensor = (1 + cos.sign() * (above / (above + log_power.exp())).sqrt()) / 2
+    above = log_power.expm1() * cos.square()  # and both signs of the quotient turned
+    draws: Tensor = (1 + cos.sign() * (above / (above - log_power.exp())).sqrt()) / 2
     return draws
-
-
-def _covered(length: int, share: Tensor, generator: torch.Generator) -> Tensor:
-    """Mark a random stretch of the `share` (N,) of `length` places, an even number: (N, length)."""
-    sizes = (length * share).long() // 2 * 2
-    return image_ops.random_stretch(length, sizes, generator)
