@@ -16,8 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 _BLOCK = 1 << 20
 
 
@@ -96,6 +94,8 @@ def download(remote: Remote, folder: Path, timeout: float = 30.0) -> Path:
 
 def _blocks(remote: Remote, timeout: float) -> Iterator[bytes]:
     """Yield the remote file block by block while the progress bar follows."""
+    from tqdm import tqdm
+
     try:
         with urllib.request.urlopen(remote.url, timeout=timeout) as response:
             total = int(response.headers.get("Content-Length") or 0)

@@ -93,6 +93,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     loss = spec.parse(config.loss).name
     yield from _heads(config, loss)
     yield from _compiling(config)
+    yield from _capturing(config)
     yield from _weights(config)
     yield from _features(config)
     yield from _autoencoder(config)
@@ -144,6 +145,20 @@ def _compiling(config: Config) -> Iterator[str]:
         yield f"compile has no effect with autoencoder={config.autoencoder}"
     if spec.parse(config.freeze).name == "gradual":
         yield "compile=true would compile anew for each block of freeze=gradual; set it false"
+
+
+def _capturing(config: Config) -> Iterator[str]:
+    if config.cuda_graph != "true":
+        return
+    if config.device not in ("auto", "cuda"):
+        yield f"cuda_graph=true needs device=cuda, got device={config.device}"
+    if config.precision == "fp16":
+        yield "cuda_graph=true needs precision=fp32 or bf16, got fp16; set one of the two"
+    if float(spec.parse(config.optimizer).options.get("sam", "0")) > 0:
+        yield (
+            f"cuda_graph=true does not go with sam, which makes two passes, got "
+            f"optimizer={config.optimizer}; set cuda_graph=false"
+        )
 
 
 def _heads(config: Config, loss: str) -> Iterator[str]:

@@ -321,7 +321,9 @@ class Config:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
         "auto",
         "Machine",
-        "Number format; auto: bf16 on CUDA devices that have it, fp16 on others, fp32 on cpu.",
+        "Number format; auto: what auto_precision finds; without it bf16 on CUDA devices that have "
+        "it, fp16 on others of compute capability 7 or more, else fp32. On Ampere and newer, fp32 "
+        "multiplies in convolutions with 10 bits (TF32), as is torch's default.",
     )
     memory_format: Literal["auto", "channels_last", "contiguous"] = option(
         "auto", "Machine", "Order of images and weights in memory; auto: channels_last."
@@ -329,9 +331,9 @@ class Config:
     auto_precision: bool = option(
         True,
         "Machine",
-        "On a processor, measure for a second or two which memory format and precision train this "
-        "model fastest, where they are auto, and remember it; trainings of fewer than 200 updates "
-        "skip this.",
+        "Measure for two or three seconds which memory format and precision train this model "
+        "fastest, where they are auto, and remember it; trainings of fewer than 200 updates skip "
+        "this.",
         formerly="probe",
     )
     compile: bool = option(
@@ -339,6 +341,13 @@ class Config:
         "Machine",
         "Compile the updates (torch.compile): the first takes a minute or more, the others are "
         "faster.",
+    )
+    cuda_graph: Literal["auto", "true", "false"] = option(
+        "auto",
+        "Machine",
+        "Record an update once and launch it as a whole (a CUDA graph): faster on a GPU where the "
+        "images are small; neither with fp16 nor with sam. auto: false, until it has been tried on "
+        "a GPU.",
     )
     resident: Literal["auto", "true", "false"] = option(
         "auto",

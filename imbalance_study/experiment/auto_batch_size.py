@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import traceback
+from collections.abc import Iterator
 
 import torch
 
@@ -13,7 +15,9 @@ from imbalance_study.data.loader import Batches
 from imbalance_study.experiment.setup import procedures
 from imbalance_study.experiment.setup.inputs import RunInputs
 from imbalance_study.experiment.setup.model import build_model
-from imbalance_study.training import distributed
+from imbalance_study.models.classifier import Classifier
+from imbalance_study.training import cuda_graph, distributed
+from imbalance_study.training.memory import is_out_of_memory
 from imbalance_study.training.trainer import Trainer
 
 
@@ -42,8 +46,35 @@ def settle(inputs: RunInputs, train: Batches) -> RunInputs:
     return dataclasses.replace(inputs, config=dataclasses.replace(config, batch_size=size))
 
 
-def too_large(inputs: RunInputs, train: Batches, error: torch.OutOfMemoryError) -> ValueError:
-    """Turn the error of an update that did not fit into advice: the batch size that does fit."""
+@contextlib.contextmanager
+def advised(
+    inputs: RunInputs, train: Batches, model: Classifier, *optimizers: torch.optim.Optimizer
+) -> Iterator[None]:
+    """Turn a lack of memory inside the context into advice: the batch size that does fit.
+
+    Args:
+        inputs: Of the run.
+        train: The training part.
+        model: That trains inside; it leaves the device before others are tried there.
+        *optimizers: Of this model.
+
+    Raises:
+        ValueError: The memory of the device does not suffice.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+            optimizer.state.clear()
+        model.to("cpu")
+        raise too_large(inputs, train, error) from None
+
+
+def too_large(inputs: RunInputs, train: Batches, error: RuntimeError) -> ValueError:
+    """Return advice for an update that did not fit: the batch size that does fit."""
     traceback.clear_frames(error.__traceback__)  # they hold what the failed update allocated
     asked = int(inputs.config.batch_size)
     found = largest(inputs, train, asked // 2)
@@ -63,11 +94,16 @@ def largest(inputs: RunInputs, train: Batches, size: int) -> int:
 
 
 def _fits(inputs: RunInputs, train: Batches, size: int) -> bool:
-    """Try two updates: the optimizer holds its own memory from the second on."""
+    """Try two updates: the optimizer holds its own memory from the second on.
+
+    Captured updates are tried until one has been replayed: a graph holds its activations for good.
+    """
     _free(inputs.device_setup.device)
     try:
         _try_updates(inputs, train, size)
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         traceback.clear_frames(error.__traceback__)
         return False
     finally:
@@ -78,7 +114,7 @@ def _fits(inputs: RunInputs, train: Batches, size: int) -> bool:
 def _try_updates(inputs: RunInputs, train: Batches, size: int) -> None:
     trainer = trainer_of(inputs, train, size)
     images = torch.arange(size) % len(train)
-    for _ in range(2):
+    for _ in range(2 if trainer.captured is None else cuda_graph.WARM_UP + 2):
         loss, _ = trainer.step(train.take(images), trainer.procedure.class_weights)
         loss.item()
 

@@ -1,8 +1,8 @@
-"""The memory format and precision that train a model fastest on this processor, found by trying.
+"""The memory format and precision that train a model fastest on this machine, found by trying.
 
-The fastest choice varies several-fold with the processor, the version of torch, model and image
-size, so it is measured, and remembered. A GPU needs no trial: channels_last and bf16 are faster on
-all that have it.
+The fastest choice varies several-fold with the machine, the version of torch, model and image size,
+so it is measured, and remembered. On a GPU as well: where the images are small, it waits for the
+launches of operations, and bf16 adds one for each weight.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ import torch
 from imbalance_study import files
 from imbalance_study.data.loader import Batches
 from imbalance_study.experiment.auto_batch_size import trainer_of
-from imbalance_study.experiment.setup.device import DeviceSetup
+from imbalance_study.experiment.setup.device import DeviceSetup, has_fast_fp16, kernels_tried
 from imbalance_study.experiment.setup.facts import RunFacts
 from imbalance_study.experiment.setup.inputs import RunInputs
 from imbalance_study.files import default_cache_dir
 from imbalance_study.training import distributed
 from imbalance_study.training.cpu import convolutions
+from imbalance_study.training.trainer import Trainer
 
 # Updates of a training from which on trying costs less than it may save.
 WORTH = 200
@@ -38,6 +39,8 @@ _FORMAT_GAIN, _PRECISION_GAIN = 1.1, 1.3
 # Images of a trial: at most so many, and so many pixels in all.
 _IMAGES, _PIXELS = 32, 2**18
 _ROUNDS, _SECONDS = 3, 2.0
+# Updates of a round on a GPU, at the batch size of the training, after as many to warm up.
+_GPU_UPDATES, _GPU_WARM_UP = 10, 5
 _HOPELESS = 3.0  # times slower in its first update: not tried again
 
 
@@ -54,10 +57,9 @@ def settle(
 ) -> tuple[RunInputs, Verdict | None]:
     """Decide memory format and precision: by a trial, a former trial, or the run that goes on.
 
-    Tried on a processor alone, with ``auto_precision=true`` and a training on images of 200 updates
-    or more.
-    The verdict is kept in the cache folder for this host, version of torch, number of threads,
-    model and size, so that a repeated run computes in the same way.
+    Tried on processors and CUDA devices, with ``auto_precision=true`` and a training on images of
+    200 updates or more. The verdict is kept in the cache folder for this host, GPU, version of
+    torch, number of threads, model and size, so that a repeated run computes in the same way.
 
     Args:
         inputs: Of the run; its `device_setup` has the defaults.
@@ -72,15 +74,16 @@ def settle(
         return _with(inputs, _as_before(inputs, before)), None
     ways = list(_ways(inputs))
     few = _updates(inputs, train) < WORTH or config.space == "features"
-    if device_setup.device.type != "cpu" or not config.auto_precision or few or len(ways) < 2:
+    if not _tries(inputs) or few or len(ways) < 2:
         return inputs, None
     if distributed.group().size > 1:  # they would have to agree
         return inputs, None
     place = _place(inputs, train, ways)
     verdict = _remembered(place)
     if verdict is None:
-        seconds = _measure(inputs, train, ways)
-        if _name(device_setup) not in seconds:
+        with kernels_tried(device_setup.device):
+            seconds = _measure(inputs, train, ways)
+        if _name(ways[0]) not in seconds:
             return inputs, None
         verdict = _judge(seconds)
         with contextlib.suppress(OSError), files.replacing(place) as partial:
@@ -96,7 +99,7 @@ def _with(inputs: RunInputs, device_setup: DeviceSetup) -> RunInputs:
 
 def _as_before(inputs: RunInputs, before: RunFacts) -> DeviceSetup:
     config, device_setup = inputs.config, inputs.device_setup
-    if device_setup.device.type != "cpu" or not config.auto_precision:
+    if not _tries(inputs):
         return device_setup
     if config.precision == "auto" and before.precision:
         precision: Any = before.precision
@@ -107,14 +110,30 @@ def _as_before(inputs: RunInputs, before: RunFacts) -> DeviceSetup:
     return device_setup
 
 
+def _tries(inputs: RunInputs) -> bool:
+    return inputs.config.auto_precision and inputs.device_setup.device.type in ("cpu", "cuda")
+
+
 def _ways(inputs: RunInputs) -> Iterator[DeviceSetup]:
-    """Yield the ways to try, the default first."""
+    """Yield the ways to try: fp32 first, from which the others have to differ clearly."""
     config, device_setup = inputs.config, inputs.device_setup
-    yield device_setup
-    if config.memory_format == "auto":
-        yield device_setup._replace(channels_last=False)
+    plain = device_setup
     if config.precision == "auto":
-        yield device_setup._replace(precision="bf16")
+        plain = device_setup._replace(precision="fp32")
+    yield plain
+    if config.memory_format == "auto":
+        yield plain._replace(channels_last=False)
+    if config.precision == "auto":
+        for precision in _precisions(device_setup.device, config.cuda_graph):
+            yield plain._replace(precision=precision)
+
+
+def _precisions(device: torch.device, graph: str) -> list[Any]:
+    """List the precisions to try beside fp32."""
+    if device.type != "cuda":
+        return ["bf16"]
+    found = ["bf16"] if torch.cuda.is_bf16_supported(including_emulation=False) else []
+    return found + (["fp16"] if has_fast_fp16() and graph != "true" else [])
 
 
 def _updates(inputs: RunInputs, train: Batches) -> int:
@@ -124,6 +143,8 @@ def _updates(inputs: RunInputs, train: Batches) -> int:
 
 
 def _images(inputs: RunInputs, train: Batches) -> int:
+    if inputs.device_setup.device.type == "cuda":
+        return int(inputs.config.batch_size)
     bound = max(2, _PIXELS // inputs.data.image_size**2)
     return min(int(inputs.config.batch_size), _IMAGES, bound, len(train))
 
@@ -132,6 +153,7 @@ def _place(inputs: RunInputs, train: Batches, ways: list[DeviceSetup]) -> Path:
     config = inputs.config
     made_of = {
         "host": platform.node(),
+        **_gpu(inputs),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "model": [config.model, config.stem, config.head, config.autoencoder, config.freeze],
@@ -143,6 +165,14 @@ def _place(inputs: RunInputs, train: Batches, ways: list[DeviceSetup]) -> Path:
     named = config.cache_dir
     folder = default_cache_dir() if named == "auto" else Path(named).expanduser()
     return folder / "probes" / f"{digest}.json"
+
+
+def _gpu(inputs: RunInputs) -> dict[str, Any]:
+    """Describe the GPU and what its pace depends on; nothing on a processor."""
+    device = inputs.device_setup.device
+    if device.type != "cuda":
+        return {}
+    return {"gpu": torch.cuda.get_device_name(device), "graph": inputs.config.cuda_graph}
 
 
 def _remembered(place: Path) -> Verdict | None:
@@ -183,11 +213,22 @@ def _measure(inputs: RunInputs, train: Batches, ways: list[DeviceSetup]) -> dict
     return found
 
 
-def _update(trainer: Any, size: int) -> float:
-    begun = time.perf_counter()
-    batch = trainer.train.take(torch.arange(size))
-    trainer.step(batch, trainer.procedure.class_weights)
-    return time.perf_counter() - begun
+def _update(trainer: Trainer, size: int) -> float:
+    """Return the seconds of an update; on a GPU, the mean of several after some to warm up."""
+    cuda = trainer.train.device.type == "cuda"
+    indices = torch.arange(size) % len(trainer.train)
+
+    def updates(count: int) -> float:
+        begun = time.perf_counter()
+        for _ in range(count):
+            trainer.step(trainer.train.take(indices), trainer.procedure.class_weights)
+        if cuda:
+            torch.cuda.synchronize(trainer.train.device)
+        return (time.perf_counter() - begun) / count
+
+    if cuda:
+        updates(_GPU_WARM_UP)
+    return updates(_GPU_UPDATES if cuda else 1)
 
 
 def _judge(seconds: dict[str, float]) -> Verdict:

@@ -30,7 +30,7 @@ from imbalance_study.experiment.result import RunResult, RunStart, TrainedStage,
 from imbalance_study.experiment.setup import features as features_setup
 from imbalance_study.experiment.setup import procedures
 from imbalance_study.experiment.setup.build import RunSetup, build
-from imbalance_study.experiment.setup.device import resolve_device
+from imbalance_study.experiment.setup.device import kernels_tried, resolve_device
 from imbalance_study.experiment.setup.facts import RunFacts
 from imbalance_study.experiment.setup.features import FeatureParts
 from imbalance_study.experiment.setup.inputs import LocalFiles
@@ -165,13 +165,12 @@ class _Training:
             energy.reset_memory(device)
             meter = energy.Meter(self._counters(device))
             with progress, keeper or contextlib.nullcontext():
-                try:
-                    with meter:
-                        stages = self._stages(
-                            setup, reporter, Callbacks(progress, reporter, self.warm_up)
-                        )
-                except torch.OutOfMemoryError as error:
-                    raise auto_batch_size.too_large(setup, setup.parts.train, error) from None
+                optimizer = setup.procedure.optimizer
+                advised = auto_batch_size.advised(setup, setup.parts.train, setup.model, optimizer)
+                with advised, meter:
+                    stages = self._stages(
+                        setup, reporter, Callbacks(progress, reporter, self.warm_up)
+                    )
         distributed.leave()
         stages[-1] = stages[-1]._replace(spent=energy.spent(meter, device))
         return setup, stages
@@ -304,5 +303,5 @@ def _isolated(config: Config, before: RunFacts | None) -> Iterator[None]:
     """Leave torch's generators and its number of threads as they were."""
     device = resolve_device(config).device
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices), resume.same_threads(before):
+    with torch.random.fork_rng(devices), resume.same_threads(before), kernels_tried(device):
         yield

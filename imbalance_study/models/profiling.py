@@ -187,6 +187,12 @@ def peak_memory_bytes(device: torch.device | str) -> int:
     return int(peak if sys.platform == "darwin" else 1024 * peak)
 
 
+def free_cached_memory() -> None:
+    """Give the memory that torch keeps for later back to the GPU: other processes may need it."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
 def estimate_training_memory(
     model: nn.Module, image_size: int, batch_size: int, *, copies: int = 4
 ) -> int:

@@ -37,8 +37,11 @@ class Callback:
     def on_epoch_begin(self, epoch: int, images: int) -> None:
         """Before an epoch (counted from 1) of so many images."""
 
-    def on_batch_end(self, images: int, loss: Tensor) -> None:
-        """After an update on so many images; reading `loss`, a scalar, waits for the device."""
+    def on_batch_end(self, images: int, loss: float) -> None:
+        """After an update on so many images.
+
+        `loss` is the newest that has arrived from the device, NaN before one has.
+        """
 
     def on_epoch_end(self, state: EpochState) -> None:
         """After an epoch and its validation."""
@@ -60,7 +63,7 @@ class Callbacks(Callback):
         for callback in self._callbacks:
             callback.on_epoch_begin(epoch, images)
 
-    def on_batch_end(self, images: int, loss: Tensor) -> None:
+    def on_batch_end(self, images: int, loss: float) -> None:
         """See `Callback`."""
         for callback in self._callbacks:
             callback.on_batch_end(images, loss)

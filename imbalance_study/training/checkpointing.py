@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from imbalance_study.models.checkpoint import load, save
@@ -82,8 +83,10 @@ class Keeper:
         whole = {**self._about, **content}
         if beside:
             self._then = then
-            copies = _copy(whole)
-            self._writer = threading.Thread(target=self._write, args=(epoch, copies), name=WRITER)
+            copies, ready = _copy(whole), _arrival()
+            self._writer = threading.Thread(
+                target=self._write, args=(epoch, copies, ready), name=WRITER
+            )
             self._writer.start()
         else:
             self._write(epoch, whole)
@@ -111,9 +114,13 @@ class Keeper:
         """Remove all of them, once the run has ended well."""
         discard(self.folder)
 
-    def _write(self, epoch: int, content: Mapping[str, Any]) -> None:
+    def _write(
+        self, epoch: int, content: Mapping[str, Any], ready: torch.cuda.Event | None = None
+    ) -> None:
         begun = time.perf_counter()
         try:
+            if ready is not None:
+                ready.synchronize()
             save(self.folder / f"epoch-{epoch:06d}.pt", dict(content))
             for _, old in _found(self.folder)[_KEPT:]:
                 old.unlink(missing_ok=True)
@@ -158,8 +165,24 @@ def _found(folder: Path) -> list[tuple[int, Path]]:
     return sorted(((int(match[1]), path) for match, path in named), reverse=True)
 
 
+def _arrival() -> torch.cuda.Event | None:
+    """Return what tells that all copies from the GPU so far have arrived; None without a GPU."""
+    if not torch.cuda.is_initialized():
+        return None
+    ready = torch.cuda.Event()
+    ready.record()
+    return ready
+
+
 def _copy(content: Any) -> Any:
-    """Copy all tensors, each on its device; a GPU copies in no time."""
+    """Copy all tensors to the host; those of a GPU arrive later, see `_arrival`.
+
+    The copies are queued between two updates. Were they made by the thread that writes, each would
+    wait for all updates before it.
+    """
+    if isinstance(content, Tensor) and content.device.type == "cuda":
+        host = torch.empty_like(content, device="cpu", pin_memory=True)
+        return host.copy_(content.detach(), non_blocking=True)
     if isinstance(content, Tensor):
         return content.detach().clone()
     if isinstance(content, dict):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import types
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +36,7 @@ def network(model: Classifier, procedure: Procedure, group: Group) -> Network:
     if not procedure.compile:
         return plain
     _check_compiler(procedure.class_counts.device)
-    compiled = torch.compile(plain, dynamic=False, options={"fallback_random": True})
+    compiled = torch.compile(_own(plain), dynamic=False, options={"fallback_random": True})
     mine = group.part(procedure.batch_size)
     full = mine.stop - mine.start
 
@@ -42,6 +46,23 @@ def network(model: Classifier, procedure: Procedure, group: Group) -> Network:
         return features_and_logits
 
     return chosen
+
+
+def _own(function: Any) -> Any:
+    """Return the function with a code object of its own.
+
+    torch counts compilations by code object and gives up after eight, without an error: the ninth
+    model of a process would train uncompiled.
+    """
+    own = types.FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    own.__kwdefaults__ = function.__kwdefaults__
+    return own
 
 
 def _check_compiler(device: torch.device) -> None:
@@ -58,4 +79,9 @@ def _check_compiler(device: torch.device) -> None:
     elif device.type == "mps" or importlib.util.find_spec("triton") is None:
         raise ValueError(
             f"compile=true needs Triton on {device.type}, and there is none; set compile=false"
+        )
+    elif not any(map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))):
+        raise ValueError(
+            "compile=true needs a C compiler on cuda, and there is none; install gcc, name another "
+            "one in the variable CC, or set compile=false"
         )

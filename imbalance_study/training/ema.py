@@ -12,7 +12,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class WeightAverage:
@@ -30,14 +30,23 @@ class WeightAverage:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
+        self._weights: list[Tensor] = list(self.model.parameters())
+        self._buffers = _by_type(list(self.model.buffers()))
+        self._followed: tuple[nn.Module, list[Tensor], list[list[Tensor]]] | None = None
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Move the average towards `model`, which has just been updated."""
+        """Move the average towards `model`, which has just been updated.
+
+        The tensors of the first model are kept: those of a training are updated in place.
+        """
+        if self._followed is None or self._followed[0] is not model:
+            self._followed = model, list(model.parameters()), _by_type(list(model.buffers()))
+        _, weights, buffers = self._followed
         weight = 1 - decay_at(self.updates, self.decay)
-        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), weight)
-        if buffers := list(self.model.buffers()):
-            torch._foreach_copy_(buffers, list(model.buffers()))
+        torch._foreach_lerp_(self._weights, weights, weight)
+        for ours, theirs in zip(self._buffers, buffers, strict=True):
+            torch._foreach_copy_(ours, theirs)
         self.updates += 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -48,6 +57,12 @@ class WeightAverage:
         """Continue from a checkpoint, exactly."""
         self.model.load_state_dict(state["model"])
         self.updates = state["updates"]
+
+
+def _by_type(tensors: list[Tensor]) -> list[list[Tensor]]:
+    """Return tensors in lists of one type each, which a GPU takes in one launch."""
+    types = dict.fromkeys(tensor.dtype for tensor in tensors)
+    return [[tensor for tensor in tensors if tensor.dtype == one] for one in types]
 
 
 def decay_at(update: int, decay: float) -> float:

@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from imbalance_study import files
 from imbalance_study.data.cache import named, refuse_if_full
 from imbalance_study.data.loader import Batch, Batches
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training.cpu import allocator
+from imbalance_study.training.memory import is_out_of_memory
 from imbalance_study.training.predict import Precision, autocast
 
 Floats = npt.NDArray[np.float32]
@@ -94,7 +94,9 @@ def compute(
                 with autocast(device, precision):
                     found = model.forward_features(normalise(pixels)).float()
                 yield _finite(found)[: count - number * size]
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise ValueError(
             f"{size} images do not fit into the memory of this GPU while their features are "
             "computed; choose a smaller image_size or model"
@@ -232,6 +234,8 @@ def _write(
 
 
 def _bar(name: str, count: int, done: int) -> Any:
+    from tqdm import tqdm
+
     return tqdm(
         total=count,
         initial=done,

@@ -115,6 +115,8 @@ class _Training:
 
     def result(self, after: Fit | None, stopped: str) -> Fit:
         """Return the finished training, together with the stage before it."""
+        if self.trainer.captured is not None:
+            self.trainer.captured.drop()  # validation and analyses need its memory
         last = cpu_state(self.trainer.evaluated)
         return Fit(
             history=[*(after.history if after else ()), *self.history],

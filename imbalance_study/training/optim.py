@@ -196,6 +196,9 @@ def rmsprop(
 ) -> torch.optim.Optimizer:
     """Build RMSprop: steps over the running root mean square of each weight's gradient.
 
+    torch has no fused one: in fp16 each update waits for the device, to see whether its gradients
+    are finite.
+
     Raises:
         ValueError: `alpha` or `momentum` is outside [0, 1), `eps` is not positive, or `sam` is
             negative.
@@ -253,7 +256,38 @@ def _check_positive(name: str, value: float) -> None:
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Give every parameter group the learning rate, times its own ``lr_scale`` where it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("lr_scale", 1.0)
+        value = lr * group.get("lr_scale", 1.0)
+        if isinstance(group["lr"], Tensor):  # a CUDA graph reads it at this address
+            group["lr"].fill_(value)
+        else:
+            group["lr"] = value
+
+
+def make_capturable(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Put learning rates and counters on the device, for updates that are captured as a graph.
+
+    To be called again after `load_state_dict`, which brings the numbers of a checkpoint.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(float(group["lr"]), dtype=torch.float32, device=device)
+        if "capturable" in group:
+            group["capturable"] = True
+    for state in optimizer.state.values():
+        if isinstance(state.get("step"), Tensor):
+            state["step"] = state["step"].to(device, torch.float32)
+
+
+def state_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the state for a checkpoint, with learning rates as numbers.
+
+    A run may go on with or without captured updates, whichever way it began.
+    """
+    state = optimizer.state_dict()
+    groups = [group | {"lr": float(group["lr"])} for group in state["param_groups"]]
+    for group in groups:
+        if "capturable" in group:
+            group["capturable"] = False
+    return {**state, "param_groups": groups}
 
 
 def uses_sam(optimizer: torch.optim.Optimizer) -> bool:

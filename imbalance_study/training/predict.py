@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import traceback
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -19,6 +21,7 @@ from imbalance_study.evaluation.metrics import (
 )
 from imbalance_study.models.classifier import Classifier
 from imbalance_study.training.distributed import ALONE, Group
+from imbalance_study.training.memory import is_out_of_memory
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -48,7 +51,6 @@ def summary(
     return metrics, np.asarray(class_scores(confusion).recall)
 
 
-@torch.inference_mode()
 def predict(
     model: Classifier,
     batches: Batches,
@@ -61,12 +63,36 @@ def predict(
 ) -> Predictions:
     """Predict all images in order: logits, and the penultimate features when asked for.
 
-    The processes of a `group` share the pass, and each gets all of it.
+    The processes of a `group` share the pass, and each gets all of it. Where a batch does not fit
+    into the memory of the device, the pass begins anew with half of it.
     """
     was_training = model.training
     model.eval()
+    group = group if len(batches) >= group.size else ALONE
+    try:
+        while True:
+            try:
+                return _pass(model, batches, normalise, precision, features, batch_size, group)
+            except RuntimeError as error:
+                if batch_size == 1 or group.size > 1 or not is_out_of_memory(error):
+                    raise
+                traceback.clear_frames(error.__traceback__)  # they hold the batch
+                batch_size //= 2
+    finally:
+        model.train(was_training)
+
+
+@torch.inference_mode()
+def _pass(
+    model: Classifier,
+    batches: Batches,
+    normalise: Callable[[Tensor], Tensor],
+    precision: Precision,
+    features: bool,
+    batch_size: int,
+    group: Group,
+) -> Predictions:
     count = len(batches)
-    group = group if count >= group.size else ALONE
     indices = torch.arange(count)[group.part(count)]
     logits, penultimate = [], []
     for batch in batches.epoch(indices, batch_size):
@@ -75,7 +101,6 @@ def predict(
             logits.append(model.forward_head(features_of_batch).float())
         if features:
             penultimate.append(features_of_batch.float())
-    model.train(was_training)
     return Predictions(
         group.gather(torch.cat(logits), count).cpu().numpy(),
         group.gather(torch.cat(penultimate), count).cpu().numpy()
@@ -85,7 +110,12 @@ def predict(
     )
 
 
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+def autocast(
+    device: torch.device, precision: Precision
+) -> contextlib.AbstractContextManager[object]:
     """Return the autocast context of a precision; none for fp32."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
+    # A cache of cast weights saves nothing, as each is used once, and forbids capturing a graph.
+    return torch.autocast(device.type, dtype=dtype, cache_enabled=device.type != "cuda")

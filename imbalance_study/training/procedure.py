@@ -67,6 +67,7 @@ class Procedure:
     max_seconds: float = math.inf
     precision: Precision = "fp32"
     compile: bool = False
+    cuda_graph: bool = False  # capture the updates
     train_mode: Callable[[Classifier, float], object] = (
         lambda model, progress: model.train()  # called before each epoch; progress in [0, 1)
     )

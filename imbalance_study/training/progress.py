@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from types import TracebackType
 from typing import Any, TextIO
 
-from torch import Tensor
-
 from imbalance_study.training.callback import Callback, EpochState
 
-# Steps between two looks at the loss: a look may wait for the device.
+# Steps between two losses that are shown.
 _EVERY = 20
 
 
@@ -60,14 +59,14 @@ class Progress(Callback):
                 file=self._stream,
             )
 
-    def on_batch_end(self, images: int, loss: Tensor) -> None:
-        """Note a finished step; `loss` is a scalar that is read now and then only."""
+    def on_batch_end(self, images: int, loss: float) -> None:
+        """Note a finished step; `loss` is the newest that has arrived, NaN before one has."""
         self._seen += images
         self._steps += 1
         if self._bar is None:
             return
-        if self._steps % _EVERY == 0:
-            self._bar.set_postfix(loss=f"{float(loss):.3f}", refresh=False)
+        if self._steps % _EVERY == 0 and not math.isnan(loss):
+            self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
         self._bar.update(images)
 
     def on_epoch_end(self, state: EpochState) -> None:

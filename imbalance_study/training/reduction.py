@@ -11,7 +11,7 @@ from imbalance_study.training.distributed import ALONE, Group
 
 
 def batch_loss(
-    losses: Tensor, weights: Tensor, hard_fraction: float = 1.0, group: Group = ALONE
+    losses: Tensor, weights: Tensor | None, hard_fraction: float = 1.0, group: Group = ALONE
 ) -> Tensor:
     """Return ``sum(w * l) / sum(w)``: the scale of the weights never moves the learning rate.
 
@@ -21,7 +21,8 @@ def batch_loss(
 
     Args:
         losses: (N,) one value per example.
-        weights: (N,) the class weight of each example, positive.
+        weights: (N,) the class weight of each example, positive; None where all are 1, in one
+            process alone.
         hard_fraction: Share of the batch, by largest loss, that contributes.
         group: Processes that share the batch, each with its `Group.part` of the examples; the sum
             of the values that they get is the loss of the batch.
@@ -33,7 +34,10 @@ def batch_loss(
         raise ValueError(f"hard_fraction must be in (0, 1], got {hard_fraction:g}")
     if hard_fraction < 1:
         hardest = _hardest(losses.detach(), hard_fraction, group)
-        losses, weights = losses[hardest], weights[hardest]
+        losses = losses[hardest]
+        weights = None if weights is None else weights[hardest]
+    if weights is None:
+        return losses.sum() / len(losses)
     return (weights * losses).sum() / group.sum(weights.sum())
 
 
@@ -52,8 +56,8 @@ def mixed_batch_loss(
     losses_a: Tensor,
     losses_b: Tensor,
     lam: Tensor,
-    weights_a: Tensor,
-    weights_b: Tensor,
+    weights_a: Tensor | None,
+    weights_b: Tensor | None,
     hard_fraction: float = 1.0,
     group: Group = ALONE,
 ) -> Tensor:
@@ -67,12 +71,14 @@ def mixed_batch_loss(
         losses_a: (N,) loss to the first targets.
         losses_b: (N,) loss to the second targets.
         lam: (N,) share of the first targets, in [0, 1].
-        weights_a: (N,) class weights of the first targets, positive.
+        weights_a: (N,) class weights of the first targets, positive; None where all are 1.
         weights_b: (N,) class weights of the second targets, positive.
         hard_fraction: As in `batch_loss`.
         group: As in `batch_loss`.
     """
-    share_a, share_b = lam * weights_a, (1 - lam) * weights_b
+    share_a, share_b = lam, 1 - lam
+    if weights_a is not None and weights_b is not None:
+        share_a, share_b = share_a * weights_a, share_b * weights_b
     weights = share_a + share_b
     losses = (share_a * losses_a + share_b * losses_b) / weights
     return batch_loss(losses, weights, hard_fraction, group)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from imbalance_study.training import optim
 from imbalance_study.training.best_epoch import Best, cpu_state
 from imbalance_study.training.procedure import EpochResult, Fit
 from imbalance_study.training.trainer import Trainer
@@ -32,7 +33,7 @@ def take(trainer: Trainer, best: Best, history: Sequence[EpochResult], seconds: 
     return {
         "model": trainer.model.state_dict(),
         "average": trainer.average.state_dict() if trainer.average else {},
-        "optimizer": trainer.procedure.optimizer.state_dict(),
+        "optimizer": optim.state_of(trainer.procedure.optimizer),
         "scaler": trainer.scaler.state_dict(),
         "generators": _generators(trainer),
         "best": {
@@ -55,6 +56,8 @@ def restore(state: Snapshot, trainer: Trainer, best: Best) -> list[EpochResult]:
     if trainer.average is not None:
         trainer.average.load_state_dict(state["average"])
     trainer.procedure.optimizer.load_state_dict(state["optimizer"])
+    if trainer.captured is not None:
+        optim.make_capturable(trainer.procedure.optimizer, trainer.train.device)
     trainer.scaler.load_state_dict(state["scaler"])
     trainer.images_seen, trainer.steps = state["images_seen"], state["steps"]
     history = [decode_epoch(epoch) for epoch in state["history"]]

@@ -1,7 +1,6 @@
 """One epoch of training, step by step.
 
-Nothing inside an epoch waits for the device: losses and hits are summed there and read once, at its
-end.
+Nothing inside an epoch waits for the device: losses and hits are read when they have long arrived.
 """
 
 from __future__ import annotations
@@ -12,21 +11,20 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imbalance_study.config import spec
 from imbalance_study.data import samplers
 from imbalance_study.data.loader import Batch, Batches
-from imbalance_study.models.autoencoder import encode_decode
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import compiling, distributed, optim, reduction
+from imbalance_study.training import distributed, optim, reduction
 from imbalance_study.training.callback import Callback
+from imbalance_study.training.cuda_graph import CapturedUpdate
 from imbalance_study.training.divergence import FiniteWatch
 from imbalance_study.training.ema import WeightAverage
-from imbalance_study.training.predict import autocast
 from imbalance_study.training.procedure import EpochResult, Fit, Procedure
 from imbalance_study.training.schedules import learning_rate
-from imbalance_study.training.supcon import supcon
+from imbalance_study.training.update import Update
 
 # Steps between two looks at the clock.
 _CLOCK_EVERY = 16
@@ -42,7 +40,9 @@ class Trainer:
         order: Generator of the samplers, on the CPU.
         draws: Generator of augmentation and mixing, on the device.
         average: The moving average of the weights, where there is one.
-        scaler: Of the gradients in fp16.
+        update: The update itself.
+        captured: The same as a CUDA graph, where that is asked for.
+        plain: All classes weigh the same.
         images_seen: Of both stages.
         steps: Updates, of both stages.
     """
@@ -62,13 +62,18 @@ class Trainer:
         self.order = torch.Generator().manual_seed(seeds("order"))
         self.draws = torch.Generator(train.device).manual_seed(seeds("augmentation"))
         decay = procedure.ema_decay
-        self.network = compiling.network(model, procedure, self.group)
+        self.update = Update(model, procedure, self.group, self.draws)
+        self.captured = CapturedUpdate(self.update) if procedure.cuda_graph else None
         self.average = WeightAverage(model, decay) if decay else None
-        enabled = procedure.precision == "fp16"
-        self.scaler = torch.amp.GradScaler(train.device.type, enabled=enabled)
+        self.plain = bool((procedure.class_weights == 1).all())
         self.epochs_before = len(after.history) if after else 0
         self.images_seen = after.images_seen if after else 0
         self.steps = after.steps if after else 0
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler:
+        """Of the gradients in fp16."""
+        return self.update.scaler
 
     @property
     def evaluated(self) -> Classifier:
@@ -101,11 +106,11 @@ class Trainer:
         begun = time.perf_counter()
         done = 1.0 if epoch == p.epochs - 1 else epoch / p.epochs  # the last epoch never waits
         indices = self.indices(epoch, done >= p.defer, class_errors)
-        weights = reduction.active_class_weights(p.class_weights, done, p.defer)
-        exact = torch.float32 if self.train.device.type == "mps" else torch.float64
-        sums = torch.zeros(2, device=self.train.device, dtype=exact)
-        watch = FiniteWatch(self.train.device, self.group)
+        weights = self._weights(done)
+        watch = FiniteWatch(self.train.device, self.group, patience=2 if self.scaled else 1)
         p.train_mode(self.model, epoch / p.epochs)
+        if self.captured is not None:
+            self.captured.begin(weights)
         callback.on_epoch_begin(number, len(indices))
         steps = math.ceil(len(indices) / p.batch_size)
         seen = 0
@@ -113,11 +118,10 @@ class Trainer:
             lr = learning_rate(p.schedule, p.lr, epoch + (step + 0.5) / steps, p.epochs, watched)
             optim.set_lr(p.optimizer, lr)
             loss, hits = self.step(batch, weights)
-            watch.add(loss, lr, self.steps, number)
             size = len(batch.targets)
-            sums += torch.stack([loss.to(exact) * size, hits.to(exact)])
+            watch.add(loss, hits, size, lr, self.steps, number)
             seen += size
-            callback.on_batch_end(size, loss)
+            callback.on_batch_end(size, watch.latest)
             if step % _CLOCK_EVERY == 0 and self.late(started):
                 break
         watch.finish(self.steps, number)
@@ -125,8 +129,21 @@ class Trainer:
         self.group.mean_buffers(self.model)
         if self.average is not None:
             self.group.mean_buffers(self.average.model)
-        drawn = torch.bincount(self.train.targets[indices[:seen]], minlength=len(weights))
-        return self._result(number, self.group.sum(sums), lr, begun, drawn)
+        classes = len(p.class_weights)
+        drawn = torch.bincount(self.train.targets[indices[:seen]], minlength=classes)
+        return self._result(number, watch, lr, begun, drawn)
+
+    @property
+    def scaled(self) -> bool:
+        """Whether losses are scaled, and a step is left out where that was too much."""
+        return self.scaler.is_enabled()
+
+    def _weights(self, done: float) -> Tensor | None:
+        """Return the class weights in force; None where all are 1, which saves their sums."""
+        p = self.procedure
+        if self.group.size == 1 and (self.plain or done < p.defer):
+            return None
+        return reduction.active_class_weights(p.class_weights, done, p.defer)
 
     def late(self, started: float) -> bool:
         """Tell whether the time of the stage is over, by the clock of any process."""
@@ -136,14 +153,12 @@ class Trainer:
         return self.group.any(over, self.train.device)
 
     def _result(
-        self, number: int, sums: Tensor, lr: float, begun: float, drawn: Tensor
+        self, number: int, watch: FiniteWatch, lr: float, begun: float, drawn: Tensor
     ) -> EpochResult:
-        """Read what was summed up on the device: the only wait for it in an epoch."""
-        loss_sum, hit_sum = sums.tolist()
         seconds, seen = time.perf_counter() - begun, int(drawn.sum())
         metrics = {
-            "train/loss": loss_sum / seen,
-            "train/accuracy": hit_sum / seen,
+            "train/loss": watch.loss_sum / watch.images if watch.images else math.nan,
+            "train/accuracy": watch.hits / seen,
             "train/lr": lr,
             "train/images_seen": float(self.images_seen),
             "time/images_per_second": seen / seconds,
@@ -185,97 +200,13 @@ class Trainer:
             indices = indices * p.views + view
         return self.group.of_first(indices, self.train.device)
 
-    def step(self, batch: Batch, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Make one update.
-
-        Args:
-            batch: Of all processes together.
-            weights: (C,) the class weights in force.
-
-        Returns:
-            The loss and the number of hits of this process's part of the batch, both still on the
-            device; their sums over the processes are those of the batch.
-        """
-        p = self.procedure
-        images = p.augment(batch.images, self.draws)
-        if p.tail_augment is not None:
-            images = p.tail_augment(images, batch.targets, p.class_counts, self.draws)
-        inputs = p.normalise(images)
-        targets = batch.targets
-        mixed = None
-        if p.mix is not None:
-            mixed = p.mix(inputs, targets, p.class_counts, self.draws)
-            inputs = mixed.images
-        if self.group.size > 1:
-            mine = self.group.part(len(targets))
-            inputs, targets = inputs[mine], targets[mine]
-            mixed = None if mixed is None else mixed.part(mine)
-        loss, logits = self._forward(inputs, targets, mixed, weights)
-        self._update(loss, lambda: self._forward(inputs, targets, mixed, weights)[0])
+    def step(self, batch: Batch, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Make one update; arguments and result are those of `Update`."""
+        made = (self.captured or self.update)(batch, weights)
         self.steps += 1
         if self.average is not None:
             self.average.update(self.model)
-        return loss.detach(), (logits.detach().argmax(1) == targets).sum()
-
-    def _forward(
-        self, inputs: Tensor, targets: Tensor, mixed: Any, weights: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        p = self.procedure
-        with autocast(inputs.device, p.precision):
-            if p.reconstruct:
-                features, drawn = encode_decode(self.model, inputs)
-                logits = self.model.forward_head(features)
-            else:
-                features, logits = self.network(inputs)
-        logits = logits.float()
-        loss = self._classification(features, logits, targets, mixed, weights)
-        if p.reconstruct:
-            error = p.reconstruct * nn.functional.mse_loss(drawn.float(), inputs)
-            loss = loss + error if p.classify else error
-        return loss, logits
-
-    def _classification(
-        self, features: Tensor, logits: Tensor, targets: Tensor, mixed: Any, weights: Tensor
-    ) -> Tensor:
-        p = self.procedure
-        if mixed is None:
-            values = p.loss(logits, targets, p.class_counts)
-            loss = reduction.batch_loss(values, weights[targets], p.hard_fraction, self.group)
-        else:
-            a, b = mixed.targets_a, mixed.targets_b
-            loss = reduction.mixed_batch_loss(
-                p.loss(logits, a, p.class_counts),
-                p.loss(logits, b, p.class_counts),
-                mixed.lam,
-                weights[a],
-                weights[b],
-                p.hard_fraction,
-                self.group,
-            )
-        if p.supcon > 0:
-            loss = loss + p.supcon * supcon(features.float(), targets).mean()
-        return loss
-
-    def _update(self, loss: Tensor, again: Callable[[], Tensor]) -> None:
-        p = self.procedure
-        optimizer = p.optimizer
-        optimizer.zero_grad(set_to_none=True)
-        self._backward(self.scaler.scale(loss))
-        if optim.uses_sam(optimizer):
-            saved = optim.sam_perturb(optimizer)
-            optimizer.zero_grad(set_to_none=True)
-            with optim.batch_norm_paused(self.model):
-                self._backward(again())
-            optim.sam_restore(optimizer, saved)
-        if p.grad_clip > 0:
-            self.scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), p.grad_clip)
-        self.scaler.step(optimizer)
-        self.scaler.update()
-
-    def _backward(self, loss: Tensor) -> None:
-        loss.backward()
-        self.group.sum_gradients(self.model.parameters())
+        return made
 
 
 def _check(procedure: Procedure, group: distributed.Group) -> None:

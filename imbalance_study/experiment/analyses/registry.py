@@ -11,8 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from torch import Tensor
-
 from imbalance_study.config import choices, spec
 from imbalance_study.config.choice import with_trait
 from imbalance_study.evaluation import embedding
@@ -77,7 +75,7 @@ class WarmUp(Callback):
         self.wanted: frozenset[str] = frozenset()
         self.thread: threading.Thread | None = None
 
-    def on_batch_end(self, images: int, loss: Tensor) -> None:
+    def on_batch_end(self, images: int, loss: float) -> None:
         """See `Callback`."""
         if self.thread is None and "umap" in self.wanted:
             self.thread = embedding.warm_up_umap()

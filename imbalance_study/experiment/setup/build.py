@@ -13,6 +13,7 @@ from imbalance_study.experiment.setup import features as features_setup
 from imbalance_study.experiment.setup import model as model_setup
 from imbalance_study.experiment.setup import procedures
 from imbalance_study.experiment.setup.data import Parts, parts_of
+from imbalance_study.experiment.setup.device import uses_tf32
 from imbalance_study.experiment.setup.facts import RunFacts
 from imbalance_study.experiment.setup.features import FeatureParts
 from imbalance_study.experiment.setup.inputs import LocalFiles, RunInputs, load_inputs
@@ -76,6 +77,7 @@ def build(
         trainable_from_epoch=procedures.trainable_over_epochs(inputs, built.model),
         lr=lr if config.lr == "auto" else None,
         features=None if features is None else features_setup.describe(features),
+        **_of_gpu(inputs, procedure),
     )
     return RunSetup(
         **_fields(inputs),
@@ -100,12 +102,27 @@ def _learning_rate(
         return inputs.config.lr, None
     if before is not None and before.lr is not None:
         return before.lr, None
-    tested = auto_lr.range_test(inputs, model, (features.parts if features else parts).train)
+    train = (features.parts if features else parts).train
+    with auto_batch_size.advised(inputs, parts.train, model):
+        tested = auto_lr.range_test(inputs, model, train)
     return tested.suggestion, tested
 
 
 def _fields(inputs: RunInputs) -> dict[str, Any]:
     return {field.name: getattr(inputs, field.name) for field in dataclasses.fields(inputs)}
+
+
+def _of_gpu(inputs: RunInputs, procedure: Procedure) -> dict[str, Any]:
+    """Return the facts that a GPU alone has."""
+    device_setup = inputs.device_setup
+    if device_setup.device.type != "cuda":
+        return {}
+    against = procedures.against_capture(device_setup, procedure.optimizer)
+    off = f"off: {against}" if against else f"off: cuda_graph={inputs.config.cuda_graph}"
+    return {
+        "tf32": uses_tf32(device_setup.device),
+        "cuda_graph": "on" if procedure.cuda_graph else off,
+    }
 
 
 def _facts(inputs: RunInputs, model: Classifier) -> RunFacts:

@@ -9,7 +9,10 @@ from typing import Any
 from imbalance_study.config.schema import Config
 
 # Facts that some runs have and others lack: they are left out of the record where they are None.
-_OPTIONAL = ("decoding", "probe_seconds", "weights", "trainable_from_epoch", "lr", "features")
+_OPTIONAL = (
+    *("decoding", "probe_seconds", "weights", "trainable_from_epoch", "lr", "features"),
+    *("tf32", "cuda_graph"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +38,8 @@ class RunFacts:
     threads: int = 0  # of torch; 0: unknown
     precision: str = ""
     memory_format: str = ""
+    tf32: bool | None = None  # fp32 convolutions multiply with 10 bits; on a GPU alone
+    cuda_graph: str | None = None  # whether updates are captured, or why not; on a GPU alone
     probe_seconds: dict[str, float] | None = None  # of an update, by memory format and precision
     weights: dict[str, Any] | None = None  # see `pretrained.describe`
     trainable_from_epoch: dict[str, int] | None = None  # epoch -> weights that train from then on

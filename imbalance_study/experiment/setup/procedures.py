@@ -23,7 +23,7 @@ from imbalance_study.experiment.setup.device import DeviceSetup
 from imbalance_study.experiment.setup.inputs import RunInputs
 from imbalance_study.models import freezing, heads
 from imbalance_study.models.classifier import Classifier
-from imbalance_study.training import losses, optim, schedules
+from imbalance_study.training import cuda_graph, distributed, losses, optim, schedules
 from imbalance_study.training.procedure import EarlyStopping, Procedure
 
 
@@ -43,6 +43,8 @@ def first(inputs: RunInputs, model: Classifier, lr: float) -> Procedure:
     )
     stopping, mix, tail = choices.early_stopping, choices.mix, choices.tail_augment
     share = config.epochs / all_epochs(config, choices)
+    optimizer = _optimizer(inputs, model, lr)
+    captured = cuda_graph.decide(config.cuda_graph, against_capture(device_setup, optimizer))
     return Procedure(
         loss=choices.loss.function,
         probabilities=probabilities(choices.loss),
@@ -51,7 +53,7 @@ def first(inputs: RunInputs, model: Classifier, lr: float) -> Procedure:
         sampler=choices.sampler.function,
         augment=choices.augment.function,
         normalise=normaliser(inputs.data, device_setup),
-        optimizer=_optimizer(inputs, model, lr),
+        optimizer=optimizer,
         schedule=choices.schedule.function,
         lr=lr,
         epochs=config.epochs,
@@ -71,10 +73,21 @@ def first(inputs: RunInputs, model: Classifier, lr: float) -> Procedure:
         max_seconds=share * config.max_minutes * 60 or math.inf,
         precision=device_setup.precision,
         compile=config.compile,
+        cuda_graph=captured,
         stage=1 if choices.has_second_stage else 0,
         classify=not choices.separate,
         reconstruct=choices.reconstruct,
         train_mode=_train_mode(choices),
+    )
+
+
+def against_capture(device_setup: DeviceSetup, optimizer: torch.optim.Optimizer) -> str:
+    """Return why the updates of a run cannot be captured as a CUDA graph; nothing where they can.
+
+    See `cuda_graph.reason_against`.
+    """
+    return cuda_graph.reason_against(
+        device_setup.device, device_setup.precision, optimizer, distributed.group().size
     )
 
 
@@ -221,7 +234,10 @@ def normaliser(data: Data, device_setup: DeviceSetup) -> Callable[[Tensor], Tens
     scale, shift = scale.view(1, 3, 1, 1), shift.view(1, 3, 1, 1)
 
     def normalise(images: Tensor) -> Tensor:
-        floats = images.float().mul_(scale).add_(shift)
+        if device.type == "cpu":
+            floats = images.float().mul_(scale).add_(shift)
+        else:
+            floats = torch.addcmul(shift, images, scale)  # one launch
         return floats if device_setup.channels_last else floats.contiguous()
 
     return normalise

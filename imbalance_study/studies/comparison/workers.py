@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from imbalance_study.config.resolve import Resolved
+from imbalance_study.config.resolve import Resolved, usual_batch_size
 from imbalance_study.experiment.setup.data import DataCache
 from imbalance_study.experiment.setup.device import CPU, resolve_device
 from imbalance_study.experiment.setup.inputs import LocalFiles, load_inputs
@@ -53,14 +53,27 @@ Report = Callable[[int, TaskResult], None]
 
 def count_parallel(parallel: int | str, children: Sequence[PlannedRun], local: LocalFiles) -> int:
     """Count the runs to train at the same time: as given, or as the GPU's memory holds, else 1."""
+    shares = [child for child in children if _settles_itself(child)]
     if parallel != "auto":
-        return max(1, min(int(parallel), len(children)))
-    if not children or resolve_device(children[0].resolved.config).device.type != "cuda":
+        count = max(1, min(int(parallel), len(children)))
+        if count > 1 and shares:
+            raise ValueError(
+                f"batch_size=auto tries what the memory of the GPU holds, which {count} runs at a "
+                "time share; set batch_size, or parallel=1"
+            )
+        return count
+    if shares or not children or resolve_device(children[0].resolved.config).device.type != "cuda":
         return 1
     free, _ = torch.cuda.mem_get_info()
     needed = max(_gpu_bytes(config, local) for config in _distinct(children))
     cores = max(1, (os.cpu_count() or 1) // 2)
     return int(max(1, min(MOST, cores, len(children), 0.8 * free // needed)))
+
+
+def _settles_itself(child: PlannedRun) -> bool:
+    """Tell whether a run finds its batch size by trying, on a GPU."""
+    config = child.resolved.config
+    return config.batch_size == "auto" and resolve_device(config).device.type == "cuda"
 
 
 def count_threads(threads: int | str, parallel: int, children: Sequence[PlannedRun]) -> int:
@@ -90,10 +103,11 @@ def _gpu_bytes(config: Any, local: LocalFiles) -> int:
     """Estimate the bytes of a run: training in fp32, resident images, and the process itself."""
     inputs = load_inputs(config, local, device_setup=CPU)
     data = inputs.data
+    size = usual_batch_size(config) if config.batch_size == "auto" else config.batch_size
     with torch.random.fork_rng([]):
         model = build_model(inputs)
     training = profiling.estimate_training_memory(
-        model, data.image_size, config.batch_size, copies=5 if config.ema else 4
+        model, data.image_size, size, copies=5 if config.ema else 4
     )
     images = sum(map(len, data.split)) * data.image_size**2 * 3
     return training + images + _PROCESS_BYTES
@@ -112,6 +126,7 @@ def run_task(task: RunTask, cache: DataCache | None = None) -> TaskResult:
     # A collection takes half a second, as it looks at all that was ever imported.
     if model is None or model() is not None:  # the run failed, or its model holds a cycle
         gc.collect()
+    profiling.free_cached_memory()
     return TaskResult(value, time.perf_counter() - begun, problem)
 
 

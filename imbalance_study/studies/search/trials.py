@@ -57,6 +57,8 @@ def run_trials(study: OptunaStudy, job: Job, parent: str) -> bool:
         except BaseException:  # Ctrl-C, SIGTERM
             study.fail(claim, retry=True)
             raise
+        finally:
+            profiling.free_cached_memory()
 
 
 class _TrialRun:

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from imbalance_study.config.resolve import make, resolve, usual_batch_size
 from imbalance_study.experiment import auto_batch_size
@@ -88,3 +89,36 @@ def test_auto_is_the_number_of_the_recipe_or_the_data_set_until_it_is_tried(tmp_
     )
     assert result.config.batch_size == result.facts.batch_size == 32
     assert result.procedure.batch_size == 32
+
+
+def test_a_range_test_that_does_not_fit_is_answered_as_a_training_is(tmp_path):
+    config = make(**SMALL, batch_size=32, lr="auto")
+    with pytest.raises(ValueError, match=r"batch_size=32 does not fit .* batch_size=8 does"):
+        experiment.run(config, output_dir=tmp_path, show_progress=False)
+
+
+def test_the_failed_training_leaves_the_device_before_others_are_tried(monkeypatch):
+    inputs, train = _setting(batch_size=32)
+    model = torch.nn.Linear(2, 2)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer = torch.optim.Adam(model.parameters())
+    optimizer.step()
+    held = []
+
+    def largest(inputs, train, size):
+        held.append((len(optimizer.state), [weight.grad for weight in model.parameters()]))
+        return 8
+
+    monkeypatch.setattr(auto_batch_size, "largest", largest)
+    message = "batch_size=8 does"
+    with (
+        pytest.raises(ValueError, match=message),
+        auto_batch_size.advised(inputs, train, model, optimizer),
+    ):
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+    assert held == [(0, [None, None])]
+    with (
+        pytest.raises(RuntimeError, match="shapes"),
+        auto_batch_size.advised(inputs, train, model, optimizer),
+    ):
+        raise RuntimeError("shapes")

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -145,3 +146,30 @@ def test_given_ways_win_over_those_of_the_checkpoint(tmp_path):
     inputs, _ = auto_precision.settle(*asked, facts)
     device_setup = inputs.device_setup
     assert (device_setup.precision, device_setup.channels_last) == ("fp32", False)
+
+
+@pytest.mark.parametrize(
+    ("bf16", "capability", "graph", "precisions"),
+    [
+        (True, (9, 0), "auto", ["fp32", "bf16", "fp16"]),
+        (True, (9, 0), "true", ["fp32", "bf16"]),  # fp16 cannot be captured
+        (False, (7, 0), "auto", ["fp32", "fp16"]),
+        (False, (6, 1), "auto", ["fp32"]),  # Pascal is slow in fp16
+    ],
+)
+def test_a_gpu_tries_the_precisions_that_it_may_be_fast_in(
+    bf16, capability, graph, precisions, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "a card")
+    inputs, train = setting(tmp_path)
+    config = dataclasses.replace(inputs.config, cuda_graph=graph)
+    on_gpu = inputs.device_setup._replace(device=torch.device("cuda"), precision="bf16")
+    inputs = dataclasses.replace(inputs, config=config, device_setup=on_gpu)
+    ways = list(auto_precision._ways(inputs))
+    assert [way.precision for way in ways if way.channels_last] == precisions
+    assert [way.precision for way in ways if not way.channels_last] == ["fp32"]
+    plain = auto_precision._place(inputs, train, ways)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "another card")
+    assert auto_precision._place(inputs, train, ways) != plain

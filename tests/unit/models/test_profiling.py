@@ -9,6 +9,7 @@ from imbalance_study.models import zoo
 from imbalance_study.models.profiling import (
     count_parameters,
     estimate_training_memory,
+    free_cached_memory,
     latency,
     macs,
     model_bytes,
@@ -137,3 +138,13 @@ def test_the_peak_of_memory_lies_between_what_is_in_use_and_what_the_machine_has
     # The kernel counts the peak now and then, what is in use always.
     assert 0.99 * in_use <= peak_memory_bytes("cpu") <= psutil.virtual_memory().total
     assert in_use > block.numel() * 4
+
+
+def test_memory_that_torch_keeps_for_later_goes_back_to_the_gpu_where_one_is_in_use(monkeypatch):
+    done = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("emptied"))
+    free_cached_memory()
+    assert done == []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    free_cached_memory()
+    assert done == ["emptied"]

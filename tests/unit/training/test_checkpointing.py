@@ -117,3 +117,13 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_line_and_without_a_whole_one
     (tmp_path / "epoch-000001.pt").write_bytes(b"")
     with pytest.raises(ValueError, match=r"all checkpoints in .* are damaged"):
         checkpointing.newest(tmp_path, said.append)
+
+
+def test_without_a_gpu_copies_are_there_at_once():
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    assert checkpointing._arrival() is None
+    weights = torch.zeros(3)
+    copied = checkpointing._copy({"a": [weights], "b": 1})
+    weights += 1
+    assert copied["a"][0].tolist() == [0, 0, 0]

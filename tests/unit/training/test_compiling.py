@@ -3,10 +3,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from tiny import TINY, words
 
 from imbalance_study.config.resolve import make
 from imbalance_study.experiment.run import run
+from imbalance_study.training import compiling
 
 SMALL = {"dataset": "digits", "model": "custom_cnn", "image_size": 16, "analyses": "none"}
 
@@ -48,3 +50,34 @@ def test_without_a_compiler_a_line_says_what_is_needed(tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "compile=true needs a C++ compiler" in done.stderr.splitlines()[-1]
+
+
+def test_each_model_of_a_process_is_compiled_not_the_first_eight_alone():
+    """Torch counts by code object and then runs uncompiled without an error."""
+    made = []
+
+    def backend(graph, inputs):
+        made.append(graph)
+        return graph.forward
+
+    def network(width):
+        weight = torch.ones(width, 2)
+
+        def plain(images):
+            return images @ weight.T
+
+        return torch.compile(compiling._own(plain), dynamic=False, backend=backend)
+
+    for width in range(1, 13):
+        assert network(width)(torch.ones(3, 2)).shape == (3, width)
+    assert len(made) == 12
+
+
+def test_on_a_gpu_a_c_compiler_is_asked_for_before_the_first_step(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiling.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match="compile=true needs a C compiler on cuda, and there is"):
+        compiling._check_compiler(torch.device("cuda"))
+    (tmp_path / "gcc").write_text("#!/bin/sh")
+    (tmp_path / "gcc").chmod(0o755)
+    compiling._check_compiler(torch.device("cuda"))

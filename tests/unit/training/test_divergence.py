@@ -7,13 +7,14 @@ from imbalance_study.training.distributed import ALONE
 from imbalance_study.training.divergence import EVERY, FiniteWatch
 
 CPU = torch.device("cpu")
+HITS = torch.tensor([True, False, True])
 
 
 def _stops_at(watch, losses):
     """The step at which the watch stops, and what it says."""
     for step, loss in enumerate(losses, start=1):
         try:
-            watch.add(torch.tensor(loss), 0.1 * step, step, epoch=3)
+            watch.add(torch.tensor(loss), HITS, 3, 0.1 * step, step, epoch=3)
         except ValueError as error:
             return step, str(error)
     try:
@@ -43,7 +44,32 @@ def test_on_a_device_it_stops_within_two_looks_and_names_the_step(at):
 def test_steps_count_on_over_epochs():
     watch = FiniteWatch(torch.device("mps"), ALONE)
     for step in range(101, 120):
-        watch.add(torch.tensor(1.0), 0.1, step, epoch=7)
-    watch.add(torch.tensor(math.nan), 0.1, 120, epoch=7)
+        watch.add(torch.tensor(1.0), HITS, 3, 0.1, step, epoch=7)
+    watch.add(torch.tensor(math.nan), HITS, 3, 0.1, 120, epoch=7)
     with pytest.raises(ValueError, match=r"epoch 7 \(step 120,"):
         watch.finish(120, epoch=7)
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])  # checked at once, and sixteen together
+def test_losses_and_hits_of_all_steps_are_summed(device):
+    watch = FiniteWatch(torch.device(device), ALONE)
+    assert math.isnan(watch.latest)
+    for step in range(1, 20):
+        watch.add(torch.tensor(float(step)), HITS, 3, 0.1, step, epoch=1)
+    watch.add(torch.tensor(0.5), HITS[:1], 1, 0.1, 20, epoch=1)  # a smaller last batch
+    watch.finish(20, epoch=1)
+    assert watch.loss_sum == 3 * 190 + 0.5
+    assert (watch.images, watch.hits, watch.latest) == (58, 39, 0.5)
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_with_patience_a_single_faulty_step_is_left_out_and_two_in_a_row_are_not(device):
+    def watch():
+        return FiniteWatch(torch.device(device), ALONE, patience=2)
+
+    single = watch()
+    assert _stops_at(single, [1.0, math.inf, 2.0, math.nan, 3.0]) == (None, "")
+    assert (single.loss_sum, single.images, single.hits) == (18.0, 9, 10)
+    step, said = _stops_at(watch(), [1.0, math.inf, math.inf, 2.0])
+    assert "(step 3, " in said
+    assert step == (3 if device == "cpu" else "end")

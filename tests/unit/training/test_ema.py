@@ -96,3 +96,19 @@ def test_a_model_without_buffers_can_be_averaged():
 def test_a_decay_outside_its_range_is_refused(decay):
     with pytest.raises(ValueError, match="ema_decay must be larger than 0 and smaller than 1"):
         WeightAverage(nn.Linear(1, 1), decay)
+
+
+def test_tensors_are_updated_in_lists_of_one_type(monkeypatch):
+    """A list of several types is a launch for each tensor on a GPU."""
+    model = nn.Sequential(_model(), _model())
+    average = WeightAverage(model, decay=0.9)
+    lists = []
+    copy_all = torch._foreach_copy_
+
+    def recorded(ours, theirs):
+        lists.append({tensor.dtype for tensor in ours})
+        copy_all(ours, theirs)
+
+    monkeypatch.setattr(torch, "_foreach_copy_", recorded)
+    average.update(model)
+    assert lists == [{torch.float32}, {torch.int64}]

@@ -82,3 +82,32 @@ def test_the_summary_looks_at_the_probabilities_not_at_the_logits():
     right = np.exp(-logits) / np.exp(-logits).sum(1, keepdims=True)
     expected = -np.log(right[np.arange(4), found.targets]).mean()
     assert metrics["loss"] == pytest.approx(expected, rel=1e-6)
+
+
+class _Roomy(nn.Module):
+    """Holds a few images at a time, as a GPU does."""
+
+    def __init__(self, room):
+        super().__init__()
+        self.room, self.asked = room, []
+
+    def forward(self, images):
+        self.asked.append(len(images))
+        if len(images) > self.room:
+            raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+        return images
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does():
+    model, rows = _model(), range(11)
+    plain = predict(model, _batches(rows), _normalise)
+    roomy = _Roomy(3)
+    model.backbone = nn.Sequential(roomy, model.backbone)
+    model.train()
+    found = predict(model, _batches(rows), _normalise, batch_size=8)
+    np.testing.assert_allclose(found.logits, plain.logits, atol=1e-6)
+    assert roomy.asked == [8, 4, 2, 2, 2, 2, 2, 1]
+    assert model.training
+    roomy.room = 0
+    with pytest.raises(RuntimeError, match="ALLOC_FAILED"):
+        predict(model, _batches(rows), _normalise, batch_size=8)

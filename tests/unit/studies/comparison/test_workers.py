@@ -26,6 +26,10 @@ def task(**options):
     return workers.RunTask(resolve(given), {}, "", brief=True, metric="test/accuracy", weights={})
 
 
+def planned(**options):
+    return PlannedRun("a", 0, True, resolve({"dataset": "digits"} | options), "", "", "")
+
+
 @pytest.fixture
 def reported():
     """A list, and a function that adds to it."""
@@ -34,8 +38,9 @@ def reported():
 
 
 def test_a_given_number_of_runs_is_kept_up_to_the_number_of_tasks():
-    assert workers.count_parallel(3, [None] * 5, None) == 3
-    assert workers.count_parallel(8, [None] * 5, None) == 5
+    children = [planned(device="cpu")] * 5
+    assert workers.count_parallel(3, children, None) == 3
+    assert workers.count_parallel(8, children, None) == 5
     assert workers.count_parallel(2, [], None) == 1
     assert workers.count_parallel("auto", [], None) == 1
 
@@ -91,3 +96,21 @@ def test_a_process_that_dies_loses_its_task_only(
     assert [number for number, _ in results] == [0, 1]
     assert results[0][1] == "its process ended with status 3"
     assert "no_such_folder" in results[1][1]
+
+
+def test_runs_at_the_same_time_do_not_each_try_what_the_gpu_holds(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    children = [planned(device="cuda", batch_size="auto")] * 3
+    assert workers.count_parallel("auto", children, None) == 1
+    assert workers.count_parallel(1, children, None) == 1
+    with pytest.raises(ValueError, match=r"batch_size=auto tries what .* which 2 runs at a time"):
+        workers.count_parallel(2, children, None)
+
+
+def test_the_memory_of_a_run_whose_batch_size_is_open_is_that_of_the_usual_one():
+    sizes = [
+        workers._gpu_bytes(resolve({"dataset": "digits", "batch_size": size}).config, None)
+        for size in ("auto", 32, 64)
+    ]
+    assert sizes[0] == sizes[1] < sizes[2]
