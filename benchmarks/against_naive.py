@@ -143,15 +143,20 @@ def _peak(kind: str, settings: dict[str, Any], steps: int, send: Any) -> None:
     """GB beyond imports and data of a training of efficientnet_b0."""
     before = _resident_bytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
-    mine = ours.ready(**settings, model="efficientnet_b0")
+    resident = "auto" if kind == "ours" else "false"  # the naive loop's images stay on the host
+    mine = ours.ready(**settings, model="efficientnet_b0", resident=resident)
     data = len(mine.data.train_rows) * mine.data.image_size**2 * 3
     if kind == "naive":
-        naive_beside(mine).window(steps)
+        other = naive_beside(mine)
+        mine.model.to("cpu")  # so that one model is on the GPU, as in the other process
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        other.window(steps)
     else:
         ours.epochs(mine, 2, steps, lambda result: None)
     if torch.cuda.is_available():
-        # The naive loop's images stay on the host.
-        peak = torch.cuda.max_memory_allocated() - (data if kind == "ours" else 0)
+        on_device = kind == "ours" and mine.train.resident
+        peak = torch.cuda.max_memory_allocated() - (data if on_device else 0)
     else:
         peak = _resident_bytes("VmHWM") - before - data
     send.send(peak / 1e9)
@@ -164,6 +169,19 @@ def _resident_bytes(name: str) -> int:
     return 1024 * int(line.split()[1])
 
 
+@contextlib.contextmanager
+def all_digits() -> Iterator[None]:
+    """Let cuDNN multiply fp32 as it is inside the context, not cut to 10 bits (TF32)."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before
+
+
+@all_digits()
 def first_losses(bench: Bench, updates: int = 50) -> list[float]:
     """P11: losses of the same updates on the same images, without augmentation."""
     settings = bench.cifar(

@@ -59,10 +59,16 @@ def main(words: list[str]) -> int:
     parser = store.parser(__doc__ or "", out="halved.jsonl")
     parser.add_argument("--budget", type=int, default=0,
                         help="updates of each run, on images of 16 px; 0: all")  # fmt: skip
+    parser.add_argument("--rows", default="|".join(LINES), help="names of rows, apart by |")
     parser.add_argument("--jpeg_copy", action="store_true",
                         help="say in the table that the images are a JPEG copy")  # fmt: skip
     options = parser.parse_args(words)
     jobs = jobs_of(options.seeds, store.given(options), options.budget)
+    wanted = options.rows.split("|")
+    for name in wanted:
+        if name not in LINES:
+            raise ValueError(f"unknown row {name!r}; known: {', '.join(LINES)}")
+    jobs = [job for job in jobs if job.name in wanted]
     rows = store.rows_for(jobs, options)
     text = [table(rows), "", *notes(rows, options), tables.provenance(rows, "halved.py", words)]
     tables.publish("\n".join(text), options.out)

@@ -15,7 +15,7 @@ from imbalance_study.config import resolve, schema
 from imbalance_study.data.loader import Batches
 from imbalance_study.experiment.setup import procedures, seeding
 from imbalance_study.experiment.setup.data import Data, batches_of
-from imbalance_study.experiment.setup.device import DeviceSetup
+from imbalance_study.experiment.setup.device import DeviceSetup, kernels_tried
 from imbalance_study.experiment.setup.inputs import RunInputs, load_inputs
 from imbalance_study.experiment.setup.model import build_model
 from imbalance_study.models.classifier import Classifier
@@ -112,14 +112,15 @@ def epochs(
 ) -> None:
     """Train that many epochs of `steps` updates."""
     procedure = dataclasses.replace(ours.procedure, epochs=count, steps_per_epoch=steps)
-    fit(
-        ours.model,
-        ours.train if train is None else train,
-        None,
-        procedure,
-        seeds=seeding.seeds(ours.config.seed),
-        callback=_Listener(on_epoch),
-    )
+    with kernels_tried(ours.device_setup.device):
+        fit(
+            ours.model,
+            ours.train if train is None else train,
+            None,
+            procedure,
+            seeds=seeding.seeds(ours.config.seed),
+            callback=_Listener(on_epoch),
+        )
 
 
 class _Listener(Callback):
@@ -145,7 +146,7 @@ def bare(ours: Ours) -> Callable[[int], float]:
     def steps(count: int) -> float:
         synchronise(twin.device_setup.device)
         begun = time.perf_counter()
-        with convolutions.enabled(twin.model):
+        with convolutions.enabled(twin.model), kernels_tried(inputs.device):
             for _ in range(count):
                 p.optimizer.zero_grad(set_to_none=True)
                 with autocast(inputs.device, p.precision):

@@ -68,10 +68,15 @@ def main(words: list[str]) -> int:
     parser.add_argument(
         "--recipes", default="|".join([*PAPERS, "strong"]), help="names, apart by |"
     )
+    parser.add_argument("--ratios", default="100|50|10", help="of strong, apart by |")
     parser.add_argument("--jpeg_copy", action="store_true",
                         help="say in the table that the images are a JPEG copy")  # fmt: skip
     options = parser.parse_args(words)
     jobs = jobs_of(options.recipes.split("|"), options.seeds, store.given(options), options.epochs)
+    wanted = {f"strong, ratio {ratio}" for ratio in options.ratios.split("|")}
+    if not wanted <= {f"strong, ratio {ratio}" for ratio in RATIOS["strong"]}:
+        raise ValueError(f"ratios must be some of 100|50|10, got {options.ratios}")
+    jobs = [job for job in jobs if job.name in wanted or not job.name.startswith("strong")]
     rows = store.rows_for(jobs, options)
     text = [table(rows, [job.name for job in jobs]), "", *notes(rows, options)]
     text.append(tables.provenance(rows, "paper_table.py", words))

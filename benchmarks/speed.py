@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import itertools
 import multiprocessing
 import os
+import queue as queue_module
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from imbalance_study.data.loader import Batches
 from imbalance_study.experiment.run import run_without_test
 
 BATCH = 128
+_PATIENCE = 240.0  # seconds for the answer of a process
 spread = ours.spread
 
 
@@ -91,6 +95,24 @@ def over_bare(bench: Bench) -> list[float]:
     return found.each
 
 
+def captured(bench: Bench) -> list[float]:
+    """P12: images per second of captured updates over those that are launched one by one."""
+    if bench.device != "cuda":
+        raise CannotMeasure("needs a GPU")
+    options = bench.cifar(model="efficientnet_b0")
+    other = ours.ready(**options, cuda_graph="false")
+
+    def launched(steps: int) -> float:
+        speeds: list[float] = []
+        ours.epochs(
+            other, 1, steps, lambda one: speeds.append(one.metrics["time/images_per_second"])
+        )
+        return steps * BATCH / speeds[0]
+
+    mine = ours.ready(**options, cuda_graph="true")
+    return ours.windows(mine, bench.windows, bench.steps_of(20), launched).each
+
+
 def share_of_feeding(bench: Bench) -> list[float]:
     """P9: seconds of sampler, gathering and augmentation over those of as many steps."""
     mine = ours.ready(**bench.cifar(model="efficientnet_b0"))
@@ -100,6 +122,8 @@ def share_of_feeding(bench: Bench) -> list[float]:
 
 def tracking(bench: Bench) -> list[float]:
     """P5: from the first step to the end of the last epoch, tracked over not, in turns."""
+    if importlib.util.find_spec("mlflow") is None:
+        raise CannotMeasure("needs mlflow")
     epochs, slice_seconds = (3, 1.0) if bench.device == "cpu" else (10, 0.5)
     options = bench.cifar(
         model="mobilenet_v2", imbalance="exponential:ratio=100", analyses="none", epochs=epochs,
@@ -171,7 +195,11 @@ def _command(bench: Bench, words: str, metric: str) -> list[float]:
 
 def _runs(bench: Bench, words: str) -> list[Any]:
     """Run a command on digits; all runs of its store, the newest first."""
-    import mlflow  # noqa: TID251
+    try:
+        import click  # noqa: F401, TID251
+        import mlflow  # noqa: TID251
+    except ModuleNotFoundError as error:
+        raise CannotMeasure(f"needs {error.name}") from error
 
     uri = f"sqlite:///{bench.folder / 'commands.db'}"
     subprocess.run(
@@ -233,22 +261,49 @@ def three_at_once(bench: Bench) -> list[float]:
     context = multiprocessing.get_context("spawn")
     found = []
     for _ in range(bench.windows):
-        alone, together = (_at_once(context, count, bench) for count in (1, 3))
-        found.append(together / alone)
+        options, steps = bench.cifar(model="efficientnet_b0"), bench.steps_of(20, 300)
+        alone, three = (together(context, count, options, steps) for count in (1, 3))
+        found.append(three / alone)
     return found
 
 
-def _at_once(context: Any, count: int, bench: Bench) -> float:
+def together(context: Any, count: int, options: dict[str, Any], steps: int) -> float:
+    """Measure images per second of several processes at a time, in all.
+
+    Raises:
+        RuntimeError: One has died, or nothing came for a long time.
+    """
     barrier, queue = context.Barrier(count), context.Queue()
-    options = bench.cifar(model="efficientnet_b0")
-    arguments = (options, bench.steps_of(20, 300), barrier, queue)
+    arguments = (options, steps, barrier, queue)
     processes = [context.Process(target=_one_of_several, args=arguments) for _ in range(count)]
     for process in processes:
         process.start()
-    speeds = [queue.get() for _ in processes]
-    for process in processes:
-        process.join()
-    return sum(speeds)
+    try:
+        return sum(_answers(queue, processes))
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def _answers(queue: Any, processes: Sequence[Any]) -> list[float]:
+    """Wait for a number from each process.
+
+    Raises:
+        RuntimeError: One has died, or nothing came for a long time.
+    """
+    found: list[float] = []
+    deadline = time.monotonic() + _PATIENCE
+    while len(found) < len(processes):
+        try:
+            found.append(queue.get(timeout=0.5))
+        except queue_module.Empty:
+            dead = [process.exitcode for process in processes if process.exitcode]
+            if dead:
+                raise RuntimeError(f"one of the processes ended with status {dead[0]}") from None
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"a process did not answer in {_PATIENCE:.0f} s") from None
+    return found
 
 
 def _one_of_several(options: dict[str, Any], steps: int, barrier: Any, queue: Any) -> None:
@@ -256,7 +311,7 @@ def _one_of_several(options: dict[str, Any], steps: int, barrier: Any, queue: An
 
     def meet(result: Any) -> None:
         speeds.append(result.metrics["time/images_per_second"])
-        barrier.wait()
+        barrier.wait(_PATIENCE)
 
     ours.epochs(ours.ready(**options), 3, steps, meet)
     queue.put(statistics.median(speeds[1:]))

@@ -26,12 +26,15 @@ from typing import Any, NamedTuple
 
 import torch
 
+import imbalance_study
 from imbalance_study.config.schema import Config
 from imbalance_study.data.fingerprint import fingerprint
-from imbalance_study.experiment.run import run
+from imbalance_study.experiment.result import RunResult
+from imbalance_study.experiment.run import Checkpoints, run
 from imbalance_study.experiment.setup.components import bind
 from imbalance_study.experiment.setup.data import load_data
 from imbalance_study.experiment.setup.device import resolve_device
+from imbalance_study.training.checkpointing import Keeper, newest
 
 Row = dict[str, Any]
 
@@ -43,6 +46,8 @@ _ELSEWHERE = {
     *(f.name for f in dataclasses.fields(Config) if f.metadata["group"] in _NO_RESULT),
 }
 _DATA_GROUPS = ("Data", "Imbalance")
+# Share of a GPU's memory that several runs divide: each process has a context beside it.
+_MEMORY = 0.9
 
 
 class Job(NamedTuple):
@@ -64,6 +69,8 @@ def parser(text: str, *, out: str) -> argparse.ArgumentParser:
     made.add_argument("--parallel", type=int, default=1, help="runs at a time, a process each")
     made.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE",
                       help="any other option; may be repeated")  # fmt: skip
+    made.add_argument("--checkpoints", type=Path, default=None, metavar="DIR",
+                      help="keep checkpoints there, and go on from them")  # fmt: skip
     made.add_argument("--summary", action="store_true", help="run nothing, print the table")
     return made
 
@@ -175,6 +182,8 @@ def _results_options(settings: Config) -> Row:
 def _identity(settings: Config) -> tuple[str, str, str]:
     device_setup = resolve_device(settings)
     machine = f"{device_setup.device.type}/{device_setup.precision}"
+    if device_setup.device.type == "cuda":  # seconds and last digits are those of a card
+        machine += f"/{torch.cuda.get_device_name()}"
     return options_of(settings), _fingerprint(settings), machine
 
 
@@ -209,7 +218,8 @@ def _complete(
         {identities[job]: job for job in reversed(jobs) if identities[job] not in done}.values()
     )[::-1]
     failed = 0
-    for number, (job, result) in enumerate(_results(missing, options.parallel), 1):
+    results = _results(missing, options.parallel, options.checkpoints)
+    for number, (job, result) in enumerate(results, 1):
         title = f"{number}/{len(missing)} {job.name} seed {job.config.seed}"
         if isinstance(result, Exception):
             failed += 1
@@ -222,14 +232,16 @@ def _complete(
     return failed
 
 
-def _results(jobs: Sequence[Job], parallel: int) -> Iterator[tuple[Job, Row | Exception]]:
+def _results(
+    jobs: Sequence[Job], parallel: int, checkpoints: Path | None
+) -> Iterator[tuple[Job, Row | Exception]]:
     if parallel == 1:
         for job in jobs:
-            yield job, _tried(lambda job=job: run_job(job, 1))  # type: ignore[misc]
+            yield job, _tried(lambda job=job: run_job(job, 1, checkpoints))  # type: ignore[misc]
         return
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     with concurrent.futures.ProcessPoolExecutor(parallel, mp_context=context) as pool:
-        futures = {pool.submit(run_job, job, parallel): job for job in jobs}
+        futures = {pool.submit(run_job, job, parallel, checkpoints): job for job in jobs}
         try:
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], _tried(future.result)
@@ -246,14 +258,24 @@ def _tried(call: Callable[[], Row]) -> Row | Exception:
         return error
 
 
-def run_job(job: Job, parallel: int) -> Row:
-    """Run a job, its processor shared with `parallel` - 1 others."""
+def run_job(job: Job, parallel: int, checkpoints: Path | None = None) -> Row:
+    """Run a job, its machine shared with `parallel` - 1 others.
+
+    Args:
+        job: The job.
+        parallel: Runs at a time; each has its share of the cores, and of the memory of a GPU.
+        checkpoints: Folder of the checkpoints of unfinished runs; None keeps none.
+    """
     if parallel > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         torch.set_num_threads(max(1, min(torch.get_num_threads(), (cores or 1) // parallel)))
+        if resolve_device(job.config).device.type == "cuda":
+            torch.cuda.set_per_process_memory_fraction(_MEMORY / parallel)
+    # Before the training: what cannot be said must not cost it.
+    machine = hardware(resolve_device(job.config).device.type)
+    packages = versions()
     begun = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        result = run(job.config, output_dir=Path(folder), show_progress=False)
+    result = _run(job.config, checkpoints)
     return {
         "name": job.name,
         "seed": job.config.seed,
@@ -263,8 +285,8 @@ def run_job(job: Job, parallel: int) -> Row:
         "config": _results_options(job.config),
         "parallel": parallel,
         "threads": torch.get_num_threads(),
-        "hardware": hardware(result.facts.device),
-        "versions": versions(),
+        "hardware": machine,
+        "versions": packages,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -281,7 +303,32 @@ def hardware(device: str) -> str:
 
 
 def versions() -> str:
-    """Of Python and of the packages that compute."""
-    names = ("imbalance-study", "torch", "torchvision", "numpy")
-    found = [f"{name} {importlib.metadata.version(name)}" for name in names]
+    """Of Python, of this code and of the packages that compute.
+
+    This code's own is that of the folder that is imported, which need not be installed.
+    """
+    found = [f"imbalance-study {imbalance_study.__version__}"]
+    for name in ("torch", "torchvision", "numpy"):
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"{name} unknown")
     return ", ".join([f"Python {platform.python_version()}", *found])
+
+
+def _run(config: Config, checkpoints: Path | None) -> RunResult:
+    """Train and evaluate, from the last checkpoint of the same run where there is one."""
+    with tempfile.TemporaryDirectory() as output:
+        if checkpoints is None:
+            return run(config, output_dir=Path(output), show_progress=False)
+        folder = checkpoints / f"{options_of(config)}-{config.seed}"
+        keeper = Keeper(folder, {})
+        state = newest(folder, print)
+        result = run(
+            config,
+            output_dir=Path(output),
+            show_progress=False,
+            checkpoints=Checkpoints(keeper, state),
+        )
+        keeper.discard()
+        return result
