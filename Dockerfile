@@ -16,7 +16,7 @@ FROM base AS server
 RUN pip install --constraint /etc/versions.txt \
     "mlflow[auth]==3.17.2" psycopg2-binary==2.9.13 boto3==1.44.5 optuna-dashboard==0.21.0
 COPY deploy/basic_auth.ini /etc/mlflow/
-COPY deploy/server.sh deploy/upgrade.sh /usr/local/bin/
+COPY deploy/server.sh deploy/upgrade.sh deploy/dashboard.py /usr/local/bin/
 # A volume takes its owner from the folder that it is first mounted on.
 RUN mkdir /artifacts && chown study:study /artifacts
 USER study

@@ -72,6 +72,7 @@ class Stack:
             name.mkdir()
         self.settings = PASSWORDS | {
             "MLFLOW_PORT": str(self.port),
+            "DASHBOARD_PORT": str(self.dashboard_port),
             "MLFLOW_WORKERS": "1",
             "PUBLIC_HOST": "gpu.example.org",
             "STUDY": "tails",

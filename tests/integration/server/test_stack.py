@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import urllib.error
 import urllib.request
 
 import psycopg2
@@ -76,6 +77,9 @@ def test_the_dashboard_shows_the_study_of_the_worker(stack, server):
         address = f"http://127.0.0.1:{stack.dashboard_port}/api/studies"
         with urllib.request.urlopen(address, timeout=10) as answer:
             studies = json.load(answer)["study_summaries"]
+        foreign = urllib.request.Request(address, headers={"Host": "evil.example.org"})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(foreign, timeout=10)
     assert [summary["study_name"] for summary in studies] == ["tails"]
 
 
