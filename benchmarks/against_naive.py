@@ -41,9 +41,11 @@ def over_naive(bench: Bench, model: str) -> list[float]:
     settings = bench.cifar(model=model)
     steps = bench.steps_of(6 if model == "resnet18" else 20)
     with apart(_naive_of, settings) as other:
-        found = ours.windows(ours.ready(**settings), bench.windows, steps, other)
+        graph = {"cuda_graph": "true"} if bench.graph else {}
+        found = ours.windows(ours.ready(**settings | graph), bench.windows, steps, other)
     bench.notes.append(
-        f"{model} at 32 px: {statistics.median(found.ours):.0f} images/s, the naive loop "
+        f"{model} at 32 px{', captured' * bench.graph}: {statistics.median(found.ours):.0f} "
+        f"images/s, the naive loop "
         f"{statistics.median(found.others):.0f}"
     )
     return found.each

@@ -23,7 +23,6 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +31,7 @@ import gpu_sharing
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))  # the project need not be installed
 _GRACE = 10.0  # seconds for a step that has to end
-_PROBE = "probe.json"
+_PROBE = "probe.json"  # as gpu_tables.PROBE
 
 
 class Step(NamedTuple):
@@ -53,6 +52,8 @@ _REST = "paper_sigmoid_focal|paper_cb_softmax"
 _TABLE = ["--jpeg_copy"]
 _SMALL = ["--epochs", "1", "--set", "steps_per_epoch=2", "--set", "image_size=16", "--model",
           "resnet20", "--set", "batch_size=16"]  # fmt: skip
+# In a rehearsal: P11a predicts 60,000 images.
+_FIGURES = "P1,P2a,P2b,P12,P3,P4,P5,P6,P7a,P7b,P8,P9,P10,gap,P11b"
 _ROWS = "without balancing|oversampling|class-balanced focal"
 
 
@@ -76,7 +77,7 @@ def steps() -> list[Step]:
              parallel=True),
         Step("strong", "paper_table.py", [*strong, "100"], _SMALL, model="resnet18, strong"),
         Step("performance", "run.py", ["--full", "--resume"],
-             ["--windows", "1", "--steps", "1"]),
+             ["--windows", "1", "--steps", "1", "--only", _FIGURES]),
         Step("recipes 3", "paper_table.py", [*table, "1", "--recipes", _REST], _SMALL,
              parallel=True),
         Step("cifar10", "all_of_cifar10.py", ["--seeds", "1"], _SMALL,
@@ -123,8 +124,13 @@ class Kit:
                 print("the time of this call is over; the same command goes on", flush=True)
                 break
             failed += not self._take(step)
-        print(report(self.out, self.state), flush=True)
+        print(self._report(), flush=True)
         return failed
+
+    def _report(self) -> str:
+        import gpu_tables
+
+        return gpu_tables.report(self.out, self.state)
 
     def _take(self, step: Step) -> bool:
         """Run a step; tell whether it is done, or was stopped by the clock."""
@@ -156,7 +162,8 @@ class Kit:
             graph = ["--graph"] if self.state["equal"] else []
             return [*words, *graph, "--out", str(self.out / _PROBE)]
         if step.script == "run.py":
-            return [*words, "--out", str(self.out / "performance.json")]
+            graph = ["--graph"] if self.state["equal"] else []
+            return [*words, *graph, "--out", str(self.out / "performance.json")]
         words += ["--out", str(self.out / self._file_of(step))]
         words += ["--checkpoints", str(self.out / "checkpoints"), *self._how(step)]
         if rehearse and not self._real and step.script != "halved.py":
@@ -228,63 +235,6 @@ class _Deadline:
         """Tell whether the process was ended, and let it be from now on."""
         self._timer.cancel()
         return self._over
-
-
-def report(out: Path, state: dict[str, Any]) -> str:
-    """Return the tables of what there is, as the documentation has them, and write them."""
-    import tables
-
-    seconds = [[name, f"{value:.0f}"] for name, value in state["done"].items()]
-    parts = ["## Steps", tables.markdown(["step", "seconds"], seconds)]
-    if state["done"].get("equality") is not None:
-        said = "equal to the last bit" if state["equal"] else "not shown to be equal"
-        parts.append(f"Captured updates are {said}.")
-    parts += _tables(out)
-    text = "\n\n".join(parts)
-    (out / "tables.md").write_text(text + "\n")
-    return text
-
-
-def _tables(out: Path) -> Iterator[str]:
-    import gpu_probe
-    import run
-
-    if (out / _PROBE).exists():
-        found = json.loads((out / _PROBE).read_text())
-        yield "## Time of an update"
-        yield gpu_probe.table(found["rows"])
-        yield f"Processes at a time, images/s in all: {found.get('at_once', {})}."
-        yield f"{found['hardware']}; {found['versions']}"
-    if (out / "performance.json").exists():
-        found = json.loads((out / "performance.json").read_text())
-        yield "## Performance"
-        yield run.table(found["rows"])
-        yield "\n".join([*found["notes"], found["hardware"], found["versions"]])
-    yield from _results(out)
-
-
-def _results(out: Path) -> Iterator[str]:
-    import all_of_cifar10
-    import halved
-    import paper_table
-    import store
-    import tables
-
-    rows = store.read(out / "paper_table.jsonl")
-    if rows:
-        names = [*paper_table.PAPERS, *(f"strong, ratio {ratio}" for ratio in (100, 50, 10))]
-        have = {row["name"] for row in rows}
-        yield "## Reported and ours"
-        yield paper_table.table(rows, [name for name in names if name in have])
-        yield tables.provenance(rows, "gpu_kit.py", [])
-    rows = store.read(out / "all_of_cifar10.jsonl")
-    if rows:
-        yield "## All of CIFAR-10"
-        yield all_of_cifar10.table(rows)
-    rows = store.read(out / "halved.jsonl")
-    if rows:
-        yield "## The halved CIFAR-10"
-        yield halved.table(rows)
 
 
 def unpack(archives: Path, data_dir: Path) -> None:

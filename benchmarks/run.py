@@ -169,7 +169,9 @@ def main(words: list[str]) -> int:
             raise ValueError(f"unknown figure {unknown!r}; known: {', '.join(known)}")
         chosen = [one for one in FIGURES if one.name in wanted]
     with tempfile.TemporaryDirectory(prefix="imbalance_study_") as folder:
-        bench = speed.Bench(options.data_dir, windows, options.steps, Path(folder))
+        bench = speed.Bench(
+            options.data_dir, windows, options.steps, Path(folder), graph=options.graph
+        )
         found = {
             "rows": [],
             "hardware": store.hardware(bench.device),
@@ -224,6 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--data_dir", default="", help="folder with cifar10/ and flowers/")
     made.add_argument("--out", type=Path, default=Path("performance.json"))
     made.add_argument("--only", default="", help="some rows alone, as in P1,P4")
+    made.add_argument("--graph", action="store_true", help="P1 and P2 with cuda_graph=true")
     made.add_argument("--resume", action="store_true", help="keep the rows that --out has")
     made.add_argument("--windows", type=int, default=0, help="windows of each row")
     made.add_argument("--steps", type=int, default=0, help="updates a window; 0: as the row needs")

@@ -42,6 +42,7 @@ class Bench:
     windows: int
     steps: int  # 0: as the row needs
     folder: Path  # scratch
+    graph: bool = False  # capture our updates against the naive loop
     notes: list[str] = dataclasses.field(default_factory=list)
 
     @property

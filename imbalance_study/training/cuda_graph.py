@@ -45,7 +45,7 @@ class CapturedUpdate:
         self._batch: Batch | None = None
         self._made: tuple[Tensor, Tensor] | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
-        optim.make_capturable(update.procedure.optimizer, _device(update.procedure))
+        make_capturable(update.procedure.optimizer, _device(update.procedure))
 
     def begin(self, weights: Tensor | None) -> None:
         """Begin an epoch, in which these class weights (C,) are in force, None where all are 1.
@@ -107,6 +107,20 @@ class CapturedUpdate:
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._made = self.update(self._batch, self._weights)
         self._graph = graph
+
+
+def make_capturable(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Put learning rates and counters on the device, for updates that are captured as a graph.
+
+    To be called again after `load_state_dict`, which brings the numbers of a checkpoint.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(float(group["lr"]), dtype=torch.float32, device=device)
+        if "capturable" in group:
+            group["capturable"] = True
+    for state in optimizer.state.values():
+        if isinstance(state.get("step"), Tensor):
+            state["step"] = state["step"].to(device, torch.float32)
 
 
 def capture_key(model: nn.Module, *facts: Hashable) -> Hashable:

@@ -263,33 +263,6 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
             group["lr"] = value
 
 
-def make_capturable(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
-    """Put learning rates and counters on the device, for updates that are captured as a graph.
-
-    To be called again after `load_state_dict`, which brings the numbers of a checkpoint.
-    """
-    for group in optimizer.param_groups:
-        group["lr"] = torch.tensor(float(group["lr"]), dtype=torch.float32, device=device)
-        if "capturable" in group:
-            group["capturable"] = True
-    for state in optimizer.state.values():
-        if isinstance(state.get("step"), Tensor):
-            state["step"] = state["step"].to(device, torch.float32)
-
-
-def state_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the state for a checkpoint, with learning rates as numbers.
-
-    A run may go on with or without captured updates, whichever way it began.
-    """
-    state = optimizer.state_dict()
-    groups = [group | {"lr": float(group["lr"])} for group in state["param_groups"]]
-    for group in groups:
-        if "capturable" in group:
-            group["capturable"] = False
-    return {**state, "param_groups": groups}
-
-
 def uses_sam(optimizer: torch.optim.Optimizer) -> bool:
     """Return whether the optimizer was built with ``sam`` above 0."""
     return any(group["sam"] > 0 for group in optimizer.param_groups)

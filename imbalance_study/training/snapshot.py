@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbalance_study.training import optim
 from imbalance_study.training.best_epoch import Best, cpu_state
+from imbalance_study.training.cuda_graph import make_capturable
 from imbalance_study.training.procedure import EpochResult, Fit
 from imbalance_study.training.trainer import Trainer
 
@@ -33,7 +33,7 @@ def take(trainer: Trainer, best: Best, history: Sequence[EpochResult], seconds: 
     return {
         "model": trainer.model.state_dict(),
         "average": trainer.average.state_dict() if trainer.average else {},
-        "optimizer": optim.state_of(trainer.procedure.optimizer),
+        "optimizer": _optimizer_state(trainer.procedure.optimizer),
         "scaler": trainer.scaler.state_dict(),
         "generators": _generators(trainer),
         "best": {
@@ -57,7 +57,7 @@ def restore(state: Snapshot, trainer: Trainer, best: Best) -> list[EpochResult]:
         trainer.average.load_state_dict(state["average"])
     trainer.procedure.optimizer.load_state_dict(state["optimizer"])
     if trainer.captured is not None:
-        optim.make_capturable(trainer.procedure.optimizer, trainer.train.device)
+        make_capturable(trainer.procedure.optimizer, trainer.train.device)
     trainer.scaler.load_state_dict(state["scaler"])
     trainer.images_seen, trainer.steps = state["images_seen"], state["steps"]
     history = [decode_epoch(epoch) for epoch in state["history"]]
@@ -66,6 +66,19 @@ def restore(state: Snapshot, trainer: Trainer, best: Best) -> list[EpochResult]:
             weights = state["best"]["state"] or cpu_state(trainer.evaluated)
             best.resume(epoch.epoch, epoch.metrics, weights)
     return history
+
+
+def _optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the state for a checkpoint, with learning rates as numbers.
+
+    A run may go on with or without captured updates, whichever way it began.
+    """
+    state = optimizer.state_dict()
+    groups = [group | {"lr": float(group["lr"])} for group in state["param_groups"]]
+    for group in groups:
+        if "capturable" in group:
+            group["capturable"] = False
+    return {**state, "param_groups": groups}
 
 
 def _generators(trainer: Trainer) -> dict[str, Any]:

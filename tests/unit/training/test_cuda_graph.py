@@ -8,7 +8,7 @@ from toy_training import model_of, procedure_of
 
 from imbalance_study.config.resolve import make
 from imbalance_study.experiment.setup.device import resolve_device
-from imbalance_study.training import cuda_graph, optim
+from imbalance_study.training import cuda_graph, optim, snapshot
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -77,13 +77,13 @@ def test_rates_on_the_device_train_as_numbers_do_and_a_checkpoint_holds_numbers(
         groups = [{"params": weights[:1]}, {"params": weights[1:], "lr_scale": 0.5}]
         optimizer = make_optimizer(groups, lr=0.1, weight_decay=0.01)
         if on_device:
-            optim.make_capturable(optimizer, CPU)
+            cuda_graph.make_capturable(optimizer, CPU)
             rates = [group["lr"] for group in optimizer.param_groups]
         optim.set_lr(optimizer, 0.2)
         if on_device:
             assert [float(rate) for rate in rates] == pytest.approx([0.2, 0.1])
             assert all(a["lr"] is b for a, b in zip(optimizer.param_groups, rates, strict=True))
-        trained.append(optim.state_of(optimizer))
+        trained.append(snapshot._optimizer_state(optimizer))
     plain, captured = (state["param_groups"] for state in trained)
     for group, other in zip(plain, captured, strict=True):
         assert isinstance(other["lr"], float)
