@@ -8,7 +8,8 @@ once it is measured. The first step compares captured updates with launched ones
 equal are the others captured. The tables for docs/performance.md and docs/results.md are printed
 last, and written to tables.md. Needs torch, torchvision, scikit-learn, pandas and matplotlib; no
 MLflow, and this project need not be installed. --archives names a folder of NAME.tar.xz or .tar.gz
-to unpack into --data_dir where NAME is missing there.
+to unpack into --data_dir where NAME is missing there. --copy_to gets the rows and tables after each
+step, for a machine that is given back: with them in --out, another machine goes on.
 
 --rehearse takes the same steps on a processor with tiny budgets, to see that they work.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,7 +132,9 @@ class Kit:
     def _report(self) -> str:
         import gpu_tables
 
-        return gpu_tables.report(self.out, self.state)
+        text = gpu_tables.report(self.out, self.state)
+        self._copy()
+        return text
 
     def _take(self, step: Step) -> bool:
         """Run a step; tell whether it is done, or was stopped by the clock."""
@@ -138,6 +142,7 @@ class Kit:
         print(f"== {step.name}: {' '.join(command[1:])}", flush=True)
         begun = time.monotonic()
         code = _run(command, self.left - _GRACE, self.out / "log.txt")
+        self._copy()
         seconds = time.monotonic() - begun
         if code is None:
             print(f"== {step.name}: stopped after {seconds:.0f} s; goes on later", flush=True)
@@ -148,7 +153,18 @@ class Kit:
         if code == 0 or step.tolerated:
             self.state["done"][step.name] = round(seconds, 1)
             self._file.write_text(json.dumps(self.state, indent=1))
+            self._copy()
         return code == 0 or step.tolerated
+
+    def _copy(self) -> None:
+        """Copy rows and verdicts to where they outlast the machine."""
+        folder = self.options.copy_to
+        if folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (*self.out.glob("*.json*"), self.out / "tables.md"):
+            if path.exists():
+                shutil.copy(path, folder)
 
     def _words(self, step: Step) -> list[str]:
         """Complete the words of a step: where it reads and writes, and how it computes."""
@@ -256,6 +272,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--data_dir", default="", help="folder with cifar10/ and flowers/")
     parser.add_argument("--archives", type=Path, default=None, help="folder of archives")
     parser.add_argument("--out", type=Path, default=Path("gpu_results"))
+    parser.add_argument("--copy_to", type=Path, default=None, help="folder for the results")
     parser.add_argument("--seconds", type=float, default=540, help="of this call")
     parser.add_argument("--skip", default="", help="names of steps, apart by |")
     parser.add_argument("--rehearse", action="store_true", help="tiny budgets on a processor")

@@ -15,6 +15,7 @@ import store
 
 def options(tmp_path, **given):
     plain = {"data_dir": "", "out": tmp_path, "seconds": 500.0, "skip": "", "rehearse": True}
+    plain |= {"copy_to": None}
     return argparse.Namespace(**plain | given)
 
 
@@ -44,8 +45,10 @@ def small_steps(monkeypatch, tmp_path):
 def test_steps_that_are_done_are_not_run_again_and_one_that_fails_is(tmp_path, small_steps):
     out = tmp_path / "out"
     ran = small_steps(("first", 0, 0), ("second", 0, 3), ("third", 0, 0))
+    copies = tmp_path / "copies"
     assert gpu_kit.Kit(options(tmp_path, out=out)).run() == 1
-    assert gpu_kit.Kit(options(tmp_path, out=out)).run() == 1
+    assert gpu_kit.Kit(options(tmp_path, out=out, copy_to=copies)).run() == 1
+    assert {path.name for path in copies.iterdir()} == {"kit.json", "tables.md"}
     assert ran() == ["first", "second", "third", "second"]
     assert set(json.loads((out / "kit.json").read_text())["done"]) == {"first", "third"}
     assert "| first | 0 |" in (out / "tables.md").read_text()
