@@ -75,14 +75,9 @@
         ...metric(answer.metric), value: (one) => one.mean, cell: (one) => spread(one.mean, one.sd),
         seed: (run) => number(run.value),
       },
-      { head: "95 % interval", value: (one) => one.interval_95[0], cell: (one) => between(one.interval_95) },
       {
         head: "to baseline", value: (one) => one.difference,
         cell: (one) => one.difference === null ? "" : signed(one.difference),
-      },
-      {
-        head: "its interval", value: (one) => one.difference_interval_95 && one.difference_interval_95[0],
-        cell: (one) => between(one.difference_interval_95),
       },
       {
         head: "p (Holm)", value: (one) => one.p_holm,
@@ -90,6 +85,11 @@
           one.p_holm.toExponential(1) : one.p_holm.toPrecision(2),
       },
       { head: "verdict", words: true, value: (one) => one.verdict, cell: verdictOf },
+      {
+        head: "difference, 95 %", value: (one) => one.difference_interval_95 && one.difference_interval_95[0],
+        cell: (one) => between(one.difference_interval_95),
+      },
+      { head: "mean, 95 %", value: (one) => one.interval_95[0], cell: (one) => between(one.interval_95) },
       ...costs.map(cost), ...others.map(metric),
     ];
   };

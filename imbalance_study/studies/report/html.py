@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 from html import escape
+
+from PIL import Image
 
 from imbalance_study.studies.report import document
 from imbalance_study.studies.report.document import (
@@ -94,11 +97,17 @@ def _block(block: Block) -> str:
             data = base64.b64encode(content).decode()
             return (
                 f'<figure><div class="scroll"><img alt="{_text(caption)}" '
-                f'src="data:image/png;base64,{data}"></div>'
+                f'width="{_width(content)}" src="data:image/png;base64,{data}"></div>'
                 f"<figcaption>{_text(caption)}</figcaption></figure>"
             )
         case Table():
             return _table(block)
+
+
+def _width(content: bytes) -> int:
+    """Return the width of a picture on the page: 100 of its pixels fill an inch, as in text."""
+    image = Image.open(io.BytesIO(content))
+    return round(image.width * 100 / float(image.info.get("dpi", (100, 100))[0]))
 
 
 def _table(table: Table) -> str:

@@ -1,9 +1,11 @@
+import io
 import re
 
 from html_page import Page
+from PIL import Image
 
 from imbalance_study.studies.report import document, html
-from imbalance_study.studies.report.document import Report, Section
+from imbalance_study.studies.report.document import Figure, Report, Section
 
 
 def test_every_text_is_escaped(every_block, markup):
@@ -31,3 +33,14 @@ def test_numbers_are_aligned_on_the_right():
     page = html.page(report)
     assert "<td>x</td>" in page
     assert '<td class="number">1.5000</td>' in page
+
+
+def test_a_picture_of_many_dots_is_no_larger_on_the_page():
+    def width(dpi):
+        file = io.BytesIO()
+        Image.new("RGB", (300, 20)).save(file, format="png", dpi=(dpi, dpi))
+        blocks = [Figure("f", "a figure", file.getvalue())]
+        return html.page(Report("r", [Section("s", blocks)])).partition('width="')[2].split('"')[0]
+
+    assert width(100) == "300"
+    assert width(200) == "150"
