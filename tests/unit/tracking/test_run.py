@@ -1,4 +1,6 @@
+import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from mlflow import MlflowClient
 from tiny import SMALLEST, TINY
 
 from imbalance_study.config.resolve import resolve
@@ -42,6 +45,28 @@ def test_every_epoch_has_its_metrics_once(finished):
     _, client, record = finished
     history = client.get_metric_history(record.info.run_id, "val/balanced_accuracy")
     assert [metric.step for metric in history] == [1, 2]
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_cache_folder_that_vanishes_is_made_again_and_nothing_is_lost(
+    tmp_path, make_store, epoch
+):
+    cache, store = tmp_path / "cache", make_store(tmp_path)
+    settings = SMALLEST | {"tracking_uri": store, "cache_dir": str(cache), "epochs": "3"}
+
+    def clean_up(result):
+        if result.epoch == epoch:
+            shutil.rmtree(cache)
+
+    with contextlib.chdir(tmp_path):
+        run.train(resolve(settings), hooks=run.Hooks(on_epoch=clean_up), show_progress=False)
+    (record,) = tiny.runs_of(store)
+    assert record.info.status == "FINISHED"
+    client = MlflowClient(store)
+    history = client.get_metric_history(record.info.run_id, "train/loss")
+    assert [metric.step for metric in history] == [1, 2, 3]
+    names = {file.path for file in client.list_artifacts(record.info.run_id, "checkpoints")}
+    assert names == {"checkpoints/best.pt", "checkpoints/last.pt"}
 
 
 def test_params_are_the_axes_and_what_was_given(finished):
