@@ -80,6 +80,14 @@ def corrected(values: Floats, ratio: float) -> Corrected:
     return Corrected(mean, mean - half, mean + half, p)
 
 
+def above_zero(found: Corrected) -> float:
+    """Return the probability that the true mean lies above 0, by the distribution of `corrected`.
+
+    That is one minus the one-sided p; NaN with fewer than two repeats, 1/2 where nothing differs.
+    """
+    return 1 - found.p / 2 if found.mean > 0 else found.p / 2
+
+
 def standing(
     scores: Floats,
     ratio: float,

@@ -19,6 +19,9 @@ from imbalance_study.studies.comparison.suites import SUITES
 # Repeats that are trained side by side; that an early answer needs; that probabilities need; and
 # after which more of them narrow an interval by less than a sixteenth.
 BLOCK, EARLY, ENOUGH, MOST = 5, 5, 15, 30
+# Probability of beating the baseline from which on a remedy is advised. To choose and to claim are
+# two things: a test that guards against false claims gives away most of what a choice can win.
+SURE = 0.9
 
 
 class Progress:
@@ -51,13 +54,14 @@ class Judgement(NamedTuple):
     table: pd.DataFrame  # a row for each remedy, the best first
     baseline: str
     best: str  # of the largest mean
+    better: float  # probability that it beats the baseline; 0 for the baseline itself
     proven: bool  # it beats the baseline, Holm-corrected
     probabilities: bool  # there are enough repeats for them
 
     @property
     def choice(self) -> str:
-        """The remedy to use: the best one where it is proven, else the baseline."""
-        return self.best if self.proven else self.baseline
+        """The remedy to use: the best one where it probably beats the baseline."""
+        return self.best if self.better >= SURE else self.baseline
 
     def row(self, name: str) -> pd.Series:
         """Return the row of a remedy."""
@@ -186,6 +190,8 @@ def judge(compared: Compared, rows: Rows, metric: Metric, counts: Ints) -> Judge
             "p_holm": holm,
         }
     )
+    better = [corrected_differences.above_zero(one) for one in found]
+    table["better"] = [float("nan"), *better[1:]]
     enough = compared.repeats >= ENOUGH
     if enough:
         generator = np.random.default_rng(0)
@@ -198,5 +204,7 @@ def judge(compared: Compared, rows: Rows, metric: Metric, counts: Ints) -> Judge
     table = table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
     best = str(table["remedy"][0])
     row = table.iloc[0]
-    proven = best != baseline and row["difference"] > 0 and row["p_holm"] < significance.ALPHA
-    return Judgement(table, baseline, best, bool(proven), enough)
+    if best == baseline:
+        return Judgement(table, baseline, best, 0.0, False, enough)
+    proven = row["difference"] > 0 and row["p_holm"] < significance.ALPHA
+    return Judgement(table, baseline, best, float(row["better"]), bool(proven), enough)

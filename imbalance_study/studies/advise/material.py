@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from imbalance_study.experiment.setup import model as model_setup
 from imbalance_study.experiment.setup.data import DataCache, Parts
 from imbalance_study.experiment.setup.inputs import LocalFiles, RunInputs, load_inputs
 from imbalance_study.studies.advise import kept, splits
-from imbalance_study.studies.advise.heads import EPOCHS, FeatureSet, Ints
+from imbalance_study.studies.advise.heads import FeatureSet, Ints, Remedy
 from imbalance_study.studies.advise.settings import AdviceSettings
 from imbalance_study.training.features import digest_of_images
 
@@ -141,8 +142,8 @@ def features_of(material: Material, cache: DataCache) -> FeatureSet:
     )
 
 
-def rows_file(material: Material, images: FeatureSet) -> Path:
-    """Return the file of the rows of repeats: by features, labels, groups and training."""
+def rows_file(material: Material, images: FeatureSet, tried: Sequence[Remedy]) -> Path:
+    """Return the file of the rows of repeats: by features, labels, groups and remedies."""
     config = material.config
     folder = files.default_cache_dir()
     if config.cache_dir != "auto":
@@ -155,7 +156,7 @@ def rows_file(material: Material, images: FeatureSet) -> Path:
         "labels": images.labels.tolist(),
         "classes": images.class_names,
         "groups": images.groups.tolist(),
-        "epochs": EPOCHS,
+        "remedies": [[one.name, one.options, dataclasses.asdict(one.config)] for one in tried],
     }
     return folder / "advice" / kept.name_of(made_of)
 

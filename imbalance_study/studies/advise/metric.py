@@ -54,14 +54,24 @@ class Metric:
     def change(self, difference: float) -> str:
         """Write a difference of scores: +2.3 points, or a cost less by 0.1."""
         if self.costs is None:
-            return f"{100 * difference:+.1f} points"
+            return f"{signed(100 * difference)} points"
         return f"{-difference:+.3g}"
 
     def range(self, low: float, high: float) -> str:
         """Write an interval of differences, without its unit."""
         if self.costs is None:
-            return f"{100 * low:+.1f} to {100 * high:+.1f}"
+            return f"{signed(100 * low)} to {signed(100 * high)}"
         return f"{-high:+.3g} to {-low:+.3g}"
+
+
+def signed(value: float) -> str:
+    """Write a number with its sign and one digit; zero has a plus."""
+    return f"{round(value, 1) + 0.0:+.1f}"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Write a share: 12 %."""
+    return f"{100 * share:.{digits}f} %"
 
 
 def make(text: str, class_names: Sequence[str]) -> Metric:

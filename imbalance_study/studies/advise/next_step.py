@@ -20,8 +20,8 @@ from imbalance_study.studies.advise.heads import Remedy
 from imbalance_study.studies.advise.material import Material
 
 SEEDS = 3
-# Multiply-adds a second that a GPU makes in training; assumed, not measured.
-GPU_MACS = 5e12
+# Multiply-adds a second of a middling GPU that trains a small network: assumed, not measured.
+GPU_MACS = 5e11
 # Training images up to which so many epochs are taken.
 _EPOCHS = ((1_000, 60), (10_000, 30), (math.inf, 15))
 _OWN = (

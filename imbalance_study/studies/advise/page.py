@@ -12,7 +12,7 @@ from imbalance_study.evaluation.bootstrap import p_text
 from imbalance_study.studies.advise.collecting import LEAST, MORE, REPEATS
 from imbalance_study.studies.advise.comparing import Compared, Judgement
 from imbalance_study.studies.advise.deciding import ALPHA
-from imbalance_study.studies.advise.metric import Metric
+from imbalance_study.studies.advise.metric import Metric, percent, signed
 from imbalance_study.studies.advise.next_step import GPU_MACS
 from imbalance_study.studies.advise.result import Advice
 from imbalance_study.studies.report.document import (
@@ -79,11 +79,11 @@ def _table(
 
 
 def _percent(values: Any, digits: int = 1) -> list[str]:
-    return [f"{100 * one:.{digits}f} %" if np.isfinite(one) else "" for one in values]
+    return [percent(one, digits) if np.isfinite(one) else "" for one in values]
 
 
 def _change(values: Any) -> list[str]:
-    return [f"{100 * one:+.1f}" if np.isfinite(one) else "" for one in values]
+    return [signed(100 * one) if np.isfinite(one) else "" for one in values]
 
 
 def _remedies(
@@ -101,9 +101,13 @@ def _remedies(
             metric.range(low, high) if np.isfinite(low) else ""
             for low, high in zip(table["low_95"], table["high_95"], strict=True)
         ],
-        "p (Holm)": [p_text(one) if np.isfinite(one) else "" for one in table["p_holm"]],
+        "p (Holm)": [
+            p_text(one).removeprefix("p ").removeprefix("= ") if np.isfinite(one) else ""
+            for one in table["p_holm"]
+        ],
     }
     if judged.probabilities:
+        columns["better with"] = _percent(table["better"], 0)
         columns["best with"] = _percent(table["best"], 0)
         columns["near the best with"] = _percent(table["near_best"], 0)
     columns["rare classes"] = _change(table["rare_change"])
@@ -177,7 +181,7 @@ def _decisions(advice: Advice, metric: Metric, figure: Any) -> list[Block]:
     }
     about_sets = (
         "Where a class must not be missed, show a set of classes in place of one: the set holds "
-        f"the true class in {1 - ALPHA:.0%} of the images of each class (split conformal "
+        f"the true class in {percent(1 - ALPHA)} of the images of each class (split conformal "
         "prediction by class). A class of fewer than "
         f"{round(1 / ALPHA) - 1} images is in every set, as nothing speaks against it."
     )

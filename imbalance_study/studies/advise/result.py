@@ -21,7 +21,7 @@ class Advice:
     verdict: list[str]  # five sentences: data, remedy, certainty and cost, images, next
     baseline: str
     best: str  # the remedy of the largest mean
-    choice: str  # the remedy to use: the best one where it is proven, else the baseline
+    choice: str  # the remedy to use: the best one where it probably beats the baseline
     proven: bool  # the best one beats the baseline (Holm-corrected p below 0.05)
     early: bool  # fewer than fifteen repeats: no probabilities
     repeats: int

@@ -173,8 +173,8 @@ def _pages(made: _Found, drawn: Mapping[str, bytes], about: Mapping[str, str]) -
 def _advise(
     found: Material, images: FeatureSet, metric: Metric, clock: _Clock, progress: Progress
 ) -> _Found:
-    rows = kept.Rows(material.rows_file(found, images))
     tried = comparing.remedies(images)
+    rows = kept.Rows(material.rows_file(found, images, tried))
     with clock.stage("labels"):
         plain = looking.out_of_fold(images, tried[0])
         suspects = looking.suspects(images, plain, found.files)

@@ -10,7 +10,7 @@ import pandas as pd
 from imbalance_study.studies.advise.collecting import LEAST, MORE
 from imbalance_study.studies.advise.comparing import ENOUGH, Compared, Judgement
 from imbalance_study.studies.advise.heads import FeatureSet
-from imbalance_study.studies.advise.metric import Metric
+from imbalance_study.studies.advise.metric import Metric, percent, signed
 from imbalance_study.studies.advise.next_step import NextStep
 
 
@@ -42,7 +42,7 @@ def _data(images: FeatureSet, suspects: pd.DataFrame) -> str:
     return (
         f"Data: {counts.sum():,} images of {len(names)} classes, from {counts[most]:,} "
         f"({names[most]}) to {counts[least]:,} ({names[least]}), a ratio of {ratio:.3g}; "
-        f"{labels} ({wrong / counts.sum():.1%})."
+        f"{labels} ({percent(wrong / counts.sum(), 1)})."
     )
 
 
@@ -55,14 +55,15 @@ def _remedy(judged: Judgement, metric: Metric) -> str:
         f"{metric.change(row['difference'])}, 95 % interval "
         f"{metric.range(row['low_95'], row['high_95'])}"
     )
-    if judged.proven:
+    if judged.choice == judged.baseline:
         return (
-            f"Remedy: use {judged.best}, whose {words} is {metric.value(row['score'])} against "
-            f"{base} of plain cross-entropy ({change})."
+            f"Remedy: keep plain cross-entropy ({words} {base}), as none is shown to beat it; most "
+            f"promising is {judged.best} ({change})."
         )
+    doubt = "" if judged.proven else ", probably: the test of all remedies leaves it open"
     return (
-        f"Remedy: none is shown to beat plain cross-entropy ({words} {base}); most promising "
-        f"is {judged.best} ({change})."
+        f"Remedy: use {judged.best}, whose {words} is {metric.value(row['score'])} against "
+        f"{base} of plain cross-entropy ({change}){doubt}."
     )
 
 
@@ -72,8 +73,8 @@ def _certainty(compared: Compared, judged: Judgement) -> str:
     if judged.best != judged.baseline:
         rare, often = 100 * row["rare_change"], 100 * row["frequent_change"]
         trade = (
-            f"; with it the recall of the rarest third of the classes changes by {rare:+.1f} "
-            f"points and that of the most frequent third by {often:+.1f}"
+            f"; with it the recall of the rarest third of the classes changes by {signed(rare)} "
+            f"points and that of the most frequent third by {signed(often)}"
         )
     if not judged.probabilities:
         return (
@@ -82,9 +83,15 @@ def _certainty(compared: Compared, judged: Judgement) -> str:
         )
     return (
         f"How sure: after {compared.repeats} repeats {judged.best} is the best of "
-        f"{len(judged.table)} with a probability of {row['best']:.0%}, and within a point of the "
-        f"best with {row['near_best']:.0%}{trade}."
+        f"{len(judged.table)} with a probability of {percent(row['best'])}, and within a point of "
+        f"the best with {percent(row['near_best'])}{_beats(judged)}{trade}."
     )
+
+
+def _beats(judged: Judgement) -> str:
+    if judged.best == judged.baseline:
+        return ""
+    return f"; it beats plain cross-entropy with {percent(judged.better)}"
 
 
 def _images(images: FeatureSet, judged: Judgement, worth: pd.DataFrame, metric: Metric) -> str:
@@ -102,10 +109,12 @@ def _images(images: FeatureSet, judged: Judgement, worth: pd.DataFrame, metric: 
             f"Images: {MORE[-1]} more of no class are shown to help; most promising is "
             f"{first['class']} ({metric.change(gain)}, {interval}){rest}."
         )
-    beside = "more than the remedy" if gain > max(remedy, 0) else "less than the remedy"
+    beside = ""
+    if judged.choice != judged.baseline:
+        beside = f", {'more' if gain > remedy else 'less'} than the remedy"
     return (
         f"Images: collect {first['class']} first; {MORE[-1]} more are worth "
-        f"{metric.change(gain)} ({interval}), {beside}{rest}."
+        f"{metric.change(gain)} ({interval}){beside}{rest}."
     )
 
 

@@ -3,7 +3,12 @@ import pytest
 from scipy import stats
 
 from imbalance_study.evaluation import corrected_differences
-from imbalance_study.evaluation.corrected_differences import corrected, standing, test_to_train
+from imbalance_study.evaluation.corrected_differences import (
+    above_zero,
+    corrected,
+    standing,
+    test_to_train,
+)
 
 test_to_train.__test__ = False
 
@@ -38,6 +43,15 @@ def test_the_correction_holds_its_level_where_the_plain_test_does_not():
 def test_a_constant_difference_has_an_interval_without_width():
     assert corrected(np.zeros(5), 0.25) == (0, 0, 0, 1)
     assert corrected(np.full(5, 0.1), 0.25).p == 0
+
+
+def test_the_probability_of_a_gain_is_that_of_the_one_sided_test():
+    values = np.array([0.01, 0.02, 0.03, -0.01, 0.02])
+    found = corrected(values, 0.25)
+    t = found.mean / np.sqrt((1 / 5 + 0.25) * values.var(ddof=1))
+    assert above_zero(found) == pytest.approx(stats.t.cdf(t, 4))
+    assert above_zero(corrected(-values, 0.25)) == pytest.approx(1 - stats.t.cdf(t, 4))
+    assert above_zero(corrected(np.zeros(5), 0.25)) == 0.5
 
 
 def test_one_repeat_has_no_interval():

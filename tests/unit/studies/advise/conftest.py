@@ -24,7 +24,7 @@ def quick(monkeypatch):
     monkeypatch.setitem(comparing.SUITES, "head_remedies", suite)
 
 
-def judgement(*, proven=True, probabilities=True, best="balanced_softmax"):
+def judgement(*, proven=True, probabilities=True, best="balanced_softmax", better=0.99):
     """A judgement on two remedies."""
     nan = float("nan")
     table = pd.DataFrame(
@@ -35,6 +35,7 @@ def judgement(*, proven=True, probabilities=True, best="balanced_softmax"):
             "low_95": [0.02, nan],
             "high_95": [0.18, nan],
             "p_holm": [0.01, nan],
+            "better": [better, nan],
             "rare_recall": [0.5, 0.3],
             "frequent_recall": [0.8, 0.9],
             "rare_change": [0.2, 0.0],
@@ -45,7 +46,8 @@ def judgement(*, proven=True, probabilities=True, best="balanced_softmax"):
         table = table.iloc[::-1].reset_index(drop=True)
     if probabilities:
         table["best"], table["near_best"] = [0.9, 0.1], [0.95, 0.2]
-    return Judgement(table, "cross_entropy", best, proven, probabilities)
+    better = 0.0 if best == "cross_entropy" else better
+    return Judgement(table, "cross_entropy", best, better, proven, probabilities)
 
 
 @pytest.fixture

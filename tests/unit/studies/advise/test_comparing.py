@@ -119,6 +119,16 @@ def test_a_small_difference_is_not_proven_and_the_baseline_stays_the_choice():
     judged = _judge(scores)
     assert not judged.proven
     assert judged.choice == "cross_entropy"
+    assert judged.better < comparing.SURE
+
+
+def test_to_choose_and_to_claim_are_two_things():
+    generator = np.random.default_rng(4)
+    scores = np.array([60, 60, 60, 64]) + 3 * generator.normal(size=(15, 4))
+    judged = _judge(scores.round().astype(int))
+    assert comparing.SURE <= judged.better < 1
+    assert not judged.proven
+    assert judged.choice == judged.best != "cross_entropy"
 
 
 def test_a_large_difference_is_proven():

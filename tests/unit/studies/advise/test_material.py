@@ -3,7 +3,7 @@ import pytest
 from made_folders import folder
 
 from imbalance_study.experiment.setup.data import DataCache
-from imbalance_study.studies.advise import material
+from imbalance_study.studies.advise import comparing, material
 from imbalance_study.studies.advise.settings import AdviceSettings
 
 OPTIONS = {"image_size": 32, "device": "cpu"}
@@ -57,10 +57,13 @@ def test_features_are_those_of_the_pool_and_the_file_of_rows_is_theirs(tmp_path)
     images = material.features_of(found, DataCache())
     assert images.features.shape == (15, 1280)
     assert images.labels.tolist() == found.labels.tolist()
-    name = material.rows_file(found, images)
-    assert name == material.rows_file(found, material.features_of(found, DataCache()))
+    tried = comparing.remedies(images)
+    name = material.rows_file(found, images, tried)
+    again = material.features_of(found, DataCache())
+    assert name == material.rows_file(found, again, tried)
     other = images._replace(labels=images.labels[::-1].copy())
-    assert name != material.rows_file(found, other)
+    assert name != material.rows_file(found, other, tried)
+    assert name != material.rows_file(found, images, tried[:3])
 
 
 def test_small_images_are_in_the_order_asked_for(tmp_path):

@@ -71,3 +71,4 @@ def test_shares_are_written_in_points():
     assert found.value(0.7123) == "71.2 %"
     assert found.change(0.0234) == "+2.3 points"
     assert found.range(-0.01, 0.05) == "-1.0 to +5.0"
+    assert found.change(-0.0001) == "+0.0 points"

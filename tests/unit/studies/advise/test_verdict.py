@@ -27,11 +27,11 @@ def test_five_sentences_say_data_remedy_certainty_images_and_next(judged, compar
     data, remedy, sure, images, after = _say(judged(), compared)
     assert data == (
         "Data: 39 images of 3 classes, from 20 (class 0) to 9 (class 2), a ratio of 2.22; "
-        "3 labels look wrong (7.7%)."
+        "3 labels look wrong (7.7 %)."
     )
     assert "use balanced_softmax, whose balanced accuracy is 70.0 % against 60.0 %" in remedy
     assert "+10.0 points, 95 % interval +2.0 to +18.0" in remedy
-    assert "best of 2 with a probability of 90%" in sure
+    assert "best of 2 with a probability of 90 %" in sure
     assert "rarest third of the classes changes by +20.0 points" in sure
     assert "most frequent third by -10.0" in sure
     assert "collect class 2 first; 100 more are worth +8.0 points" in images
@@ -44,9 +44,16 @@ def test_five_sentences_say_data_remedy_certainty_images_and_next(judged, compar
 def test_where_nothing_beats_the_baseline_it_says_so(judged, compared):
     remedy = _say(judged(best="cross_entropy", proven=False), compared)[1]
     assert "none of those tried beats plain cross-entropy" in remedy
-    remedy = _say(judged(proven=False), compared)[1]
-    assert "none is shown to beat plain cross-entropy" in remedy
+    remedy = _say(judged(proven=False, better=0.8), compared)[1]
+    assert "keep plain cross-entropy (balanced accuracy 60.0 %), as none is shown" in remedy
     assert "most promising is balanced_softmax" in remedy
+
+
+def test_a_remedy_that_is_probably_better_is_advised_with_its_doubt(judged, compared):
+    _, remedy, sure, *_ = _say(judged(proven=False, better=0.93), compared)
+    assert "use balanced_softmax" in remedy
+    assert "probably: the test of all remedies leaves it open" in remedy
+    assert "beats plain cross-entropy with 93 %" in sure
 
 
 def test_an_early_answer_says_no_probability(judged, compared):
