@@ -1,6 +1,6 @@
 """Write a report of an experiment or of a run: the command `imbalance-study report` as a script.
 
-python analysis/report.py --experiment imbalance_study
+python analysis/report.py --experiment Default
 python analysis/report.py --run RUN_ID --out my_report
 """
 

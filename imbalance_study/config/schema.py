@@ -389,7 +389,11 @@ class Config:
         changes_result=False,
     )
     experiment: str = option(
-        "imbalance_study", "Tracking", "Name of the MLflow experiment.", changes_result=False
+        "auto",
+        "Tracking",
+        "Name or id of the MLflow experiment; auto: MLFLOW_EXPERIMENT_ID, MLFLOW_EXPERIMENT_NAME, "
+        "that of mlflow run, else MLflow's own (Default).",
+        changes_result=False,
     )
     run_name: str = option(
         "auto",

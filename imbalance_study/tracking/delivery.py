@@ -30,7 +30,7 @@ from mlflow.models import Model
 from mlflow.tracking.context import registry
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_LOGGED_IMAGES
 
-from imbalance_study.tracking import run_folder, ui_view
+from imbalance_study.tracking import experiments, run_folder, ui_view
 from imbalance_study.tracking.event_log import Entry
 from imbalance_study.tracking.journal import Journal
 
@@ -70,29 +70,7 @@ def _experiment_of(client: MlflowClient, fields: dict[str, Any]) -> str:
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # the parent is in another store
                 raise
-    return find_or_create_experiment(client, fields["experiment"])
-
-
-def find_or_create_experiment(client: MlflowClient, name: str) -> str:
-    """Return the id of the experiment of a name; several processes may ask for it at once.
-
-    Raises:
-        ValueError: It was deleted.
-    """
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            return str(client.create_experiment(name))
-        except MlflowException:  # another process may have created it at the same moment
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
-    if found.lifecycle_stage == "deleted":
-        raise ValueError(
-            f"the experiment {name!r} is deleted; restore it by mlflow experiments restore "
-            f"--experiment-id {found.experiment_id}, or choose another with experiment=NAME"
-        )
-    return str(found.experiment_id)
+    return str(experiments.find_or_create(client, fields["experiment"]).experiment_id)
 
 
 def _own_run(client: MlflowClient, experiment: str, journal_id: str) -> str | None:

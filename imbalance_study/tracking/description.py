@@ -13,7 +13,7 @@ import torch
 
 from imbalance_study.config.recipes import recipe_note
 from imbalance_study.config.resolve import Resolved
-from imbalance_study.config.schema import RECORDING, Config
+from imbalance_study.config.schema import RECORDING
 from imbalance_study.data.report import listed
 from imbalance_study.evaluation.intervals import few_images
 from imbalance_study.evaluation.text import number
@@ -34,18 +34,6 @@ HEADLINES = {
     "test/tail_recall": "recall, rare third",
     "test/worst_recall": "recall, worst class",
 }
-
-
-def run_name(config: Config) -> str:
-    """Make the name of a run from the options in which runs usually differ."""
-    if config.run_name != "auto":
-        return config.run_name
-    parts = [] if config.recipe == "none" else [config.recipe]
-    for name in ("loss", "class_weights", "sampler", "mix", "stage2"):
-        value = getattr(config, name)
-        if name == "loss" or value != getattr(Config, name):
-            parts.append(value)
-    return " ".join([*parts, config.model, config.dataset, f"seed {config.seed}"])
 
 
 def escape_markdown(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 import uuid
@@ -15,7 +14,18 @@ from mlflow.tracking import fluent
 from mlflow.tracking.context import registry
 
 from imbalance_study.config.schema import Config
-from imbalance_study.tracking import delivery, description, outage, process, run_folder, store
+from imbalance_study.tracking import (
+    delivery,
+    description,
+    experiments,
+    mlflow_run,
+    outage,
+    process,
+    run_folder,
+    run_kind,
+    run_names,
+    store,
+)
 from imbalance_study.tracking import journal as journals
 from imbalance_study.tracking.active import RunInfo, Session
 from imbalance_study.tracking.journal import Journal
@@ -42,6 +52,7 @@ def session(
     *,
     parent: str = "",
     run_id: str = "",
+    name: str = "",
 ) -> Iterator[Session]:
     """Start a run, or join that of ``mlflow run``, and record its status at the end.
 
@@ -58,6 +69,7 @@ def session(
         tags: Tags of the run, set from the start on.
         parent: Id of the parent run, if no run is active in this process.
         run_id: An interrupted run that goes on, instead of a new one.
+        name: Name of the run where `run_name` does not name it; empty: made of its options.
 
     Yields:
         The active run.
@@ -67,7 +79,7 @@ def session(
     """
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
-        run = _start(config, tags or {}, parent, run_id)
+        run = _start(config, tags or {}, parent, run_id, name)
         status, patience = "FAILED", PATIENCE
         try:
             stack.enter_context(journals.activate(run.journal))
@@ -93,24 +105,30 @@ def session(
             _end(run, status, patience)
 
 
-def _start(config: Config, tags: Mapping[str, str], parent_id: str, run_id: str) -> Session:
+def _start(
+    config: Config, tags: Mapping[str, str], parent_id: str, run_id: str, name: str
+) -> Session:
     """Start or join the run in MLflow, open its journal, and begin the upload."""
+    if not name or config.run_name != "auto":
+        name = run_names.run_name(config)
     parent = journals.active()
     parent_id = parent.id if parent else parent_id
-    resolved = registry.resolve_tags(process.tags() | dict(tags))
+    kind = {run_kind.KIND: run_kind.CHILD if parent_id else run_kind.TRAINING}
+    resolved = registry.resolve_tags(process.tags() | kind | dict(tags))
     own = {name: store.scrub(str(text)) for name, text in resolved.items()}
     offline_id = f"{run_folder.OFFLINE}{uuid.uuid4().hex[:20]}"
     run = None
     if config.tracking == "online" and not run_id.startswith(run_folder.OFFLINE):
         # If the answer to the start is lost, the upload finds the run by this tag.
         tag = {delivery.JOURNAL_TAG: offline_id} if parent_id else {}
-        run = _try_mlflow_run(config, own | tag, parent_id, run_id)
+        run = _try_mlflow_run(config, own | tag, parent_id, run_id, name)
     if run is not None:
         info = RunInfo(run.info.run_id, run.info.experiment_id)
     else:
         info = RunInfo(run_id or offline_id, "")
     try:
-        start = _start_entry(config, own, parent, parent_id) | _place(config, run)
+        start = _start_entry(config, own, parent, parent_id) | _names(run, parent_id, name)
+        start |= _place(config, run)
         journal = _open_journal(config, info, start, joins=bool(run_id))
     except BaseException:
         if run is not None:
@@ -120,12 +138,12 @@ def _start(config: Config, tags: Mapping[str, str], parent_id: str, run_id: str)
 
 
 def _try_mlflow_run(
-    config: Config, tags: Mapping[str, str], parent_id: str, run_id: str
+    config: Config, tags: Mapping[str, str], parent_id: str, run_id: str, name: str
 ) -> mlflow.ActiveRun | None:
     """Start or join the run in MLflow; None for a child whose store does not answer."""
     try:
         store.connect(config.tracking_uri)
-        return _mlflow_run(config, tags, parent_id, run_id)
+        return mlflow_run.begin(config, tags, parent_id=parent_id, run_id=run_id, name=name)
     except Exception as error:
         if parent_id:
             return None
@@ -176,43 +194,23 @@ def _open_journal(config: Config, info: RunInfo, start: dict[str, Any], *, joins
 def _start_entry(
     config: Config, tags: Mapping[str, str], parent: Journal | None, parent_id: str
 ) -> dict[str, Any]:
-    experiment = parent.start["experiment"] if parent else config.experiment
+    experiment = experiments.named_now(config.experiment)
     return {
-        "experiment": experiment,
-        "name": description.run_name(config),
+        "experiment": parent.start["experiment"] if parent else experiment,
         "time": journals.now(),
         "tags": dict(tags),
         "parent": parent_id,
     }
 
 
-def _mlflow_run(
-    config: Config, tags: Mapping[str, str], parent_id: str, run_id: str
-) -> mlflow.ActiveRun:
-    """Start or join the run; it is then the active one of MLflow's own functions."""
-    client = mlflow.MlflowClient()
-    active = mlflow.active_run()
-    parent = active or (mlflow.get_run(parent_id) if parent_id else None)
-    joins = "MLFLOW_RUN_ID" in os.environ
-    name = None if run_id or (config.run_name == "auto" and joins) else description.run_name(config)
-
-    def start() -> mlflow.ActiveRun:
-        experiment = parent.info.experiment_id if parent and not run_id else None
-        if not (joins or run_id) and parent is None:
-            # Not by `set_experiment`: it leaves "Default" the active one, without a word, when
-            # another process creates the experiment at the same moment.
-            experiment = delivery.find_or_create_experiment(client, config.experiment)
-        return mlflow.start_run(
-            run_id=run_id or None,
-            run_name=name,
-            nested=active is not None,
-            parent_run_id=parent.info.run_id if parent and not run_id else None,
-            experiment_id=experiment,
-            tags=dict(tags),
-            log_system_metrics=False,
-        )
-
-    return store.retry_while_busy(start)
+def _names(run: mlflow.ActiveRun | None, parent_id: str, name: str) -> dict[str, str]:
+    """Return the name of a run, and of its experiment if it has no parent to share it with."""
+    if run is None:
+        return {"name": name}
+    names = {"name": str(run.info.run_name)}
+    if not parent_id:
+        names["experiment"] = mlflow.get_experiment(run.info.experiment_id).name
+    return names
 
 
 def _end(run: Session, status: str, patience: float) -> None:

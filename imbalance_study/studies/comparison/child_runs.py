@@ -12,6 +12,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from imbalance_study import __version__
 from imbalance_study.studies.comparison.plan import PlannedRun
+from imbalance_study.tracking import run_kind
 from imbalance_study.tracking.fetch import search_runs
 from imbalance_study.tracking.recorder import git_commit
 
@@ -36,6 +37,7 @@ def child_tags(child: PlannedRun, parent_id: str) -> dict[str, str]:
         IDENTITY: child.identity,
         "data_fingerprint": child.fingerprint,
         "imbalance_study.version": __version__,
+        run_kind.KIND: run_kind.CHILD,
     }
 
 

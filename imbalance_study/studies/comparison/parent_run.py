@@ -21,10 +21,13 @@ from imbalance_study.studies.comparison.plan import ComparisonPlan, PlannedRun, 
 from imbalance_study.tracking import (
     artifacts,
     description,
+    experiments,
     journal,
     orphans,
     outage,
     recorder,
+    run_kind,
+    run_names,
     session,
     store,
     ui_view,
@@ -228,24 +231,27 @@ def start_parent_run(plan: ComparisonPlan) -> Iterator[ParentRun]:
     tags = {
         child_runs.COMPARISON: plan.digest,
         "imbalance_study.version": __version__,
+        run_kind.KIND: run_kind.COMPARISON,
     }
     commit = recorder.git_commit()
     if commit:
         tags["git_commit"] = commit
-    with session.session(config, tags) as run:
+    with session.session(config, tags, name=_name(plan)) as run:
         yield ParentRun(plan, run, store.without_password(uri))
 
 
 def _config(plan: ComparisonPlan) -> Config:
-    """Make the parent's own configuration: that of its first child under another name."""
+    """Make the parent's own configuration: that of its first child."""
     config = plan.children[0].resolved.config
-    name = plan.common.get("run_name", "auto")
-    if name == "auto":
-        subject = plan.settings.suite
-        if subject == "none":
-            subject = ", ".join(plan.varied) if plan.settings.vary != "none" else "recipes"
-        name = f"compare {subject} on {config.dataset}"
+    name = str(plan.common.get("run_name", "auto"))
     return dataclasses.replace(config, run_name=name, system_metrics=False)
+
+
+def _name(plan: ComparisonPlan) -> str:
+    subject = plan.settings.suite
+    if subject == "none":
+        subject = ", ".join(plan.varied) if plan.settings.vary != "none" else "recipes"
+    return f"compare {subject} on {run_names.data_name(plan.children[0].resolved.config)}"
 
 
 def reusable_keys(plan: ComparisonPlan) -> set[child_runs.Key]:
@@ -255,7 +261,7 @@ def reusable_keys(plan: ComparisonPlan) -> set[child_runs.Key]:
         return set()
     store.connect(config.tracking_uri)
     client = MlflowClient()
-    experiment = client.get_experiment_by_name(config.experiment)
+    experiment = experiments.of_next_run(client, config.experiment)
     if experiment is None:
         return set()
     return set(child_runs.finished_runs(client, experiment.experiment_id, plan.children))

@@ -26,6 +26,7 @@ from imbalance_study.models import imagenet
 from imbalance_study.studies.comparison import configurations
 from imbalance_study.studies.comparison.configurations import ComparisonSettings, Configuration
 from imbalance_study.studies.comparison.suites import SUITES
+from imbalance_study.tracking import run_names
 
 _SIX_IMAGES = np.arange(6), np.eye(6), np.ones(6, int)  # the smallest set that has all metrics
 BALANCED = "balanced:per_class=50"
@@ -200,7 +201,9 @@ def _planned_run(label: str, number: int, resolved: Resolved, local: LocalFiles)
     if origins["analyses"] == "default":
         analyses_ = _FIRST_SEED if number == 0 else _EVERY_SEED
     config = dataclasses.replace(
-        config, run_name=f"{label}, seed {config.seed}", analyses=analyses_
+        config,
+        run_name=f"{label}, {run_names.data_name(config)}, seed {config.seed}",
+        analyses=analyses_,
     )
     # A run on a GPU does not equal the same run on a processor.
     device: Any = inputs.device_setup.device.type

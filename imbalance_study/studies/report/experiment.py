@@ -28,6 +28,7 @@ from imbalance_study.studies.report.document import Block, Items, Paragraph, Rep
 from imbalance_study.studies.report.frames import address_of, labels
 from imbalance_study.studies.report.sections import comparison_sections
 from imbalance_study.studies.report.stored import StoredRun
+from imbalance_study.tracking import run_kind
 
 _NAMED = 20  # runs in one sentence
 TRIAL = "trial"  # the tag of a trial of a study
@@ -147,7 +148,7 @@ def _select(
         if TRIAL in run.data.tags:
             trials += 1  # it never saw the test set
             continue
-        if child_runs.COMPARISON in run.data.tags and metric not in run.data.metrics:
+        if run_kind.kind_of(run) in (run_kind.COMPARISON, run_kind.STUDY):
             continue
         if run.info.status != "FINISHED":
             others.setdefault(run.info.status, []).append(name)

@@ -1,7 +1,7 @@
 """Read the runs of an experiment as pandas tables.
 
 from imbalance_study.studies.report.frames import history, runs
-frame = runs("imbalance_study")
+frame = runs("Default")
 frame[frame.status == "FINISHED"].groupby("configuration")["test/macro_f1"].describe()
 """
 
@@ -21,7 +21,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from imbalance_study.config.schema import AXES
 from imbalance_study.files import csv_cell
 from imbalance_study.studies.comparison import child_runs, configurations
-from imbalance_study.tracking import store
+from imbalance_study.tracking import experiments, run_kind, store
 from imbalance_study.tracking.fetch import search_runs
 
 REPORT = "report"  # the tag of a run that holds a report
@@ -34,7 +34,7 @@ def runs(experiment: str, tracking_uri: str = "auto") -> pd.DataFrame:
     """Read all runs of an experiment, the oldest first.
 
     Args:
-        experiment: Its name or id.
+        experiment: Its name or id, or ``auto``: see `experiment_of`.
         tracking_uri: The store; ``auto`` is MLFLOW_TRACKING_URI, else ./mlflow.db.
 
     Returns:
@@ -91,17 +91,19 @@ def connect(tracking_uri: str) -> MlflowClient:
 
 
 def experiment_of(client: MlflowClient, experiment: str) -> Experiment:
-    """Find an experiment by its name, else by its id.
+    """Find an experiment by its id or name.
+
+    Args:
+        client: Client of the store.
+        experiment: Id, name, or ``auto``: the one that runs are recorded in, or if it has no runs,
+            the only one that has some.
 
     Raises:
-        ValueError: There is none; the message lists the known ones.
+        ValueError: There is none, or several; the message lists them.
     """
-    match = client.get_experiment_by_name(experiment)
-    if match is None and experiment.isdigit():
-        try:
-            match = client.get_experiment(experiment)
-        except MlflowException:
-            match = None
+    if experiment == experiments.AUTO:
+        return _usual_experiment(client)
+    match = experiments.find(client, experiment)
     if match is None:
         known = ", ".join(sorted(one.name for one in client.search_experiments()))
         place = store.without_password(mlflow.get_tracking_uri())
@@ -113,6 +115,21 @@ def address_of(experiment_id: str) -> str:
     """Return the address of an experiment on the server; empty for a local store."""
     uri = store.without_password(mlflow.get_tracking_uri())
     return f"{uri.rstrip('/')}/#/experiments/{experiment_id}" if uri.startswith("http") else ""
+
+
+def _usual_experiment(client: MlflowClient) -> Experiment:
+    usual = experiments.of_next_run(client, experiments.AUTO)
+    if usual is not None and runs_of(client, usual):
+        return usual
+    others = [one for one in client.search_experiments() if runs_of(client, one)]
+    if len(others) == 1:
+        return others[0]
+    names = ", ".join(sorted(one.name for one in others))
+    if names:
+        raise ValueError(f"several experiments have runs; choose one with experiment: {names}")
+    raise ValueError(
+        f"no experiment in {store.without_password(mlflow.get_tracking_uri())} has runs"
+    )
 
 
 def run_of(client: MlflowClient, run_id: str) -> Run:
@@ -129,11 +146,15 @@ def run_of(client: MlflowClient, run_id: str) -> Run:
 
 
 def runs_of(client: MlflowClient, experiment: Experiment) -> list[Run]:
-    """List all runs of an experiment, the oldest first, without those that hold reports."""
+    """List all runs of an experiment, the oldest first.
+
+    Without those that hold reports, which the run of ``mlflow run -e report`` is about to do, and
+    those of other programs.
+    """
     listed = [
         run
         for run in search_runs(client, experiment.experiment_id, "")
-        if REPORT not in run.data.tags
+        if run_kind.kind_of(run) not in (run_kind.REPORT, run_kind.FOREIGN)
     ]
     return listed[::-1]
 

@@ -13,10 +13,15 @@ class ReportSettings:
     """Subject and place of a report.
 
     Raises:
-        ValueError: Both or none of experiment and run are given.
+        ValueError: Both experiment and run are given.
     """
 
-    experiment: str = option("none", "Report", "Name or id of an experiment.")
+    experiment: str = option(
+        "auto",
+        "Report",
+        "Name or id of an experiment; auto: the one that runs are recorded in, or if it has none, "
+        "the only one that has runs.",
+    )
     run: str = option(
         "none", "Report", "Id of a run; the id of a comparison stands for all its runs."
     )
@@ -37,10 +42,8 @@ class ReportSettings:
 
     def __post_init__(self) -> None:
         fields.check(self)
-        subjects = [name for name in ("experiment", "run") if getattr(self, name) not in _UNSET]
-        if len(subjects) != 1:
-            came = "both" if subjects else "none"
-            raise ValueError(f"a report takes either experiment or run, got {came}")
+        if self.experiment not in _UNSET and self.run not in _UNSET:
+            raise ValueError("a report takes either experiment or run, got both")
 
 
-_UNSET = ("none", "")
+_UNSET = ("auto", "none", "")

@@ -23,7 +23,7 @@ from imbalance_study.studies.comparison import answer, child_runs, interactive
 from imbalance_study.studies.report import docx, experiment, frames, html, markdown, run
 from imbalance_study.studies.report.document import Figure, Report, Table
 from imbalance_study.studies.report.settings import ReportSettings
-from imbalance_study.tracking import store
+from imbalance_study.tracking import run_kind, run_names, store
 
 PAGE = "index.html"  # the interactive page
 _DOCUMENTS = ("report.html", "report.md", "report.docx", PAGE)
@@ -64,6 +64,7 @@ def make_answer(
     """
     try:
         client = frames.connect(settings.tracking_uri)
+        settings = _with_subject(client, settings)
         out = _output_folder(settings)
         gathered = _gather(client, settings)
         if comparisons_only and not gathered.answer:
@@ -81,6 +82,15 @@ def make_answer(
     except MlflowException as error:
         raise store.readable_error(error) or error from error
     return out, gathered.answer
+
+
+def _with_subject(client: MlflowClient, settings: ReportSettings) -> ReportSettings:
+    """Replace experiment=auto by the name of the experiment that it stands for."""
+    if settings.run not in ("none", "") or settings.experiment not in ("auto", "none", ""):
+        return settings
+    usual = frames.experiment_of(client, "auto")
+    name = usual.experiment_id if usual.name.isdigit() else usual.name
+    return dataclasses.replace(settings, experiment=name)
 
 
 def _output_folder(settings: ReportSettings) -> Path:
@@ -217,13 +227,15 @@ def _log(client: MlflowClient, folder: Path, gathered: _Gathered) -> None:
     joined = os.environ.get("MLFLOW_RUN_ID")
     if joined:
         client.set_tag(joined, frames.REPORT, title)
+        client.set_tag(joined, run_kind.KIND, run_kind.REPORT)
+        if run_names.is_made_up(str(client.get_run(joined).info.run_name)):
+            client.update_run(joined, name=f"report of {title}")
     existing = joined if gathered.run is None else gathered.run.info.run_id
     if existing:
         client.log_artifacts(existing, str(folder), "report")
         return
-    new = client.create_run(
-        gathered.experiment_id, tags={frames.REPORT: title}, run_name=f"report of {title}"
-    )
+    tags = {frames.REPORT: title, run_kind.KIND: run_kind.REPORT}
+    new = client.create_run(gathered.experiment_id, tags=tags, run_name=f"report of {title}")
     try:
         client.log_artifacts(new.info.run_id, str(folder), "report")
     except BaseException:

@@ -21,6 +21,8 @@ from imbalance_study.tracking import (
     orphans,
     outage,
     process,
+    run_kind,
+    run_names,
     session,
     store,
     ui_view,
@@ -55,10 +57,17 @@ def study_run(config: Config, name: str, params: Mapping[str, Any], before: str)
     if before and not run_exists(before):
         before = ""
     redirect_project_run(before)
-    own = dataclasses.replace(config, run_name=f"study {name}", system_metrics=False)
-    with session.session(own, {NAME: name}, run_id=before) as active:
+    own = dataclasses.replace(config, system_metrics=False)
+    tags = {NAME: name, run_kind.KIND: run_kind.STUDY}
+    with session.session(own, tags, run_id=before, name=_title(config, name)) as active:
         active.journal.params(params)
         yield active.info.run_id
+
+
+def _title(config: Config, name: str) -> str:
+    """Name the run of a study, with the data where the study's own name lacks them."""
+    data = run_names.data_name(config)
+    return f"study {name}" if data in name else f"study {name} on {data}"
 
 
 def run_exists(run_id: str) -> bool:

@@ -13,6 +13,7 @@ from imbalance_study.studies.search.job import Job
 from imbalance_study.studies.search.optuna_study import ClaimedTrial, OptunaStudy
 from imbalance_study.studies.search.settings import Objective
 from imbalance_study.tracking import run as tracked
+from imbalance_study.tracking import run_kind, run_names
 from imbalance_study.tracking.session import StopRun
 from imbalance_study.training.divergence import Diverged
 from imbalance_study.training.procedure import EpochResult
@@ -100,6 +101,7 @@ class _TrialRun:
                         parent_run.NAME: self._job.plan.name,
                         parent_run.TRIAL: str(self._claim.number),
                         parent_run.STATE: "running",
+                        run_kind.KIND: run_kind.TRIAL,
                     },
                     self._parent,
                 ),
@@ -163,7 +165,8 @@ def _trial_configuration(resolved: Resolved, claim: ClaimedTrial) -> Resolved:
         for name, origin in resolved.origins.items()
         if origin == "given" and name not in _FIGURE_OPTIONS
     }
-    return resolve(given | _WITHOUT_ANALYSES | {"run_name": f"trial {claim.number}"})
+    name = f"trial {claim.number}, {run_names.data_name(resolved.config)}"
+    return resolve(given | _WITHOUT_ANALYSES | {"run_name": name})
 
 
 def judge(result: TrainingResult, goals: tuple[Objective, ...]) -> Judgement:

@@ -12,7 +12,7 @@ from imbalance_study.studies.search import figures, parent_run, records
 from imbalance_study.studies.search.job import Job
 from imbalance_study.studies.search.optuna_study import OptunaStudy
 from imbalance_study.tracking import run as tracked
-from imbalance_study.tracking import session
+from imbalance_study.tracking import run_kind, run_names, session
 
 
 def finish_study(study: OptunaStudy, job: Job, parent: str) -> None:
@@ -48,16 +48,20 @@ def train_winner(job: Job, parent: str, best: records.Trial) -> list[Mapping[str
     seeds = [job.base.config.seed + number for number in range(job.settings.winner_seeds)]
     finished = parent_run.finished_winner_runs(parent, best.number)
     given = job.plan.space.fixed | best.options
+    tags = {
+        parent_run.NAME: job.plan.name,
+        parent_run.WINNER: str(best.number),
+        run_kind.KIND: run_kind.CHILD,
+    }
     for seed in seeds:
         if seed in finished:
             continue
-        own = {"seed": str(seed), "run_name": f"winner, trial {best.number}, seed {seed}"}
+        name = f"winner, trial {best.number}, {run_names.data_name(job.base.config)}, seed {seed}"
+        own = {"seed": str(seed), "run_name": name}
         print(f"winner (trial {best.number}), seed {seed}", flush=True)
         tracked.train(
             resolve(given | own),
-            tracked.Recording(
-                {parent_run.NAME: job.plan.name, parent_run.WINNER: str(best.number)}, parent
-            ),
+            tracked.Recording(tags, parent),
             show_progress=False,
             local=job.local,
         )

@@ -19,7 +19,7 @@ def server(stack):
     with stack.running("mlflow"):
         done = stack.run("worker")
         assert done.returncode == 0, done.stderr
-        runs = stack.runs_of("imbalance_study")
+        runs = stack.runs_of("Default")
         assert {run.info.status for run in runs} == {"FINISHED"}
         shown = [run for run in runs if "test/accuracy" in run.data.metrics]
         (winner,) = [run for run in shown if "mlflow.parentRunId" in run.data.tags]

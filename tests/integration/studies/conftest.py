@@ -32,7 +32,7 @@ def small(session_folder, make_store):
             _fill(make_store(folder), folder)
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("imbalance_study")
+    experiment = client.get_experiment_by_name("Default")
     parent = client.search_runs([experiment.experiment_id], "tags.comparison LIKE '%'")[0]
     trained = client.search_runs(
         [experiment.experiment_id],
@@ -53,7 +53,7 @@ def _fill(uri, folder):
     names["analyses"] = "predictions+intervals+confusion+calibration"
     train(uri, folder, **SMALLEST | names)
     client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("imbalance_study")
+    experiment = client.get_experiment_by_name("Default")
     for name, status in ((f"{PLANTED} failed", "FAILED"), ("still at it", "RUNNING")):
         other = client.create_run(experiment.experiment_id, run_name=name)
         client.update_run(other.info.run_id, status)

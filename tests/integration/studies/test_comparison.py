@@ -40,7 +40,7 @@ def _compare(folder, asked=LOSSES, dry_run=False, brief=True, **more):
 
 
 def _all(client, text=""):
-    experiment = client.get_experiment_by_name("imbalance_study")
+    experiment = client.get_experiment_by_name("Default")
     return client.search_runs([experiment.experiment_id], text, order_by=["start_time ASC"])
 
 

@@ -27,7 +27,7 @@ PLANTED = "<script>alert('x')</script> | *rare* & \"quoted\""
 def compared(small, tmp_path_factory):
     """The folder of the report of the experiment."""
     out = tmp_path_factory.mktemp("compared") / "made" / "report"
-    asked = {"experiment": "imbalance_study", "tracking_uri": small.uri, "out": str(out)}
+    asked = {"experiment": "Default", "tracking_uri": small.uri, "out": str(out)}
     assert write.make_report(ReportSettings(**asked)) == out
     return out
 
@@ -138,7 +138,7 @@ def test_a_report_answers_the_five_questions(small, compared):
     assert all(heading in text for heading in headings)
     assert "Choosing is done on validation, reporting on the test set" in text
     assert "imbalance-study compare --vary" in text
-    assert "imbalance-study report --experiment imbalance_study" in text
+    assert "imbalance-study report --experiment Default" in text
     assert small.runs[0].data.tags["data_fingerprint"] in text
     assert "Seeds: 0, 1, 2." in text
     assert "torch" in text
@@ -242,18 +242,17 @@ def _of_other_classes(client, run, folder):
 
 
 MISTAKES = {
-    "none": ([], "a report takes either experiment or run, got none"),
     "both": (["--experiment", "a", "--run", "b"], "either experiment or run, got both"),
     "an option": (["--experiment", "a", "--colour", "red"], "unknown option 'colour'"),
     "no experiment": (["--experiment", "nothing"], "unknown experiment 'nothing'"),
-    "no runs": (["--experiment", "Default"], "the experiment 'Default' has no runs"),
+    "no runs": (["--experiment", "empty"], "the experiment 'empty' has no runs"),
     "no run": (["--run", "abc"], "unknown run 'abc'"),
     "baseline": (
-        ["--experiment", "imbalance_study", "--baseline", "ldam"],
+        ["--experiment", "Default", "--baseline", "ldam"],
         "unknown baseline 'ldam'; known: focal, cross_entropy",
     ),
     "metric": (
-        ["--experiment", "imbalance_study", "--metric", "test/nothing"],
+        ["--experiment", "Default", "--metric", "test/nothing"],
         "no finished training run with test/nothing",
     ),
 }
@@ -322,13 +321,13 @@ def test_the_run_of_mlflow_run_gets_the_report_and_stands_in_no_other(small, tmp
     own = small.client.create_run(small.experiment_id, run_name="mlflow run")
     monkeypatch.setenv("MLFLOW_RUN_ID", own.info.run_id)
     out = tmp_path / "report"
-    asked = {"experiment": "imbalance_study", "tracking_uri": small.uri, "out": str(out)}
+    asked = {"experiment": "Default", "tracking_uri": small.uri, "out": str(out)}
     write.make_report(ReportSettings(**asked))
     small.client.set_terminated(own.info.run_id)
     names = {entry.path for entry in small.client.list_artifacts(own.info.run_id, "report")}
     assert "report/report.html" in names
     assert "mlflow run" not in (out / "report.html").read_text()
-    shown = frames.runs("imbalance_study", small.uri)
+    shown = frames.runs("Default", small.uri)
     assert own.info.run_id not in set(shown.run_id)
 
 

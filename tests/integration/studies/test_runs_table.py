@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_a_row_is_a_run_with_params_metrics_and_tags(small):
-    frame = frames.runs("imbalance_study", small.uri).set_index("run_id")
+    frame = frames.runs("Default", small.uri).set_index("run_id")
     assert len(frame) == 9  # six trainings, their parent, a failed and a running one
     for run in small.runs:
         row = frame.loc[run.info.run_id]
@@ -33,7 +33,7 @@ def test_a_row_is_a_run_with_params_metrics_and_tags(small):
 
 def test_an_experiment_is_found_by_its_id_too(small):
     by_id = frames.runs(small.experiment_id, small.uri)
-    pd.testing.assert_frame_equal(by_id, frames.runs("imbalance_study", small.uri))
+    pd.testing.assert_frame_equal(by_id, frames.runs("Default", small.uri))
 
 
 def test_the_history_has_a_row_for_each_epoch(small):
@@ -85,9 +85,9 @@ def _copy_a_run(path, run_id, count):
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_a_file_has_the_whole_table(small, tmp_path, ending):
     out = tmp_path / f"runs.{ending}"
-    line = frames.write_runs("imbalance_study", str(out), small.uri)
+    line = frames.write_runs("Default", str(out), small.uri)
     read = {"csv": pd.read_csv, "parquet": pd.read_parquet}[ending](out)
-    expected = frames.runs("imbalance_study", small.uri)
+    expected = frames.runs("Default", small.uri)
     assert line == f"{len(expected)} runs, {len(expected.columns)} columns: {out}"
     assert list(read.columns) == list(expected.columns)
     assert read["test/macro_f1"].dropna().tolist() == pytest.approx(
@@ -105,7 +105,7 @@ def test_a_file_has_the_whole_table(small, tmp_path, ending):
 )
 def test_a_mistake_is_one_line_and_writes_nothing(small, tmp_path, monkeypatch, given, message):
     monkeypatch.chdir(tmp_path)
-    words = {"experiment": "imbalance_study", "out": "runs.csv"} | given
+    words = {"experiment": "Default", "out": "runs.csv"} | given
     with pytest.raises(ValueError, match=message):
         frames.write_runs(**words, tracking_uri=small.uri)
     assert not list(tmp_path.iterdir())

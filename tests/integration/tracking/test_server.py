@@ -57,7 +57,7 @@ def test_a_run_is_recorded_on_a_server_with_its_artifacts(server, tmp_path):
         text=True,
     )
     client = MlflowClient(server)
-    experiment = client.get_experiment_by_name("imbalance_study")
+    experiment = client.get_experiment_by_name("Default")
     (record,) = client.search_runs([experiment.experiment_id])
     assert record.info.status == "FINISHED"
     assert "test/balanced_accuracy" in record.data.metrics

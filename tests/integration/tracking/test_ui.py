@@ -96,7 +96,7 @@ def _wait_for(browser, *texts):
 
 
 def _runs(client):
-    experiment = client.get_experiment_by_name("imbalance_study").experiment_id
+    experiment = client.get_experiment_by_name("Default").experiment_id
     return experiment, client.search_runs([experiment])
 
 

@@ -4,7 +4,7 @@ import pytest
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "either experiment or run, got none"),
+        ((), "there is no store"),
         (("--experiment", "a", "--run", "b"), "either experiment or run, got both"),
         (("--run", "abc"), "there is no store"),
     ],

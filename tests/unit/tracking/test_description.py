@@ -6,15 +6,6 @@ from imbalance_study.config.resolve import resolve
 from imbalance_study.tracking import description
 
 
-def test_the_name_of_a_run_holds_the_options_in_which_runs_differ():
-    given = {"dataset": "digits", "model": "resnet20", "loss": "focal:gamma=1", "seed": "3"}
-    assert description.run_name(resolve(given).config) == "focal:gamma=1 resnet20 digits seed 3"
-    given |= {"sampler": "class_balanced"}
-    name = description.run_name(resolve(given).config)
-    assert name == "focal:gamma=1 class_balanced resnet20 digits seed 3"
-    assert description.run_name(resolve(given | {"run_name": "mine"}).config) == "mine"
-
-
 def test_the_command_repeats_the_options_that_were_given_and_not_where_it_is_recorded():
     given = {"dataset": "digits", "data_dir": "my data", "ema": "true", "run_name": "x"}
     words = shlex.split(description.repeat_command(resolve(given)))

@@ -59,7 +59,7 @@ def fill(steps=5):
 def content(store):
     """All that the only run of a store holds, without ids and times."""
     client = MlflowClient(store)
-    experiment = client.get_experiment_by_name("imbalance_study")
+    experiment = client.get_experiment_by_name("Default")
     (run,) = client.search_runs([experiment.experiment_id])
 
     def walk(path=None):

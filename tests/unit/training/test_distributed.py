@@ -164,7 +164,7 @@ def test_a_process_that_fails_takes_all_down_the_run_says_failed_and_can_go_on(
     assert status != 0
     client = MlflowClient(store)
     (experiment_id,) = [
-        one.experiment_id for one in client.search_experiments() if one.name == "imbalance_study"
+        one.experiment_id for one in client.search_experiments() if one.name == "Default"
     ]
     (record,) = client.search_runs([experiment_id])
     assert record.info.status == "FAILED", said

@@ -40,9 +40,8 @@ def test_all_runs_are_to_do_in_an_empty_store(plan, empty_store):
 
 def test_a_finished_run_is_reused(plan, empty_store):
     client = MlflowClient(empty_store)
-    experiment = client.create_experiment("imbalance_study")
     tags = child_runs.child_tags(plan.children[0], "an_old_parent")
-    old = client.create_run(experiment, tags=tags)
+    old = client.create_run("0", tags=tags)
     client.log_metric(old.info.run_id, "test/balanced_accuracy", 0.5)
     client.set_terminated(old.info.run_id)
     assert parent_run.reusable_keys(plan) == {plan.children[0].key}

@@ -100,7 +100,7 @@ def test_a_study_continues_in_its_run_and_records_its_report_there(client, empty
         lines = parent_run.links("s", empty_store)
     assert first == second
     run = client.get_run(first)
-    assert run.info.run_name == "study s"
+    assert run.info.run_name == "study s on digits"
     assert run.data.params == {"study": "s", "trials": "3"}
     assert run.data.metrics == {"trials/complete": 1.0}
     assert run.data.tags["mlflow.note.content"] == "text"
