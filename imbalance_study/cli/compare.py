@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import click
@@ -26,6 +27,7 @@ def command(
     stopped goes on with the same command.
     """
     from imbalance_study.studies.comparison.run import compare
+    from imbalance_study.tracking import session
 
     if json == dry_run == "true":
         raise ValueError("json=true prints an answer, which dry_run=true has not; take one")
@@ -33,3 +35,5 @@ def command(
         compare(
             settings, common, dry_run=dry_run == "true", echo=click.echo, on_answer=print_answer
         )
+    if status := session.exit_status():
+        sys.exit(status)

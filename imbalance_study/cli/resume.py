@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import Literal
 
 import click
@@ -43,6 +44,8 @@ def command(settings: Settings, run: str) -> None:
     of the cache folder until it is FINISHED. The same run of MLflow goes on; on a CPU the result is
     bit by bit that of an uninterrupted run.
     """
-    from imbalance_study.tracking import resume
+    from imbalance_study.tracking import resume, session
 
     resume.resume(run, **dataclasses.asdict(settings))
+    if status := session.exit_status():
+        sys.exit(status)

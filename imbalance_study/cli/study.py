@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from imbalance_study.cli import definition
@@ -18,5 +19,8 @@ def command(settings: StudySettings, fixed: Mapping[str, str]) -> None:
     command; started several times, also on several machines, it shares the trials out.
     """
     from imbalance_study.studies.search.run import run_search
+    from imbalance_study.tracking import session
 
     run_search(settings, fixed)
+    if status := session.exit_status():
+        sys.exit(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import click
@@ -25,9 +26,11 @@ def command(typed: Mapping[str, str], dry_run: str) -> None:
     if dry_run == "true":
         _describe(resolved)
         return
-    from imbalance_study.tracking import run
+    from imbalance_study.tracking import run, session
 
     run.train(resolved, run.Recording(started=run.process_start()))
+    if status := session.exit_status():
+        sys.exit(status)
 
 
 def _describe(resolved: Resolved) -> None:

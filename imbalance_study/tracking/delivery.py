@@ -30,7 +30,7 @@ from mlflow.models import Model
 from mlflow.tracking.context import registry
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_LOGGED_IMAGES
 
-from imbalance_study.tracking import experiments, run_folder, ui_view
+from imbalance_study.tracking import experiment_page, experiments, run_folder
 from imbalance_study.tracking.event_log import Entry
 from imbalance_study.tracking.journal import Journal
 
@@ -38,6 +38,10 @@ from imbalance_study.tracking.journal import Journal
 JOURNAL_TAG = "imbalance_study.journal"
 # Tag of a run: what was damaged in its journal.
 DAMAGE_TAG = "imbalance_study.damaged_records"
+# Tag of a run that has ended, and whose files have not all arrived: the journal that has them.
+INCOMPLETE_TAG = "imbalance_study.files_missing"
+# Kinds of entries that all others wait for; each of the rest can come later.
+IN_ORDER = ("start", "metrics", "params", "tags", "end")
 _BATCH = 1000
 _LONGEST_KEY, _LONGEST_PARAM, _LONGEST_TAG = 250, 6000, 8000
 
@@ -115,7 +119,8 @@ def deliver(client: MlflowClient, journal: Journal, entries: Sequence[Entry]) ->
     elif entry.op == "input":
         client.log_inputs(run_id, [_dataset(entry.content)])
     elif entry.op == "view":
-        ui_view.write_view(client, journal.state["experiment_id"])
+        data = entry.content.get("data", "")
+        experiment_page.write(client, journal.state["experiment_id"], data)
     elif entry.op == "end":
         client.set_terminated(run_id, entry.content["status"], entry.content["time"])
     elif files.exists():  # "files", "table", "image", and those of a "lost" entry

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import math
 import shlex
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +17,8 @@ from imbalance_study.evaluation.intervals import few_images
 from imbalance_study.evaluation.text import number
 from imbalance_study.experiment.result import RunResult
 from imbalance_study.models import pretrained
-from imbalance_study.tracking import ui_view
+from imbalance_study.tracking import experiment_page, run_names, ui_view
+from imbalance_study.tracking.markup import escape_markdown, markdown_row
 
 if TYPE_CHECKING:
     from imbalance_study.tracking.active import Session
@@ -34,12 +33,6 @@ HEADLINES = {
     "test/tail_recall": "recall, rare third",
     "test/worst_recall": "recall, worst class",
 }
-
-
-def escape_markdown(text: str) -> str:
-    """Escape HTML and Markdown in a text; names of classes and files may hold them."""
-    text = html.escape(" ".join(text.split()), quote=False)
-    return "".join(f"\\{sign}" if sign in "\\`*[]|" else sign for sign in text)
 
 
 def failure_note(text: str) -> str:
@@ -105,11 +98,6 @@ def _code(text: str) -> str:
     """Mark a text as code in Markdown."""
     text = " ".join(text.split())
     return f"`` {text} ``" if "`" in text else f"`{text}`"
-
-
-def markdown_row(cells: Iterable[str]) -> str:
-    """Make a row of a table; the spaces are needed, as the UI draws columns without a gap."""
-    return "| " + " | &emsp;".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def cautions(result: RunResult) -> list[str]:
@@ -182,11 +170,22 @@ def terminal_summary(result: RunResult, uri: str, run: Session) -> str:
     lines += how_to_open(uri)
     ids = run.journal.state["experiment_id"], run.journal.state["run_id"]
     if all(ids):
+        data, parents = run_names.data_name(result.config), experiment_page.PARENTS_KEY
+        key = experiment_page.data_key(data)
         lines += [
-            f"This run:  {ui_view.run_url(server(uri), *ids)}",
-            f"All runs:  {ui_view.view_url(server(uri), ids[0])}",
+            f"This run: {ui_view.run_url(server(uri), *ids)}",
+            f"All runs of {data}: {ui_view.view_url(server(uri), ids[0], key)}",
+            f"Comparisons and studies: {ui_view.view_url(server(uri), ids[0], parents)}",
         ]
     return "\n".join(lines)
+
+
+def watch(uri: str, run: Session) -> list[str]:
+    """Say where a run can be watched, when it starts; nothing offline."""
+    ids = run.journal.state["experiment_id"], run.journal.state["run_id"]
+    if run.uploader is None or not all(ids):
+        return []
+    return [*how_to_open(uri), f"Watch: {ui_view.run_url(server(uri), *ids)}"]
 
 
 def upload_summary(run: Session, uploaded: bool) -> list[str]:

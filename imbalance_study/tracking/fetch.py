@@ -16,7 +16,7 @@ from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.exceptions import MlflowException
 
 from imbalance_study.experiment.setup.inputs import LocalFiles
-from imbalance_study.tracking import store
+from imbalance_study.tracking import artifact_store, store
 
 CHECKPOINT = "checkpoints/best.pt"
 # Tag of a run and of a version of its model: the SHA-256 of the checkpoint.
@@ -82,6 +82,12 @@ def download_checkpoint(
     parent, _, _ = CHECKPOINT.rpartition("/")
     files = [file.path for file in client.list_artifacts(run.info.run_id, parent)]
     if CHECKPOINT not in files:
+        gone = artifact_store.missing_folder(str(run.info.artifact_uri))
+        if gone is not None and run.info.status == "FINISHED":
+            raise ValueError(
+                f"run {run.info.run_id} has its files in {gone}, and that folder does not exist: "
+                "MLflow keeps absolute paths, so put the folder back where it was, or link it there"
+            )
         raise ValueError(
             f"run {run.info.run_id} has no checkpoint {CHECKPOINT}: its status is "
             f"{run.info.status}, and it holds {', '.join(files) or 'none'}"

@@ -70,7 +70,11 @@ class Journal:
         for entry in entries:
             self._note_start(entry)
         self.state = _read_state(self.folder / _STATE, self.start, self._next)
-        self._pending = deque(e for e in entries if e.number >= self.state["position"])
+        again = set(self.state["postponed"])
+        self._pending = deque(
+            e for e in entries if e.number >= self.state["position"] or e.number in again
+        )
+        self._postponed: list[Entry] = []
         self.status = entries[-1].content["status"] if entries and entries[-1].op == "end" else ""
 
     @property
@@ -177,11 +181,37 @@ class Journal:
         """Mark the next entries as uploaded, and remove their files unless they are kept."""
         with self.changed:
             done = [self._pending.popleft() for _ in range(entries)]
-            self.state["position"] = done[-1].number + 1
+            self._pass(done[-1])
+            numbers = {entry.number for entry in done}
+            self.state["postponed"] = [n for n in self.state["postponed"] if n not in numbers]
             self.changed.notify_all()
         self.save_state()
         for entry in () if self.keeps_files else done:
             shutil.rmtree(self.files_of(entry), ignore_errors=True)
+
+    def postpone(self) -> None:
+        """Put the next entry behind all others, also those to come; its files stay."""
+        with self.changed:
+            entry = self._pending.popleft()
+            self._postponed.append(entry)
+            self._pass(entry)
+            self.state["postponed"] = sorted({*self.state["postponed"], entry.number})
+        self.save_state()
+
+    def postponed(self) -> list[Entry]:
+        """Return the entries that wait behind all others."""
+        with self.changed:
+            return list(self._postponed)
+
+    def recall(self) -> None:
+        """Let the postponed entries be the next ones."""
+        with self.changed:
+            self._pending.extendleft(reversed(self._postponed))
+            self._postponed.clear()
+
+    def _pass(self, entry: Entry) -> None:
+        """Move the position behind an entry; a postponed one lies before it already."""
+        self.state["position"] = max(self.state["position"], entry.number + 1)
 
     def begin_anew(self, experiment: str) -> None:
         """Forget the run in MLflow: all entries are uploaded again, to a new run.
@@ -198,8 +228,9 @@ class Journal:
     def upload_again(self) -> None:
         """Mark all entries as not uploaded."""
         with self.changed:
-            self.state["position"] = 0
+            self.state |= {"position": 0, "postponed": []}
             self._pending = deque(self.entries())
+            self._postponed.clear()
         self.save_state()
 
     def save_state(self) -> None:
@@ -248,7 +279,8 @@ class Journal:
         with self.changed:
             resumable = any((self.run_folder / CHECKPOINTS).glob("*"))
             over = self.status == "FINISHED" or (self.status and not resumable)
-            if not self._next or (over and not self._pending and not self.lost_files):
+            left = self._pending or self._postponed or self.lost_files
+            if not self._next or (over and not left):
                 shutil.rmtree(self.folder, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     self.run_folder.rmdir()
@@ -302,11 +334,13 @@ class Journal:
 
 def _read_state(path: Path, start: Mapping[str, Any], entries: int) -> dict[str, Any]:
     """Read the state of a journal; what is missing in it is taken from its start."""
-    state: dict[str, Any] = {"position": 0, "run_id": "", "experiment_id": "", "store": ""}
+    state: dict[str, Any] = {"position": 0, "postponed": []}
+    state |= {"run_id": "", "experiment_id": "", "store": ""}
     state |= {name: start[name] for name in _PLACE if name in start}
     with contextlib.suppress(OSError, ValueError, TypeError):
         state |= json.loads(path.read_text("utf-8"))
         state["position"] = min(int(state["position"]), entries)
+        state["postponed"] = [int(number) for number in state["postponed"]]
     return state
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -96,16 +98,43 @@ def train(
             experiment.assist(config, recording.state, local)
             raise SystemExit(0)
         active = session(config, recording.tags, parent=recording.parent, run_id=recording.run_id)
+        stopped = stack.enter_context(_resume_command(config))
         run = stack.enter_context(active)
         stack.enter_context(distributed.report_peer_failure())
+        uri = store.without_password(mlflow.get_tracking_uri())
+        if show_progress:
+            for line in description.watch(uri, run):
+                print(line, file=sys.stderr, flush=True)
         training = _RecordedTraining(resolved, recording, hooks, run, local)
+        stopped.keeper = training.keeper
         result = training.run(show_progress=show_progress, brief=brief, test=test)
+        if show_progress and isinstance(result, RunResult):
+            print(description.terminal_summary(result, uri, run), flush=True)
     if training.keeper is not None:
         training.keeper.discard()
-    if show_progress and isinstance(result, RunResult):
-        uri = store.without_password(mlflow.get_tracking_uri())
-        print(description.terminal_summary(result, uri, run), flush=True)
     return result
+
+
+class _Stopped:
+    """The run that is being stopped, for the words about it."""
+
+    keeper: checkpointing.Keeper | None = None
+
+
+@contextlib.contextmanager
+def _resume_command(config: Config) -> Iterator[_Stopped]:
+    """After a signal to stop, print the command that goes on with the run, if one can."""
+    stopped = _Stopped()
+    try:
+        yield stopped
+    except (KeyboardInterrupt, SystemExit):
+        keeper = stopped.keeper
+        if keeper is not None and any(keeper.folder.glob("[!.]*")):
+            words = ["imbalance-study", "resume", keeper.folder.parent.name]
+            if config.cache_dir != "auto":
+                words += ["--cache_dir", config.cache_dir]
+            print(f"Stopped; go on with: {shlex.join(words)}", file=sys.stderr, flush=True)
+        raise
 
 
 class _RecordedTraining:

@@ -30,7 +30,7 @@ from imbalance_study.tracking import journal as journals
 from imbalance_study.tracking.active import RunInfo, Session
 from imbalance_study.tracking.journal import Journal
 from imbalance_study.tracking.signals import StopSignals
-from imbalance_study.tracking.system_metrics import SystemMetrics
+from imbalance_study.tracking.system_metrics import SHORT, SystemMetrics
 from imbalance_study.tracking.uploader import Uploader
 
 # Seconds that the end of a run waits for a store that does not answer; less after a signal, as
@@ -38,7 +38,11 @@ from imbalance_study.tracking.uploader import Uploader
 PATIENCE = 20.0
 _HURRY = 5.0
 
+# Exit status of a command whose runs went well, while MLflow does not have all of their records.
+INCOMPLETE = 3
+
 _unfinished: list[Session] = []  # ended children that this process still uploads
+_incomplete: set[str] = set()  # ids of runs that MLflow does not have completely
 
 
 class StopRun(Exception):
@@ -83,8 +87,7 @@ def session(
         status, patience = "FAILED", PATIENCE
         try:
             stack.enter_context(journals.activate(run.journal))
-            sampling = SystemMetrics(run.journal) if config.system_metrics else None
-            with sampling or contextlib.nullcontext():
+            with _sampling(config, run):
                 signals.release()
                 yield run
                 signals.hold()
@@ -105,6 +108,14 @@ def session(
             _end(run, status, patience)
 
 
+def _sampling(config: Config, run: Session) -> contextlib.AbstractContextManager[object]:
+    """Sample the use of the machine, if it is to be recorded."""
+    wanted = config.system_metrics
+    if wanted is False or (wanted == "auto" and run.child):
+        return contextlib.nullcontext()
+    return SystemMetrics(run.journal, after=0.0 if wanted is True else SHORT)
+
+
 def _start(
     config: Config, tags: Mapping[str, str], parent_id: str, run_id: str, name: str
 ) -> Session:
@@ -113,8 +124,11 @@ def _start(
         name = run_names.run_name(config)
     parent = journals.active()
     parent_id = parent.id if parent else parent_id
-    kind = {run_kind.KIND: run_kind.CHILD if parent_id else run_kind.TRAINING}
-    resolved = registry.resolve_tags(process.tags() | kind | dict(tags))
+    about = {
+        run_kind.KIND: run_kind.CHILD if parent_id else run_kind.TRAINING,
+        run_kind.DATA: run_names.data_name(config),
+    }
+    resolved = registry.resolve_tags(process.tags() | about | dict(tags))
     own = {name: store.scrub(str(text)) for name, text in resolved.items()}
     offline_id = f"{run_folder.OFFLINE}{uuid.uuid4().hex[:20]}"
     run = None
@@ -187,6 +201,8 @@ def _open_journal(config: Config, info: RunInfo, start: dict[str, Any], *, joins
         ) from error
     if joins:
         journal.tags(start["tags"])
+    if not start["parent"]:
+        journal.append("view", {"data": run_names.data_name(config), "time": journals.now()})
     journal.strict = False
     return journal
 
@@ -264,8 +280,21 @@ def _is_uploading(run: Session) -> bool:
     return run.uploader is not None and run.uploader.is_alive()
 
 
+def exit_status() -> int:
+    """Return the exit status of a command that went well: `INCOMPLETE` if MLflow lacks records."""
+    return INCOMPLETE if _incomplete else 0
+
+
+def is_incomplete(run_id: str) -> bool:
+    """Whether MLflow does not have all records of a run that this process has ended."""
+    return run_id in _incomplete
+
+
 def _print_upload(run: Session, uploaded: bool) -> None:
-    for line in description.upload_summary(run, uploaded):
+    lines = description.upload_summary(run, uploaded)
+    if lines and run.uploader is not None:
+        _incomplete.add(run.info.run_id)
+    for line in lines:
         print(store.scrub(line), file=sys.stderr, flush=True)
 
 

@@ -10,8 +10,6 @@ import re
 import socket
 import sqlite3
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +20,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 
 from imbalance_study import files
+from imbalance_study.tracking import server
 
 # Seconds within which a store must answer.
 _TIMEOUT = 10.0
@@ -56,7 +55,7 @@ def connect(tracking_uri: str) -> str:
         The address.
 
     Raises:
-        ValueError: The server does not answer, or the file cannot be written.
+        ValueError: The server does not answer or is too old, or the file cannot be written.
     """
     for noisy in ("alembic", "mlflow.tracking.fluent", "mlflow.system_metrics"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -70,7 +69,7 @@ def connect(tracking_uri: str) -> str:
         mlflow.set_tracking_uri(uri)
     with contextlib.ExitStack() as stack:
         if uri.startswith(("http://", "https://")):
-            _check_server(uri)
+            server.check(uri, _WAYS_OUT)
         elif (path := sqlite_file(uri)) is not None:
             stack.enter_context(_locked(path))
             _check_file(path)
@@ -205,25 +204,6 @@ def _check_database(uri: str) -> None:
         raise ValueError(
             f"the database {without_password(uri)} cannot be reached ({error}); {_WAYS_OUT}"
         ) from error
-
-
-def _check_server(uri: str) -> None:
-    """Ask the server for its health."""
-    shown = without_password(uri)
-    try:
-        with urllib.request.urlopen(
-            without_password(uri).rstrip("/") + "/health", timeout=_TIMEOUT
-        ):
-            return
-    except urllib.error.HTTPError as error:
-        if error.code in (401, 403, 404):  # it is reachable; MLflow's own client explains these
-            return
-        reason = f"it answers {error.code} {error.reason}"
-    except (OSError, ValueError) as error:
-        reason = str(getattr(error, "reason", error))
-    raise ValueError(
-        f"the tracking server {shown} cannot be reached ({reason}); start it, {_WAYS_OUT}"
-    )
 
 
 def _check_file(path: Path) -> None:

@@ -12,7 +12,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from imbalance_study import __version__
 from imbalance_study.studies.comparison.plan import PlannedRun
-from imbalance_study.tracking import run_kind
+from imbalance_study.tracking import delivery, run_kind
 from imbalance_study.tracking.fetch import search_runs
 from imbalance_study.tracking.recorder import git_commit
 
@@ -61,7 +61,9 @@ def finished_runs(
     finished: dict[Key, Run] = {}
     for run in search_runs(client, experiment_id, f"status = 'FINISHED' and tags.{tag} LIKE '%'"):
         tags = run.data.tags
-        complete = "test/balanced_accuracy" in run.data.metrics
+        complete = (
+            "test/balanced_accuracy" in run.data.metrics and delivery.INCOMPLETE_TAG not in tags
+        )
         key = keys.get((tags.get(IDENTITY, ""), tags.get("data_fingerprint", "")))
         if complete and key and tags.get("imbalance_study.version") == __version__:
             finished.setdefault(key, run)

@@ -71,3 +71,18 @@ def test_a_checkpoint_that_was_replaced_is_refused(empty_store, tmp_path, tagged
     record(right[::-1])
     with pytest.raises(ValueError, match=rf"is not the file that .*{tagged}.* recorded"):
         fetch.download_checkpoint(address, tmp_path / "b", empty_store)
+
+
+def test_a_run_whose_folder_was_moved_is_told_from_one_that_has_no_checkpoint(
+    empty_store, tmp_path
+):
+    client = mlflow.MlflowClient(empty_store)
+    place = client.create_experiment("x", artifact_location=str(tmp_path / "old" / "mlruns"))
+    run_id = client.create_run(place).info.run_id
+    client.log_text(run_id, "text", "a.txt")
+    client.set_terminated(run_id)
+    (tmp_path / "old").rename(tmp_path / "new")
+    with pytest.raises(
+        ValueError, match=rf"in {tmp_path}/old/mlruns/.* does not exist.*put .*back"
+    ):
+        fetch.download_checkpoint(run_id, tmp_path, empty_store)

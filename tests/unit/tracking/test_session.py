@@ -1,5 +1,6 @@
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from mlflow import MlflowClient
 
 from imbalance_study.config.resolve import make
 from imbalance_study.tracking import journal, outage, run_folder, sync
-from imbalance_study.tracking.session import finish_uploads, session
+from imbalance_study.tracking.session import INCOMPLETE, exit_status, finish_uploads, session
 
 GONE = "http://127.0.0.1:9"
 CHILD = (
@@ -305,9 +306,9 @@ def test_a_server_gone_for_good_costs_no_run_and_sync_uploads_it_later(
             mlflow_server.kill()
             break
     out, rest = process.communicate(timeout=200)
-    assert process.returncode == 0, rest
+    assert process.returncode == INCOMPLETE, rest
     (folder,) = run_folder.runs_folder().glob("*")
-    assert f"Upload it with: imbalance-study sync {folder.name}" in rest
+    assert rest.endswith(f"Upload it with: imbalance-study sync {folder.name}\n")
     assert "Result on" in out
     written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert b"hush" not in written
@@ -344,3 +345,44 @@ def test_eight_runs_at_once_are_all_finished_and_lose_nothing(kind, tmp_path, re
         assert [(metric.step, metric.value) for metric in history] == [(n, n) for n in range(30)]
         assert len(client.list_artifacts(run.info.run_id, "figures")) == 10
     assert not list(run_folder.runs_folder().glob("*"))
+
+
+def test_a_store_of_artifacts_that_takes_none_is_refused_before_there_is_a_run(config):
+    client = MlflowClient(config().tracking_uri)
+    client.create_experiment("bad", "/proc/nowhere")
+    with (
+        pytest.raises(ValueError, match="the artifact store /proc/nowhere"),
+        session(config(experiment="bad")),
+    ):
+        pytest.fail("it began")
+    assert not runs(config().tracking_uri)
+    assert not list(run_folder.runs_folder().glob("*"))
+
+
+def test_a_run_whose_files_are_not_taken_has_ended_and_is_said_last(
+    config, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("imbalance_study.tracking.session.PATIENCE", 0.5)
+    monkeypatch.setattr("imbalance_study.tracking.session._incomplete", set())
+    assert exit_status() == 0
+    place = tmp_path / "artifacts"
+    client = MlflowClient(config().tracking_uri)
+    client.create_experiment("mine", str(place))
+    with session(config(run_name="run", experiment="mine")) as run:
+        shutil.rmtree(place, ignore_errors=True)
+        place.write_text("a file where the folder was")
+        run.journal.files({"figures/a.png": b"a"})
+        run.journal.metrics({"a": 1.0}, 1)
+        run.journal.note("done")
+    record = runs(config().tracking_uri)["run"]
+    assert record.info.status == "FINISHED"
+    assert record.data.metrics == {"a": 1.0}
+    assert record.data.tags["mlflow.note.content"] == "done"
+    said = capsys.readouterr().err
+    assert said.endswith(f"Upload it with: imbalance-study sync {run.info.run_id}\n")
+    assert exit_status() == INCOMPLETE
+    run.uploader.join(30)
+    place.unlink()
+    (outcome,) = sync.sync([run.info.run_id])
+    assert outcome.uploaded, outcome.message
+    assert client.list_artifacts(run.info.run_id, "figures")

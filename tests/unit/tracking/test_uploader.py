@@ -1,6 +1,9 @@
+import time
+
 import pytest
 from mlflow import MlflowClient
 
+from imbalance_study.tracking import delivery
 from imbalance_study.tracking.journal import Journal
 from imbalance_study.tracking.uploader import Uploader
 
@@ -67,3 +70,64 @@ def test_the_status_of_the_run_is_that_of_its_journal(empty_store, tmp_path, sta
     uploader.start()
     assert uploader.finish(20)
     assert _run(empty_store).info.status == status
+
+
+@pytest.fixture
+def unwritable(empty_store, tmp_path):
+    """The experiment of these runs, with a location that takes no files; a function mends it."""
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where a folder is meant to be")
+    MlflowClient(empty_store).create_experiment("mine", str(blocked / "artifacts"))
+    return blocked.unlink
+
+
+def test_metrics_description_and_status_do_not_wait_for_files(unwritable, empty_store, tmp_path):
+    journal = _journal(tmp_path / "one")
+    journal.dict({}, "config.json")
+    journal.metrics({"a": 1.0}, 1)
+    journal.table({"x": [1]}, "pairs.json")
+    journal.note("done")
+    journal.end("FINISHED")
+    uploader = Uploader(journal, empty_store)
+    uploader.start()
+    assert not uploader.finish(0.5)
+    uploader.join(30)
+    run = _run(empty_store)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == {"a": 1.0}
+    assert run.data.tags["mlflow.note.content"] == "done"
+    assert run.data.tags[delivery.INCOMPLETE_TAG] == "one"
+    assert "Not a directory" in str(uploader.problem)
+    waiting = Journal(tmp_path / "one")
+    assert [entry.op for entry in waiting.pending()] == ["files", "table"]
+    unwritable()
+    again = Uploader(waiting, empty_store)
+    again.start()
+    assert again.finish(20)
+    run = _run(empty_store)
+    names = {file.path for file in MlflowClient(empty_store).list_artifacts(run.info.run_id)}
+    assert names == {"config.json", "pairs.json"}
+    assert delivery.INCOMPLETE_TAG not in run.data.tags
+    assert not (tmp_path / "one").exists()
+
+
+def test_files_that_were_not_taken_are_tried_again_while_the_training_goes_on(
+    unwritable, empty_store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("imbalance_study.tracking.uploader._RETRY", 0.2)
+    journal = _journal(tmp_path / "one")
+    journal.dict({}, "config.json")
+    journal.metrics({"a": 1.0}, 1)
+    uploader = Uploader(journal, empty_store)
+    uploader.start()
+    until = time.monotonic() + 30
+    while not journal.postponed():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    unwritable()
+    while journal.postponed() or journal.pending(1):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    journal.end("FINISHED")
+    assert uploader.finish(20)
+    assert delivery.INCOMPLETE_TAG not in _run(empty_store).data.tags
