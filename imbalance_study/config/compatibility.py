@@ -274,6 +274,8 @@ def _autoencoder(config: Config) -> Iterator[str]:
 
 
 def _looks(config: Config) -> Iterator[str]:
+    if config.per_class_metrics and config.validation == "none":
+        yield "per_class_metrics=true needs validation images, got validation=none"
     parts = [spec.parse(part) for part in config.analyses.split("+")]
     names = [part.name for part in parts]
     if "none" in names and len(names) > 1:

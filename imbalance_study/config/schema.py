@@ -382,6 +382,14 @@ class Config:
         changes_result=False,
     )
 
+    per_class_metrics: bool = option(
+        False,
+        "Evaluation",
+        "Log the recall of each class on validation after each epoch, as val/recall_<class "
+        "number>; off where there are more than 30 classes.",
+        changes_result=False,
+    )
+
     tracking_uri: str = option(
         "auto",
         "Tracking",
@@ -414,8 +422,12 @@ class Config:
         "Folder for the selected and the last weights; auto: MLflow alone keeps them.",
         changes_result=False,
     )
-    system_metrics: bool = option(
-        True, "Tracking", "Log use of processor, memory and GPU.", changes_result=False
+    system_metrics: bool | Auto = option(
+        "auto",
+        "Tracking",
+        "Log use of processor, memory and GPU; auto: of trainings that take more than ten minutes "
+        "and belong to no comparison or study.",
+        changes_result=False,
     )
     recipe: str = option(
         "none",

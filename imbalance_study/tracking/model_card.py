@@ -12,6 +12,7 @@ from imbalance_study.evaluation import figures
 from imbalance_study.evaluation.text import number
 from imbalance_study.models import serving
 from imbalance_study.tracking.description import HEADLINES
+from imbalance_study.tracking.markup import markdown_row
 
 FEW_TRAINING, FEW_TEST = 100, 30  # images of a class
 _LOW_RECALL = 0.5  # a class whose recall may be below this is named
@@ -88,7 +89,7 @@ def _card(evidence: Evidence, shown: int) -> str:
 
 
 def _headlines(evidence: Evidence) -> list[str]:
-    lines = ["| on the test set | | 95 % interval |", "|---|---|---|"]
+    lines = [markdown_row(["on the test set", "value", "95 % interval"]), "|---|---|---|"]
     for name, text in HEADLINES.items():
         if name in evidence.metrics:
             short = name.removeprefix("test/")
@@ -96,7 +97,8 @@ def _headlines(evidence: Evidence) -> list[str]:
                 evidence.metrics.get(f"test_ci/{short}_{end}", math.nan) for end in ("low", "high")
             )
             interval = f"{low:.3f} to {high:.3f}" if math.isfinite(low) else ""
-            lines.append(f"| {text} | {number(evidence.metrics[name], '.3f')} | {interval} |")
+            value = number(evidence.metrics[name], ".3f")
+            lines.append(markdown_row([text, value, interval]))
     return lines
 
 
@@ -123,14 +125,14 @@ def _classes(evidence: Evidence, shown: int) -> list[str]:
     recall, low, high = _recall(table)
     order = np.argsort(np.nan_to_num(recall, nan=-1), kind="stable")[:shown]
     rows = range(len(recall)) if shown == len(recall) else sorted(order.tolist())
-    lines = ["| class | training images | test images | recall | 95 % |", "|---|---|---|---|---|"]
+    head = ("class", "training images", "test images", "recall", "95 %")
+    lines = [markdown_row(head), "|---|---|---|---|---|"]
     for row in rows:
         share = "-" if np.isnan(recall[row]) else f"{recall[row]:.2f}"
         ends = "-" if np.isnan(recall[row]) else f"{low[row]:.2f} to {high[row]:.2f}"
-        lines.append(
-            f"| {_cell(table['class'][row])} | {table['train_count'][row]:,} | "
-            f"{table['test_count'][row]:,} | {share} | {ends} |"
-        )
+        counts = [f"{table[name][row]:,}" for name in ("train_count", "test_count")]
+        name = " ".join(str(table["class"][row]).split())
+        lines.append(markdown_row([name, *counts, share, ends]))
     left_out = len(recall) - len(lines) + 2
     if left_out:
         lines += ["", f"{left_out} classes of higher recall: see model_card.md of the run."]

@@ -72,7 +72,7 @@ def reason_orphaned(run: Run, silence: float) -> str:
     if process.PROCESS not in tags:
         return ""
     ended = process.has_ended(tags)
-    host, pid = tags.get(process.HOST, "?"), tags.get(process.PID, "?")
+    host, pid = (process.recorded(tags, name) for name in (process.HOST, process.PID))
     if ended is not None:
         return f"process {pid} on {host} is gone" if ended else ""
     heartbeat = _last_heartbeat(run)

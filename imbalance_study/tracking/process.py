@@ -9,7 +9,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-HOST, PID = "host", "pid"
+HOST, PID = "imbalance_study.host", "imbalance_study.pid"
+_FORMER = {HOST: "host", PID: "pid"}  # of earlier versions
 PROCESS = "imbalance_study.process"
 HEARTBEAT = "imbalance_study.heartbeat"  # seconds since 1970
 
@@ -30,6 +31,11 @@ def has_ended(run_tags: Mapping[str, str]) -> bool | None:
     if machine != _machine() or not pid.isdigit():
         return None
     return _started(int(pid)) != started
+
+
+def recorded(run_tags: Mapping[str, str], name: str) -> str:
+    """Return the host or the process id that a run recorded, under the tags of any version."""
+    return run_tags.get(name, run_tags.get(_FORMER[name], "?"))
 
 
 def end_with_parent(parent: int) -> None:

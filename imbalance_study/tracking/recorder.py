@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import platform
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -25,14 +27,32 @@ from imbalance_study.experiment.result import RunResult, RunStart, TrainingResul
 from imbalance_study.experiment.setup import features
 from imbalance_study.experiment.setup.facts import RunFacts
 from imbalance_study.models import pretrained
-from imbalance_study.tracking import artifacts, description, fetch, journal, model_logging, store
+from imbalance_study.tracking import (
+    artifacts,
+    description,
+    fetch,
+    journal,
+    model_logging,
+    run_names,
+    store,
+    ui_view,
+)
 from imbalance_study.training.procedure import EpochResult
 
 # Options that are no params of a run, beside those of the place where it is recorded.
 _NO_PARAMS = {
     *RECORDING,
     *("cache_dir", "system_metrics", "analyses", "gradcam_layers", "colormap", "figure_every"),
+    "per_class_metrics",
 }
+# Metrics that are equal whatever the training does: params of a run, as each would be a chart.
+CONSTANTS = {
+    "cost/parameters": "model_parameters",
+    "cost/trainable_parameters": "model_trainable_parameters",
+    "cost/macs": "model_macs",
+    "cost/size_mb": "model_size_mb",
+}
+_MANY_CLASSES = 30  # more than these are too many charts
 _PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "mlflow")
 
 
@@ -63,15 +83,27 @@ class Recorder:
         if isinstance(result, RunStart):
             self._record_start(result)
         elif self._recorded.isdisjoint((result.epoch, name) for name in result.metrics):
-            self._journal.metrics(result.metrics, result.epoch)
+            self._journal.metrics(_rounded(result.metrics | self._recalls(result)), result.epoch)
             artifacts.log_figures(self._draw(), self._small_print())
             self._draw = dict
         else:
             return
         artifacts.log_grid(result.images, result.epoch)
 
+    def _recalls(self, result: EpochResult) -> dict[str, float]:
+        """Return the recall of each class on validation, if it is to be recorded."""
+        recall = result.val_recall
+        wanted = self._resolved.config.per_class_metrics
+        if not wanted or recall is None or len(recall) > _MANY_CLASSES:
+            return {}
+        return {f"val/recall_{number}": float(value) for number, value in enumerate(recall)}
+
     def _record_start(self, start: RunStart) -> None:
         config, facts = self._resolved.config, start.facts
+        if config.per_class_metrics and len(facts.class_names) > _MANY_CLASSES:
+            count = len(facts.class_names)
+            line = f"per_class_metrics is off: the data have {count} classes, more than "
+            print(f"{line}{_MANY_CLASSES}", file=sys.stderr, flush=True)
         self._journal.tags(_tags(config, facts))
         self._journal.params({"batch_size": facts.batch_size})  # decided now if it was auto
         content = {
@@ -107,9 +139,13 @@ class Recorder:
         """
         # At step 0 the UI compares runs by bars, at any other by lines of one point each.
         curves = result.history[-1].metrics.keys()
-        final = {name: value for name, value in result.metrics.items() if name not in curves}
+        shown = result.metrics.keys() - curves - CONSTANTS.keys()
+        final = {name: value for name, value in result.metrics.items() if name in shown}
         self._journal.strict = True
+        final = _rounded(final | _plus_minus(result))
         new = {name: final[name] for name in final if (0, name) not in self._recorded}
+        constants = CONSTANTS.keys() & result.metrics.keys()
+        self._journal.params({CONSTANTS[n]: f"{result.metrics[n]:.10g}" for n in sorted(constants)})
         # All in one entry, so that an earlier process of a resumed run recorded all or none.
         recorded_at = self._journal.metrics(new, 0) if new else self._journal.time_of([*final], 0)
         if not isinstance(result, RunResult):
@@ -119,7 +155,6 @@ class Recorder:
         if keep_model:
             self._record_model(result, {"time": recorded_at, "values": final}, folder)
         self._journal.note(description.run_note(result, self._resolved))
-        self._journal.append("view", {})
 
     def _record_files(self, result: RunResult) -> None:
         """Record metrics.json, tables, figures, overlays, columns and checkpoints."""
@@ -149,7 +184,11 @@ class Recorder:
         with tempfile.TemporaryDirectory(prefix="model_", dir=folder) as temporary:
             saved = Path(temporary, "model")
             model_logging.save_model(result, np.ascontiguousarray(example), saved)
-            self._journal.append("model", {"name": "model", **metrics}, {"model": saved})
+            self._journal.append(
+                "model",
+                {"name": run_names.model_name(self._resolved.config), **metrics},
+                {"model": saved},
+            )
 
 
 class _ImageSet(MetaDataset):
@@ -158,6 +197,22 @@ class _ImageSet(MetaDataset):
     @property
     def profile(self) -> None:
         """No statistics; config.json holds the class counts."""
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    """Round to seven digits, as MLflow shows all 17; metrics.json has the values as they are."""
+    return {
+        name: float(f"{value:.7g}") if abs(value) < 1e7 else float(value)
+        for name, value in values.items()
+    }
+
+
+def _plus_minus(result: TrainingResult) -> dict[str, float]:
+    """Return half the width of the interval of the headline metric, for a column of the table."""
+    if not isinstance(result, RunResult) or "balanced_accuracy" not in result.analysis.intervals:
+        return {}
+    low, high = result.analysis.intervals["balanced_accuracy"]
+    return {ui_view.PLUS_MINUS: (high - low) / 2} if math.isfinite(high - low) else {}
 
 
 def _interval_ends(intervals: Mapping[str, Any]) -> dict[str, float]:

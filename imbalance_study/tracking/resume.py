@@ -15,7 +15,7 @@ from imbalance_study.config import fields
 from imbalance_study.config.resolve import Resolved
 from imbalance_study.config.schema import Config
 from imbalance_study.experiment.result import TrainingResult
-from imbalance_study.tracking import run, run_folder, store, sync
+from imbalance_study.tracking import process, run, run_folder, store, sync
 from imbalance_study.tracking.journal import Journal
 from imbalance_study.training import checkpointing, distributed
 
@@ -127,7 +127,7 @@ def _no_checkpoint(run_id: str, tracking_uri: str, folder: Path) -> ValueError:
         )
     if record.info.status == "FINISHED":
         return ValueError(f"run {run_id} is FINISHED: there is nothing to resume")
-    host = record.data.tags.get("host", "another machine")
+    host = process.recorded(record.data.tags, process.HOST)
     return ValueError(
         f"run {run_id} is {record.info.status} and has no checkpoint in {folder}: it began on "
         f"{host}, is a child of a comparison or study, or ended before its first epoch did"

@@ -11,20 +11,24 @@ from mlflow.utils.mlflow_tags import (
 
 from imbalance_study.tracking import process
 
-# Tag of a run: its kind.
-KIND = "imbalance_study.kind"
+# Tags of a run: its kind, and the data that it trains on.
+KIND, DATA = "imbalance_study.kind", "imbalance_study.data"
 TRAINING = "training"
 CHILD = "child"  # of a comparison, or the winner of a study
 TRIAL = "trial"
-COMPARISON = "comparison"
-STUDY = "study"
+COMPARISON = "comparison of runs"
+STUDY = "study of runs"
+PARENTS = "% of runs"  # both of them, for MLflow's LIKE
 REPORT = "report"
 FOREIGN = "foreign"  # of another program
 
-_ENTRIES = {"main": TRAINING, "distributed": TRAINING} | {
-    name: name for name in ("report", "study")
+_ENTRIES = {
+    "main": TRAINING,
+    "distributed": TRAINING,
+    "compare": COMPARISON,
+    "study": STUDY,
+    "report": REPORT,
 }
-_ENTRIES["compare"] = COMPARISON
 
 
 def kind_of(run: Run) -> str:

@@ -20,6 +20,7 @@ from imbalance_study.studies.comparison.outcome import (
     StoredEmbedding,
     StoredPredictions,
 )
+from imbalance_study.tracking.recorder import CONSTANTS
 
 # Metrics whose history is read; each one is a request to the server.
 CURVES = (
@@ -53,6 +54,7 @@ def load_outcome(client: MlflowClient, run_id: str, configuration: str) -> Outco
     }
     with tempfile.TemporaryDirectory(prefix="imbalance_study_") as folder:
         files = _Files(client, run_id, Path(folder))
+        metrics = files.constants() | metrics
         content = json.loads(files.get("config.json").read_text())
         facts = content["resolved"]
         names = tuple(facts["class_names"])
@@ -85,6 +87,15 @@ class _Files:
 
     def get(self, name: str) -> Path:
         return Path(self._client.download_artifacts(self._run_id, name, str(self._folder)))
+
+    def constants(self) -> dict[str, float]:
+        """Read the metrics that are no metrics in MLflow, as no training changes them."""
+        if "metrics.json" not in {
+            entry.path for entry in self._client.list_artifacts(self._run_id)
+        }:
+            return {}
+        found = json.loads(self.get("metrics.json").read_text())
+        return {name: float(found[name]) for name in CONSTANTS if name in found}
 
     def columns(self, name: str) -> dict[str, np.ndarray[Any, Any]]:
         """Read the columns of a Parquet file; none where there is no such file."""

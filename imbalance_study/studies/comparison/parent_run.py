@@ -69,7 +69,11 @@ class ParentRun:
         pairs = [(by_key[key], run) for key, run in finished.items()]
         digests = {self.plan.digest, self.plan.former_digest}
         child_runs.attach_runs(self.client, pairs, self.run, digests)
-        journal.current().params(dataclasses.asdict(self.plan.settings) | self._common)
+        config = self.plan.children[0].resolved.config
+        data = {"dataset": config.dataset, "model": config.model}
+        if "model" in self.plan.varied:
+            del data["model"]
+        journal.current().params(dataclasses.asdict(self.plan.settings) | data | self._common)
         self._prepare_view()
         echo(f"Watch: {self.addresses[0]}")
         return [child for child in self.plan.children if child.key not in finished]
@@ -81,7 +85,10 @@ class ParentRun:
     def finished_runs(self) -> dict[child_runs.Key, Run]:
         """Find the finished runs of this comparison, after all records are uploaded."""
         session.finish_uploads()
-        return self._finished(self.run.info.run_id)
+        found = self._finished(self.run.info.run_id)
+        return {
+            key: run for key, run in found.items() if not session.is_incomplete(run.info.run_id)
+        }
 
     def child_tags(self, child: PlannedRun) -> dict[str, str]:
         """Make the tags of a new child run."""
@@ -112,19 +119,19 @@ class ParentRun:
     def _prepare_view(self) -> None:
         metric = self.plan.settings.metric
         member = child_runs.membership_tag(self.run.info.run_id)
-        varied = [name for name in self.plan.varied if name != "recipe"] or list(
-            ui_view.PARAMS[1:6]
-        )
-        view = ui_view.View(
+        varied = [name for name in self.plan.varied if name != "recipe"]
+        varied = varied or ["loss", "model", "sampler"]
+        runs, means = self._view_keys
+        of_runs = ui_view.View(
+            key=runs,
+            images=_IMAGES_OF_RUNS,
             params=[*varied, "seed"],
             metrics=list(dict.fromkeys([metric, *ui_view.METRICS])),
             search=f"tags.{member} LIKE '%'",
             count=len(self.plan.children),
         )
-        runs, means = self._view_keys
-        of_runs = dataclasses.replace(view, key=runs, images=_IMAGES_OF_RUNS)
-        of_means = dataclasses.replace(view, key=means, images=(), group_by=member)
-        for one in (ui_view.View(), of_runs, of_means):
+        of_means = dataclasses.replace(of_runs, key=means, images=(), group_by=member)
+        for one in (of_runs, of_means):
             ui_view.write_view(self.client, self.experiment.experiment_id, one)
 
     def record_result(self, comparison: Comparison, problems: Mapping[child_runs.Key, str]) -> None:
@@ -146,10 +153,11 @@ class ParentRun:
             record.files({"comparison/index.html": comparison.page.encode()})
         record.dict(comparison.answer, "comparison/answer.json")
         record.dict(self._content(problems), "comparison.json")
-        note = text.description(self.plan, comparison, problems, self.addresses[0], self.command())
+        view = ui_view.view_url("", self.experiment.experiment_id, self._view_keys[0])
+        note = text.description(self.plan, comparison, problems, view, self.command())
         if comparison.page:
             page = ui_view.run_url("", self.experiment.experiment_id, self.run.info.run_id)
-            page = page.removeprefix("/").replace("?", "/artifacts/comparison/index.html?")
+            page = page.replace("?", "/artifacts/comparison/index.html?")
             note += f"\n\nThe same to sort and switch: [interactive page]({page})."
         record.note(store.scrub(note))
 

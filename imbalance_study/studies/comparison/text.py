@@ -9,7 +9,8 @@ from typing import Any
 from imbalance_study.studies.comparison import costs, differences
 from imbalance_study.studies.comparison.outcome import Comparison
 from imbalance_study.studies.comparison.plan import ComparisonPlan
-from imbalance_study.tracking.description import escape_markdown, failure_note, markdown_row
+from imbalance_study.tracking.description import failure_note
+from imbalance_study.tracking.markup import escape_markdown, markdown_row
 
 SUMMARY = "comparison/summary"
 COSTS = "comparison/costs"

@@ -64,15 +64,18 @@ def run_report(client: MlflowClient, run: Run) -> Report:
             f"run {run.info.run_id} has no config.json, so there is no training to report; "
             f"its status is {run.info.status}"
         )
+    metrics = run.data.metrics
     parts: dict[str, list[Block]] = {
         "Result": _result(run, stored, content),
         "Configuration": _configuration(content),
         "Data": [],
         "Training": [],
         "Where it fails": _tables_of_errors(stored),
-        "Calibration": _metrics(run, "test_calibration/", "Calibration on the test set."),
+        "Calibration": _metrics(
+            run.data.metrics, "test_calibration/", "Calibration on the test set."
+        ),
         "Corrections free of charge": _corrections(stored),
-        "Costs": _metrics(run, "cost/", "What the model costs.") + _metrics(run, "time/", "Time."),
+        "Costs": _costs(run, stored) + _metrics(metrics, "time/", "Time."),
         "More pictures": [],
         "How to repeat it": repeat.blocks([content], [content["command"]]),
     }
@@ -172,11 +175,11 @@ def _corrections(stored: StoredRun) -> list[Block]:
     return document.table("posthoc", caption, stored.table("posthoc"))
 
 
-def _metrics(run: Run, section: str, caption: str) -> list[Block]:
+def _metrics(metrics: Mapping[str, float], section: str, caption: str) -> list[Block]:
     """Show the metrics of a section."""
     values = {
         name.removeprefix(section): value
-        for name, value in sorted(run.data.metrics.items())
+        for name, value in sorted(metrics.items())
         if name.startswith(section)
     }
     columns: dict[str, list[Any]] = {
@@ -184,6 +187,14 @@ def _metrics(run: Run, section: str, caption: str) -> list[Block]:
         "value": list(values.values()),
     }
     return document.table(section.rstrip("/"), caption, columns)
+
+
+def _costs(run: Run, stored: StoredRun) -> list[Block]:
+    """Show the costs; those that no training changes are in metrics.json alone."""
+    kept = stored.json("metrics.json")
+    costs = {name: value for name, value in kept.items() if name.startswith("cost/")}
+    costs |= {name: value for name, value in run.data.metrics.items() if name.startswith("cost/")}
+    return _metrics(costs, "cost/", "What the model costs.")
 
 
 def _add_figures(parts: dict[str, list[Block]], stored: StoredRun) -> None:

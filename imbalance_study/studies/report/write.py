@@ -23,7 +23,7 @@ from imbalance_study.studies.comparison import answer, child_runs, interactive
 from imbalance_study.studies.report import docx, experiment, frames, html, markdown, run
 from imbalance_study.studies.report.document import Figure, Report, Table
 from imbalance_study.studies.report.settings import ReportSettings
-from imbalance_study.tracking import run_kind, run_names, store
+from imbalance_study.tracking import experiment_page, run_kind, run_names, store
 
 PAGE = "index.html"  # the interactive page
 _DOCUMENTS = ("report.html", "report.md", "report.docx", PAGE)
@@ -233,6 +233,7 @@ def _log(client: MlflowClient, folder: Path, gathered: _Gathered) -> None:
     existing = joined if gathered.run is None else gathered.run.info.run_id
     if existing:
         client.log_artifacts(existing, str(folder), "report")
+        experiment_page.write(client, gathered.experiment_id)
         return
     tags = {frames.REPORT: title, run_kind.KIND: run_kind.REPORT}
     new = client.create_run(gathered.experiment_id, tags=tags, run_name=f"report of {title}")
@@ -242,6 +243,7 @@ def _log(client: MlflowClient, folder: Path, gathered: _Gathered) -> None:
         client.set_terminated(new.info.run_id, "FAILED")
         raise
     client.set_terminated(new.info.run_id)
+    experiment_page.write(client, gathered.experiment_id)
 
 
 def _replace_files(draft: Path, out: Path) -> None:

@@ -24,6 +24,7 @@ _BALANCED = "balanced:per_class=50"
 # Options for the place of a record or a computation; they do not identify a study.
 _PLACES = {
     *("tracking_uri", "experiment", "run_name", "output_dir", "system_metrics", "analyses"),
+    "per_class_metrics",
     *(
         "data_dir",
         "cache_dir",

@@ -27,8 +27,9 @@ from imbalance_study.tracking import (
     store,
     ui_view,
 )
-from imbalance_study.tracking.description import escape_markdown, how_to_open
+from imbalance_study.tracking.description import how_to_open
 from imbalance_study.tracking.description import server as server_address
+from imbalance_study.tracking.markup import escape_markdown
 
 NAME, TRIAL, STATE, WINNER = "study", "trial", "trial_state", "winner_of_trial"
 PARAMS = (
@@ -104,7 +105,8 @@ def fail_orphaned_runs(parent: str, failed: Collection[int]) -> None:
         reason = orphans.reason_orphaned(child, math.inf)
         lost = WINNER in tags or int(tags.get(TRIAL, -1)) in failed
         if not reason and lost and process.has_ended(tags) is None:
-            reason = f"process {tags.get(process.PID)} on {tags.get(process.HOST)} is gone"
+            pid, host = (process.recorded(tags, name) for name in (process.PID, process.HOST))
+            reason = f"process {pid} on {host} is gone"
         if reason:
             client = outage.PatientClient()
             client.set_tag(child.info.run_id, STATE, "failed")
@@ -163,7 +165,8 @@ def record_report(
     for title, columns in tables.items():
         record.table(columns, f"{title}.json")
     artifacts.log_figures(figures, f"study {name} · run {record.id}")
-    record.note(description)
+    trials = ui_view.view_url("", record.state["experiment_id"], view_key(name))
+    record.note(f"{description}\n\nIts trials: [prepared view]({trials}).")
     view = ui_view.View(
         key=view_key(name),
         params=_differing(search_children(record.id, "attributes.status = 'FINISHED'")),

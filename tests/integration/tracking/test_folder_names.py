@@ -108,7 +108,7 @@ def test_every_command_works_in_a_folder_with_an_odd_name(tmp_path, monkeypatch,
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert not {"mlflow.db", "mlruns"} - {path.name for path in folder.iterdir()}
-    run_id = MlflowClient().search_runs(["1"])[0].info.run_id
+    run_id = MlflowClient().search_runs(["0"])[0].info.run_id
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save("black.png")
     for words, expected in (
         (

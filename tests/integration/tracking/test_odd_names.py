@@ -46,7 +46,7 @@ def test_odd_names_of_classes_and_files_do_no_harm(own_place, make_store, tmp_pa
     }
     run.train(resolve(given), show_progress=False)
     client = MlflowClient(store)
-    (record,) = client.search_runs(["1"])
+    (record,) = client.search_runs(["0"])
     assert record.info.status == "FINISHED"
     content = client.download_artifacts(record.info.run_id, "config.json", str(tmp_path))
     names = json.loads(Path(content).read_text())["resolved"]["class_names"]

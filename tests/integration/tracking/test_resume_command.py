@@ -197,7 +197,7 @@ def test_a_run_whose_loss_is_no_number_is_failed_and_keeps_its_last_good_checkpo
     options = {"model": "failing.net:of_ten:after=16", "ema": "false", "tracking_uri": store}
     with pytest.raises(ValueError, match=r"the loss is not finite in epoch 3 .*try a smaller lr"):
         run.train(resolve(LONGER | options), show_progress=False, brief=True)
-    (record,) = MlflowClient(store).search_runs(["1"])
+    (record,) = MlflowClient(store).search_runs(["0"])
     run_id = record.info.run_id
     assert record.info.status == "FAILED"
     assert "not finite in epoch 3" in record.data.tags["mlflow.note.content"]
@@ -232,7 +232,7 @@ def test_epochs_whose_records_a_power_cut_took_are_recorded_from_the_checkpoint(
     _cut(run_id, lambda entry: entry["op"] == "metrics" and entry["step"] == 1)
     assert resume(run_id, tracking="offline", show_progress=False) is not None
     (outcome,) = sync.sync([run_id], tracking_uri=store)
-    (record,) = MlflowClient(store).search_runs(["1"])
+    (record,) = MlflowClient(store).search_runs(["0"])
     assert outcome.uploaded
     assert _steps(store, record.info.run_id, "train/loss") == [1, 2, 3, 4]
 

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from servers import free_port
 from tiny import train
 
-from imbalance_study.tracking import ui_view
+from imbalance_study.tracking import experiment_page, ui_view
 
 pytestmark = [
     pytest.mark.browser,
@@ -103,7 +103,7 @@ def _runs(client):
 def test_the_prepared_view_shows_both_runs_with_the_columns_that_matter(served, browser):
     address, client = served
     experiment, runs = _runs(client)
-    browser.get(ui_view.view_url(address, experiment))
+    browser.get(ui_view.view_url(address, experiment, experiment_page.data_key("digits")))
     names = [record.info.run_name for record in runs]
     value = str(max(r.data.metrics["test/balanced_accuracy"] for r in runs))[:5]
     _wait_for(browser, *names, "balanced_accuracy", "tail_recall", "focal", "resnet20", value)
@@ -128,7 +128,10 @@ def test_the_page_of_a_run_shows_an_image_of_its_artifacts(served, browser):
 def test_the_charts_are_bars_images_and_curves_with_all_else_folded(served, browser):
     address, client = served
     experiment, _ = _runs(client)
-    browser.get(ui_view.view_url(address, experiment) + "&compareRunsMode=CHART")
+    browser.get(
+        ui_view.view_url(address, experiment, experiment_page.data_key("digits"))
+        + "&compareRunsMode=CHART"
+    )
     shown = _wait_for(browser, "test/macro_f1", "result", "images")
     assert "test/g_mean" not in shown
     _scroll_to(browser, "images/misclassified")

@@ -15,7 +15,7 @@ from imbalance_study.config.schema import Config
 WITHOUT_EFFECT = {
     *("data_dir", "cache_dir", "decode_workers", "analyses", "gradcam_layers", "colormap"),
     *("figure_every", "tracking_uri", "experiment", "run_name", "output_dir", "system_metrics"),
-    *("recipe", "tracking"),
+    *("recipe", "tracking", "per_class_metrics"),
 }
 
 

@@ -24,7 +24,7 @@ def test_a_store_that_takes_files_is_left_as_it_was(client, tmp_path):
 
 def test_a_store_that_takes_no_files_is_refused_with_the_reason(client):
     experiment = _experiment(client, "bad", "/proc/nowhere")
-    with pytest.raises(ValueError, match="/proc/nowhere of experiment 'bad'.*offline"):
+    with pytest.raises(ValueError, match=r"/proc/nowhere of experiment 'bad'.*offline"):
         artifact_store.check(client, experiment)
 
 

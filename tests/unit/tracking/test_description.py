@@ -1,7 +1,5 @@
 import shlex
 
-import pytest
-
 from imbalance_study.config.resolve import resolve
 from imbalance_study.tracking import description
 
@@ -18,25 +16,6 @@ def test_the_command_repeats_the_options_that_were_given_and_not_where_it_is_rec
         "--ema": "true",
         "--seed": "0",
     }
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("<b>", "&lt;b&gt;"),
-        ("a|b", "a\\|b"),
-        ("`x` *y* [z]", "\\`x\\` \\*y\\* \\[z\\]"),
-        ("two\n lines", "two lines"),
-        ("größe 1", "größe 1"),
-    ],
-)
-def test_html_and_marks_of_markdown_are_shown_as_they_are(text, shown):
-    assert description.escape_markdown(text) == shown
-    assert description.failure_note(text) == f"**Failed**: {shown}"
-
-
-def test_the_columns_of_a_table_have_a_gap_in_the_ui():
-    assert description.markdown_row(["a|b", "1", ""]) == "| a\\|b | &emsp;1 | &emsp; |"
 
 
 def test_a_local_store_is_opened_by_a_command_and_a_server_by_its_address():

@@ -33,10 +33,10 @@ def test_the_card_names_data_quality_and_limits():
     text = model_card.write(_evidence(["cat", "dog", "a | b"]))
     assert text.startswith("# resnet18 on mine\n")
     assert "Gives one of 3 classes to an image: cat, dog, a \\| b." in text
-    assert "| accuracy | 0.500 |  |" in text
+    assert "| accuracy | &emsp;0.500 | &emsp; |" in text
     assert "Fingerprint `abc`. 1 unreadable files were left out." in text
-    assert "| cat | 3 | 100 | 0.00 | 0.00 to 0.04 |" in text
-    assert "| a \\| b | 3 | 0 | - | - |" in text
+    assert "| cat | &emsp;3 | &emsp;100 | &emsp;0.00 | &emsp;0.00 to 0.04 |" in text
+    assert "| a \\| b | &emsp;3 | &emsp;0 | &emsp;- | &emsp;- |" in text
     assert "- Fewer than 100 training images: cat (3), dog (3), a \\| b (3)." in text
     assert "- May miss half of the images or more of: cat." in text
     assert "- Hardly tested, with fewer than 30 test images: a \\| b." in text
@@ -53,7 +53,7 @@ def test_an_undefined_metric_is_a_dash_without_an_interval():
         "test_calibration/confidence_wrong_mean": 0.6,
     }
     text = model_card.write(_evidence(["a", "b"], metrics=metrics))
-    assert "| recall, middle third | - |  |" in text
+    assert "| recall, middle third | &emsp;- | &emsp; |" in text
     assert "it is - in the mean where the model is right, 60.0%" in text
     assert "nan" not in text
 
@@ -93,5 +93,5 @@ def test_a_long_card_leaves_out_classes_and_says_so():
     whole, short = model_card.write(evidence), model_card.write(evidence, 5_000)
     assert whole.count("\n| class") == 301
     assert len(short) <= 5_000
-    assert "| class \\| 0 | 3 | 100 | 0.00 |" in short
+    assert "| class \\| 0 | &emsp;3 | &emsp;100 | &emsp;0.00 |" in short
     assert "classes of higher recall: see model_card.md" in short

@@ -1,5 +1,7 @@
+import dataclasses
 import subprocess
 
+import numpy as np
 import pytest
 
 from imbalance_study import __version__
@@ -73,3 +75,33 @@ def test_the_commit_is_that_of_the_repository(monkeypatch, tmp_path):
     git("commit", "-q", "--allow-empty", "-m", "first")
     monkeypatch.setattr(recorder, "__file__", str(tmp_path / "recorder.py"))
     assert recorder.git_commit() == git("rev-parse", "HEAD")
+
+
+def _recall(classes):
+    return np.linspace(0, 1, classes)
+
+
+def test_the_recall_of_each_class_is_recorded_where_it_is_asked_for(active):
+    epoch = EpochResult(1, {"val/accuracy": 0.5}, val_recall=_recall(3))
+    recorder.Recorder(resolve({"dataset": "digits"}), None).on_epoch(epoch)
+    assert active.recorded_metrics() == {(1, "val/accuracy")}
+    asked = resolve({"dataset": "digits", "per_class_metrics": "true"})
+    recorder.Recorder(asked, None).on_epoch(dataclasses.replace(epoch, epoch=2))
+    (_, entry) = active.pending()
+    assert entry.content["values"] == {
+        "val/accuracy": 0.5,
+        "val/recall_0": 0.0,
+        "val/recall_1": 0.5,
+        "val/recall_2": 1.0,
+    }
+    many = EpochResult(3, {"val/accuracy": 0.5}, val_recall=_recall(31))
+    recorder.Recorder(asked, None).on_epoch(many)
+    assert active.pending()[-1].content["values"].keys() == {"val/accuracy"}
+
+
+def test_values_are_rounded_when_they_are_recorded(active):
+    epoch = EpochResult(1, {"val/accuracy": 0.25339999999999996, "train/lr": 8.6123456789e-8})
+    recorder.Recorder(resolve({"dataset": "digits"}), None).on_epoch(epoch)
+    (entry,) = active.pending()
+    assert entry.content["values"] == {"val/accuracy": 0.2534, "train/lr": 8.612346e-8}
+    assert recorder._rounded({"macs": 40551050.0, "x": float("nan")})["macs"] == 40551050.0

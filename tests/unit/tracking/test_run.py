@@ -18,9 +18,9 @@ from tiny import SMALLEST, TINY
 from imbalance_study.config.resolve import resolve
 from imbalance_study.config.schema import AXES
 from imbalance_study.models import checkpoint
-from imbalance_study.tracking import run, ui_view
+from imbalance_study.tracking import experiment_page, run
 
-GIVEN = SMALLEST | {"epochs": "2", "lr": "0.01"}
+GIVEN = SMALLEST | {"epochs": "2", "lr": "0.01", "analyses": "quick_intervals"}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_the_data_set_is_recorded_with_its_fingerprint(finished):
 def test_the_experiment_has_a_prepared_view_sorted_by_the_headline_metric(finished):
     _, client, record = finished
     tags = client.get_experiment(record.info.experiment_id).tags
-    state = json.loads(tags["mlflow.sharedViewState." + ui_view.KEY])
+    state = json.loads(tags["mlflow.sharedViewState." + experiment_page.data_key("digits")])
     assert state["orderByKey"] == "metrics.`test/balanced_accuracy`"
     for column in state["selectedColumns"]:
         kind, _, name = column.partition(".")
@@ -186,6 +186,8 @@ def test_a_signal_in_the_middle_leaves_the_run_killed(tmp_path, number, analyses
     patience.cancel()
     assert "Traceback" not in rest
     assert _statuses(empty_store) == ["KILLED"]
+    (record,) = tiny.runs_of(empty_store)
+    assert f"go on with: imbalance-study resume {record.info.run_id}" in rest
 
 
 def test_the_same_seed_gives_the_same_metrics_to_the_last_digit(tmp_path):

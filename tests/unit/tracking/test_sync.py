@@ -99,7 +99,7 @@ def test_a_run_made_offline_and_uploaded_later_equals_one_made_online(tmp_path, 
         fill()
     with session(config(offline, tracking="offline")):
         fill()
-    assert not MlflowClient(f"sqlite:///{offline / 'mlflow.db'}").search_runs(["1"])
+    assert not MlflowClient(f"sqlite:///{offline / 'mlflow.db'}").search_runs(["0"])
     (outcome,) = sync.sync(tracking_uri=f"sqlite:///{offline / 'mlflow.db'}")
     assert outcome.uploaded, outcome.message
     first, second = (content(f"sqlite:///{folder / 'mlflow.db'}") for folder in (online, offline))
@@ -136,11 +136,11 @@ def test_an_upload_that_breaks_off_anywhere_goes_on_where_it_was(tmp_path, confi
     list(sync.sync(tracking_uri=store))
     once = content(store)
     client = MlflowClient(store)
-    (record,) = client.search_runs(["1"])
+    (record,) = client.search_runs(["0"])
     for position in (1, 3, 8):
         shutil.copytree(tmp_path / "copy", folder)
         state = json.loads((folder / "journal" / "state.json").read_text())
-        state |= {"position": position, "run_id": record.info.run_id, "experiment_id": "1"}
+        state |= {"position": position, "run_id": record.info.run_id, "experiment_id": "0"}
         (folder / "journal" / "state.json").write_text(json.dumps(state))
         (outcome,) = sync.sync([run.info.run_id], tracking_uri=store)
         assert outcome.uploaded, outcome.message
@@ -154,7 +154,7 @@ def test_original_times_are_kept(tmp_path, config):
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     list(sync.sync([run.info.run_id], tracking_uri=store))
     client = MlflowClient(store)
-    (record,) = client.search_runs(["1"])
+    (record,) = client.search_runs(["0"])
     assert record.info.start_time == entries["start"]
     assert record.info.end_time == entries["end"]
     assert client.get_metric_history(record.info.run_id, "a")[0].timestamp == entries["metrics"]
@@ -176,7 +176,7 @@ def test_children_find_their_parent_again(tmp_path, config):
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     outcomes = list(sync.sync(tracking_uri=store))
     assert [outcome.uploaded for outcome in outcomes] == [True] * 3
-    runs = {run.info.run_name: run for run in MlflowClient(store).search_runs(["1"])}
+    runs = {run.info.run_name: run for run in MlflowClient(store).search_runs(["0"])}
     for name in ("first", "second"):
         parent = runs[name].data.tags["mlflow.parentRunId"]
         assert parent == runs["parent"].info.run_id
@@ -257,7 +257,7 @@ def test_a_run_that_its_store_has_lost_is_made_anew_on_demand(tmp_path, config):
         fill(2)
     folder = run_folder.folder_of(run.info.run_id) / "journal"
     state = json.loads((folder / "state.json").read_text())
-    state |= {"run_id": "0" * 32, "experiment_id": "1", "position": 4}
+    state |= {"run_id": "0" * 32, "experiment_id": "0", "position": 4}
     (folder / "state.json").write_text(json.dumps(state))
     (outcome,) = sync.sync(tracking_uri=store)
     assert not outcome.uploaded

@@ -36,3 +36,25 @@ def test_a_resumed_run_goes_on_after_its_last_step(tmp_path, monkeypatch):
     with system_metrics.SystemMetrics(journal):
         entries = _wait_for_steps(journal, 2)
     assert entries[1].content["step"] == 8
+
+
+def test_samples_of_a_run_that_ends_early_are_not_recorded(own_place, tmp_path, monkeypatch):
+    monkeypatch.setattr("imbalance_study.tracking.system_metrics.INTERVAL", 0.05)
+    journal = Journal(tmp_path / "one")
+    with system_metrics.SystemMetrics(journal, after=60):
+        time.sleep(0.5)
+    assert journal.pending() == []
+
+
+def test_the_first_samples_of_a_long_run_are_recorded_with_their_times(tmp_path, monkeypatch):
+    monkeypatch.setattr("imbalance_study.tracking.system_metrics.INTERVAL", 0.05)
+    journal = Journal(tmp_path / "one")
+    with system_metrics.SystemMetrics(journal, after=0.5):
+        until = time.monotonic() + 30
+        while len(journal.pending()) < 3:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    contents = [entry.content for entry in journal.pending()]
+    assert [content["step"] for content in contents] == list(range(len(contents)))
+    times = [content["time"] for content in contents]
+    assert times == sorted(set(times))

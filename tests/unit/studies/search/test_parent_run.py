@@ -103,7 +103,8 @@ def test_a_study_continues_in_its_run_and_records_its_report_there(client, empty
     assert run.info.run_name == "study s on digits"
     assert run.data.params == {"study": "s", "trials": "3"}
     assert run.data.metrics == {"trials/complete": 1.0}
-    assert run.data.tags["mlflow.note.content"] == "text"
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith("text\n\nIts trials: [prepared view](#/experiments/")
     assert "trials.json" in {file.path for file in client.list_artifacts(first)}
     assert any(first in line for line in lines)
 
