@@ -44,7 +44,8 @@ def parents_view() -> View:
     return View(
         key=PARENTS_KEY,
         params=("dataset", "model", "search", "suite", "vary"),
-        metrics=("test/balanced_accuracy", "time/train_seconds"),
+        metrics=(),
+        attributes=("Description",),
         search=f"tags.`{run_kind.KIND}` LIKE '{run_kind.PARENTS}'",
         images=(),
         order_by="attributes.start_time",
@@ -74,12 +75,11 @@ def write(client: MlflowClient, experiment_id: str, data: str = "") -> None:
 
 def _text(client: MlflowClient, experiment_id: str, names: dict[str, str]) -> str:
     """Write our part of the description."""
-    views = [
-        _link(f"All runs of {name}", ui_view.view_url("", experiment_id, key))
-        for key, name in sorted(names.items())
-    ]
     parents = _link("Comparisons and studies", ui_view.view_url("", experiment_id, PARENTS_KEY))
-    lines = [" · ".join([*views, parents])]
+    views = [
+        _link(name, ui_view.view_url("", experiment_id, key)) for key, name in sorted(names.items())
+    ]
+    lines = [parents + (f" · All runs of {' · '.join(views)}" if views else "")]
     latest = [
         *_latest(client, experiment_id, f"LIKE '{run_kind.PARENTS}'", _NAMED),
         *_latest(client, experiment_id, f"= '{run_kind.REPORT}'", 1),

@@ -83,7 +83,7 @@ def download_checkpoint(
     files = [file.path for file in client.list_artifacts(run.info.run_id, parent)]
     if CHECKPOINT not in files:
         gone = artifact_store.missing_folder(str(run.info.artifact_uri))
-        if gone is not None and run.info.status == "FINISHED":
+        if gone is not None and "imbalance_study.version" in run.data.tags:
             raise ValueError(
                 f"run {run.info.run_id} has its files in {gone}, and that folder does not exist: "
                 "MLflow keeps absolute paths, so put the folder back where it was, or link it there"

@@ -53,6 +53,7 @@ def _fill(uri, folder):
     names["analyses"] = "predictions+intervals+confusion+calibration"
     train(uri, folder, **SMALLEST | names)
     client = MlflowClient(uri)
+    client.create_experiment("empty")
     experiment = client.get_experiment_by_name("Default")
     for name, status in ((f"{PLANTED} failed", "FAILED"), ("still at it", "RUNNING")):
         other = client.create_run(experiment.experiment_id, run_name=name)

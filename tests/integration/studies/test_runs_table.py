@@ -100,7 +100,7 @@ def test_a_file_has_the_whole_table(small, tmp_path, ending):
     [
         ({"experiment": "nothing"}, "unknown experiment 'nothing'"),
         ({"out": "runs.xlsx"}, "out must end in .csv or .parquet"),
-        ({"experiment": "Default"}, "has no runs"),
+        ({"experiment": "empty"}, "has no runs"),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(small, tmp_path, monkeypatch, given, message):

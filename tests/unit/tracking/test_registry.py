@@ -48,7 +48,7 @@ def test_the_card_tells_data_recall_calibration_and_limits(tiny_run, promoted, t
     version = client.get_model_version("digits_classifier", "1")
     assert version.description == text
     recall = tiny_run.result.tables["per_class"]["recall"]
-    assert f"| 0 | 112 | 53 | {recall[0]:.2f} |" in text
+    assert f"| 0 | &emsp;112 | &emsp;53 | &emsp;{recall[0]:.2f} |" in text
     assert "Fewer than 100 training images: 1 (89), 2 (68)" in text
     assert f"off by {tiny_run.result.metrics['test_calibration/ece']:.1%}" in text
     assert tiny_run.result.facts.digest in text
