@@ -124,7 +124,8 @@ class Recorder:
         if any(map(len, start.report.copies.values())):
             self._journal.table(start.report.copies, "copies.json")
         if self._started is not None:
-            self._journal.metrics({"time/start_seconds": time.perf_counter() - self._started}, 0)
+            seconds = {"time/start_seconds": time.perf_counter() - self._started}
+            self._journal.metrics(_rounded(seconds), 0)
 
     def record_result(self, result: TrainingResult, folder: Path, *, keep_model: bool) -> None:
         """Record the final metrics, tables, figures, checkpoints, the model and a description.

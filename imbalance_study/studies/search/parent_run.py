@@ -157,7 +157,7 @@ def record_report(
 ) -> None:
     """Record the results in the active run, and prepare the view of its trials.
 
-    The view has the options in which the trials differ, and the winner's result on the test set.
+    The view has the options in which the trials differ.
     """
     record = journal.current()
     record.strict = True
@@ -173,12 +173,10 @@ def record_report(
         metrics=(
             f"selected_{objective}",
             objective,  # pruned trials have no selected epoch
-            objective.replace("val/", "test/"),
-            "time/train_seconds",
         ),
         tags=(STATE,),
         ascending=ascending,
-        search=f"tags.mlflow.parentRunId = '{record.id}'",
+        search=f"tags.mlflow.parentRunId = '{record.id}' and tags.{TRIAL} LIKE '%'",
     )
     ui_view.write_view(outage.PatientClient(), record.state["experiment_id"], view)
 
