@@ -20,6 +20,7 @@ COMPARISON = "comparison of runs"
 STUDY = "study of runs"
 PARENTS = "% of runs"  # both of them, for MLflow's LIKE
 REPORT = "report"
+ADVICE = "advice"
 FOREIGN = "foreign"  # of another program
 
 _ENTRIES = {
@@ -28,7 +29,12 @@ _ENTRIES = {
     "compare": COMPARISON,
     "study": STUDY,
     "report": REPORT,
+    "advise": ADVICE,
 }
+
+
+# Tags of earlier versions that show the kind.
+_TAGS = (("report", REPORT), ("comparison", COMPARISON), ("trial", TRIAL), ("advice", ADVICE))
 
 
 def kind_of(run: Run) -> str:
@@ -42,7 +48,7 @@ def kind_of(run: Run) -> str:
         return str(tags[KIND])
     if _is_foreign(tags):
         return FOREIGN
-    for name, kind in (("report", REPORT), ("comparison", COMPARISON), ("trial", TRIAL)):
+    for name, kind in _TAGS:
         if name in tags:
             return kind
     if "study" in tags and "winner_of_trial" not in tags:

@@ -18,6 +18,7 @@ from imbalance_study.tracking import (
     ui_view,
 )
 from imbalance_study.tracking.active import Session
+from imbalance_study.tracking.markup import escape_markdown
 
 NOTE = "mlflow.note.content"
 _GRID = ("remedies", "recalls", "more_images", "suspects")
@@ -67,7 +68,7 @@ def record(
     artifacts.log_first_images(drawn, _GRID)
     run.files(pages)
     run.tags({"advice": advice.choice})
-    lines = [f"- {description.escape_markdown(one)}" for one in advice.verdict]
+    lines = [f"- {escape_markdown(one)}" for one in advice.verdict]
     commands = [f"    {command}" for command in advice.next.commands]
     run.note(store.scrub("\n".join([*lines, "", *commands])))
 
@@ -79,8 +80,8 @@ def link(run: Session, name: str) -> None:
     session.finish_uploads()
     client = outage.PatientClient()
     experiment = client.get_experiment(run.info.experiment_id)
-    address = ui_view.run_url("", run.info.experiment_id, run.info.run_id).removeprefix("/")
-    line = f"- [Advice on {description.escape_markdown(name)}]({address})"
+    address = ui_view.run_url("", run.info.experiment_id, run.info.run_id)
+    line = f"- [Advice on {escape_markdown(name)}]({address})"
     known = experiment.tags.get(NOTE, "")
     if line not in known.splitlines():
         text = "\n".join(filter(None, [known, line]))

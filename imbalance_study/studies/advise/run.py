@@ -36,7 +36,7 @@ from imbalance_study.studies.advise.metric import Metric
 from imbalance_study.studies.advise.result import Advice
 from imbalance_study.studies.advise.settings import OF_RUNS, AdviceSettings
 from imbalance_study.studies.report import html, markdown
-from imbalance_study.tracking import session, store
+from imbalance_study.tracking import run_kind, session, store
 
 
 class _Found(NamedTuple):
@@ -103,10 +103,9 @@ def run(
         else (found.config.dataset)
     )
     config = found.config
-    if config.run_name == "auto":
-        config = dataclasses.replace(config, run_name=f"advice on {name}")
     config = dataclasses.replace(config, system_metrics=False)
-    with session.session(config, {"advice": ""}) as active:
+    tags = {"advice": "", run_kind.KIND: run_kind.ADVICE}
+    with session.session(config, tags, name=f"advice on {name}") as active:
         uri = store.address(config.tracking_uri)
         with clock.stage("features"):
             images = material.features_of(found, cache)

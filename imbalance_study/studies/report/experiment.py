@@ -148,7 +148,7 @@ def _select(
         if TRIAL in run.data.tags:
             trials += 1  # it never saw the test set
             continue
-        if run_kind.kind_of(run) in (run_kind.COMPARISON, run_kind.STUDY):
+        if run_kind.kind_of(run) in (run_kind.COMPARISON, run_kind.STUDY, run_kind.ADVICE):
             continue
         if run.info.status != "FINISHED":
             others.setdefault(run.info.status, []).append(name)
