@@ -21,7 +21,7 @@ _PREFIX = "mlflow.sharedViewState."
 # about 100 px: at 1280 px the duration, three metrics, the loss and the model are seen at once.
 PARAMS = ("loss", "model", "sampler", "seed")
 # Half the width of the 95 % interval of test/balanced_accuracy.
-PLUS_MINUS = "test_ci/plus_minus"
+PLUS_MINUS = "test_sure/plus_minus_95"
 METRICS = ("test/balanced_accuracy", PLUS_MINUS, "test/tail_recall")
 
 CURVES = ("val/balanced_accuracy", "train/loss", "val/loss")
@@ -31,7 +31,15 @@ _SIZES = (10, 20, 50, 100)  # numbers of runs that the UI offers for the charts
 # Sections of the charts in their order: open ones, and folded ones.
 _OPEN = ("result", "images", "curves")
 _CLOSED = (
-    *("test", "test_ci", "test_calibration", "test_errors", "test_features", "test_deletion"),
+    *(
+        "test",
+        "test_ci",
+        "test_sure",
+        "test_calibration",
+        "test_errors",
+        "test_features",
+        "test_deletion",
+    ),
     *("test_last", "stage1_test", "posthoc", "selected_val", "val", "train", "cost", "time"),
     *("Model metrics", "System metrics"),
 )
