@@ -1,14 +1,16 @@
-from imbalance_study.studies.advise import metric, page
+from imbalance_study.evaluation.figures import style
+from imbalance_study.studies.advise import metric, page, record
 from imbalance_study.studies.report import html, markdown
 
 METRIC = metric.Metric("balanced_accuracy", "balanced accuracy")
+PICTURE = record.pictures({"one": style.empty_figure("title", "reason")})["one"]
 ABOUT = {"name": "my <images>", "model": "net", "command": "imbalance-study advise",
          "report": "class  training", "seen": "All images took part."}  # fmt: skip
 
 
 def _page(advice, judged, compared, **fields):
     made = advice(**fields)
-    return page.make(made, compared, judged, METRIC, {"remedies": b"png"}, ABOUT)
+    return page.make(made, compared, judged, METRIC, {"remedies": PICTURE}, ABOUT)
 
 
 def test_the_page_has_verdict_tables_and_commands_and_runs_no_script(advice, judged, compared):
