@@ -55,7 +55,7 @@ _TABLE = ["--jpeg_copy"]
 _SMALL = ["--epochs", "1", "--set", "steps_per_epoch=2", "--set", "image_size=16", "--model",
           "resnet20", "--set", "batch_size=16"]  # fmt: skip
 # In a rehearsal: P11a predicts 60,000 images.
-_FIGURES = "P1,P2a,P2b,P12,P3,P4,P5,P6,P7a,P7b,P8,P9,P10,gap,P11b"
+_FIGURES = "P1,P2a,P2b,P12,P3,P4,P5,P6,P7a,P7b,P8,P9,P10,gap,child,P11b"
 _ROWS = "without balancing|oversampling|class-balanced focal"
 
 
@@ -173,7 +173,9 @@ class Kit:
             words += step.tiny
         if step.script == "gpu_equality.py":
             return words
-        words += ["--data_dir", self.options.data_dir] if self.options.data_dir else []
+        # Noise serves for a rehearsal of speed: 60,000 images take their time to load.
+        if self.options.data_dir and not (rehearse and step.script in ("run.py", "gpu_probe.py")):
+            words += ["--data_dir", self.options.data_dir]
         if step.script == "gpu_probe.py":
             graph = ["--graph"] if self.state["equal"] else []
             return [*words, *graph, "--out", str(self.out / _PROBE)]
