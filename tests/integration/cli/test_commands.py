@@ -53,7 +53,7 @@ def test_a_name_of_the_previous_version_works_on_the_command_line_with_a_note(ca
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["trian"], "Error: unknown command 'trian'; known: train, "),
+        (["trian"], "Error: unknown command 'trian'; known: advise, train, "),
         (["train", "--modle", "x"], "Error: unknown option 'modle'; did you mean model?"),
         (["train", "--lr", "foo"], "Error: lr must be a number or 'auto', got 'foo'"),
         (["train", "--lr"], "Error: Option '--lr' requires an argument."),
