@@ -82,6 +82,11 @@ def _percent(values: Any, digits: int = 1) -> list[str]:
     return [percent(one, digits) if np.isfinite(one) else "" for one in values]
 
 
+def _bare(change: str) -> str:
+    """Leave the unit out, which the caption says."""
+    return change.removesuffix(" points")
+
+
 def _change(values: Any) -> list[str]:
     return [signed(100 * one) if np.isfinite(one) else "" for one in values]
 
@@ -94,7 +99,7 @@ def _remedies(
         "remedy": table["remedy"].tolist(),
         metric.words: [metric.value(one) for one in table["score"]],
         "difference": [
-            "baseline" if name == judged.baseline else metric.change(one)
+            "baseline" if name == judged.baseline else _bare(metric.change(one))
             for name, one in zip(table["remedy"], table["difference"], strict=True)
         ],
         "95 % interval": [
@@ -114,8 +119,8 @@ def _remedies(
     columns["frequent classes"] = _change(table["frequent_change"])
     caption = (
         f"Means over {compared.repeats} repeated splits. The intervals are those of new images and "
-        "new trainings together. The last columns are changes of recall, in points, in the rarest "
-        "and the most frequent third of the classes."
+        "new trainings together, in points for shares. The last columns are changes of recall, in "
+        "points, in the rarest and the most frequent third of the classes."
     )
     blocks = [
         *figure("remedies", "Difference of each remedy to plain cross-entropy."),
@@ -141,7 +146,9 @@ def _images(advice: Advice, metric: Metric, figure: Any) -> list[Block]:
     for more in MORE:
         of = [table[f"{name}_{more}"] for name in ("gain", "low", "high")]
         columns[f"{more} more"] = [
-            f"{metric.change(gain)} ({metric.range(low, high)})" if np.isfinite(gain) else "–"
+            f"{_bare(metric.change(gain))} ({metric.range(low, high)})"
+            if np.isfinite(gain)
+            else "–"
             for gain, low, high in zip(*of, strict=True)
         ]
     caption = (
@@ -163,7 +170,7 @@ def _decisions(advice: Advice, metric: Metric, figure: Any) -> list[Block]:
     columns = {
         "rule": rules["rule"].tolist(),
         metric.words: [metric.value(one) for one in rules["score"]],
-        "difference": [metric.change(one) for one in rules["difference"]],
+        "difference": [_bare(metric.change(one)) for one in rules["difference"]],
     }
     caption = (
         "Rules of decision after the training. Each was fitted to four fifths of the images and "

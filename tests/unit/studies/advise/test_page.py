@@ -16,7 +16,7 @@ def _page(advice, judged, compared, **fields):
 def test_the_page_has_verdict_tables_and_commands_and_runs_no_script(advice, judged, compared):
     text = html.page(_page(advice, judged(), compared))
     assert "Use" not in text.split("<body>")[0]
-    for part in ("Verdict", "imbalance-study compare", "my &lt;images&gt;", "+10.0 points"):
+    for part in ("Verdict", "imbalance-study compare", "my &lt;images&gt;", "+2.0 to +18.0"):
         assert part in text
     assert "<script" not in text
     assert "<b>" not in text
