@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import shlex
 import time
 from collections.abc import Iterator, Mapping
@@ -177,34 +178,23 @@ def _advise(
     with clock.stage("labels"):
         plain = looking.out_of_fold(images, tried[0])
         suspects = looking.suspects(images, plain, found.files)
-    varied = len(collecting.candidates(images.counts)) * len(collecting.SHARES)
-
-    def left() -> float:
-        """Keep time for fewer images of each class, and for the rest."""
-        spent = max(clock.of("comparing"), 1e-3)
-        each = spent / max(1, len(tried) * comparing.EARLY)
-        return clock.left() - min(0.35 * clock.total, each * varied * collecting.REPEATS)
-
     with clock.stage("comparing"):
+        left = functools.partial(_left_to_compare, images, len(tried), clock)
         compared = comparing.compare(images, tried, rows, time_left=left, progress=progress)
     judged = comparing.judge(compared, rows, metric, images.counts)
     by_name = {one.name: one for one in tried}
     with clock.stage("fewer images"):
-        repeats = 0
+        repeats, choice = 0, by_name[judged.choice]
         if compared.stopped != "keyboard":
+            most, time_left = compared.repeats, clock.left
             repeats = collecting.vary(
-                images,
-                by_name[judged.choice],
-                rows,
-                compared.repeats,
-                time_left=clock.left,
-                progress=progress,
+                images, choice, rows, most, time_left=time_left, progress=progress
             )
-        worth = collecting.worth(images, judged.choice, rows, repeats, compared, metric)
+        worth = collecting.worth(images, choice.name, rows, repeats, compared, metric)
     with clock.stage("deciding"):
         probs = {judged.baseline: plain}
         if judged.choice != judged.baseline:
-            probs[judged.choice] = looking.out_of_fold(images, by_name[judged.choice])
+            probs[judged.choice] = looking.out_of_fold(images, choice)
         decided = deciding.decide(images, probs, judged.baseline, judged.choice, metric)
     with clock.stage("next step"):
         measure = compared.stopped != "keyboard"
@@ -235,6 +225,13 @@ def _advise(
         figures=drawn,
     )
     return _Found(advice, compared, judged, metric, _repeats(compared, rows, metric))
+
+
+def _left_to_compare(images: FeatureSet, remedies: int, clock: _Clock) -> float:
+    """Return the seconds for comparing, which leave time for fewer images of each class."""
+    varied = len(collecting.candidates(images.counts)) * len(collecting.SHARES)
+    each = max(clock.of("comparing"), 1e-3) / max(1, remedies * comparing.EARLY)
+    return clock.left() - min(0.35 * clock.total, each * varied * collecting.REPEATS)
 
 
 def _classes(
