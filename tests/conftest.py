@@ -40,9 +40,12 @@ _forget_settings()  # before anything reads it
 hypothesis.settings.register_profile("dev", max_examples=20, deadline=None)
 hypothesis.settings.register_profile("ci", max_examples=100, deadline=None)
 
-# What is started in the background inherits that Ctrl-C is ignored; tests send it.
+# What is started in the background inherits that Ctrl-C is ignored, and by nohup the end of the
+# terminal; tests send both.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(trylast=True)
