@@ -33,8 +33,12 @@ class MLflowServer:
             *("--port", str(self.port), "--workers", "1", "--backend-store-uri", self.store),
             *("--artifacts-destination", str(self.folder / "artifacts")),
         ]
+        # Its eight processes for jobs of generative models would cost more than the server.
+        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self.folder / "server.log").open("a") as log:
-            self.process = subprocess.Popen(words, stdout=log, stderr=log, cwd=self.folder)
+            self.process = subprocess.Popen(
+                words, stdout=log, stderr=log, cwd=self.folder, env=environment
+            )
         until = time.monotonic() + 180
         while True:
             with contextlib.suppress(OSError), urllib.request.urlopen(self.address + "/health"):

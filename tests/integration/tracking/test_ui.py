@@ -42,6 +42,7 @@ def served(tmp_path_factory, make_store):
     server = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", *options],
         cwd=folder,
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
