@@ -21,11 +21,11 @@ def test_a_suite_starts_from_the_weights_of_a_run_and_compares_with_scratch(empt
     runs = client.search_runs([found.experiment_id])
     children = {r.info.run_name: r for r in runs if "mlflow.parentRunId" in r.data.tags}
     assert set(children) == {
-        f"{name}, seed 0" for name in ("scratch", "head only", "last block", "all layers")
+        f"{name}, digits, seed 0" for name in ("scratch", "head only", "last block", "all layers")
     }
-    assert "weights" not in children["scratch, seed 0"].data.tags
+    assert "weights" not in children["scratch, digits, seed 0"].data.tags
     for name in ("head only", "last block", "all layers"):
-        tags = children[f"{name}, seed 0"].data.tags
+        tags = children[f"{name}, digits, seed 0"].data.tags
         assert tags["weights"] == f"97 tensors from runs:/{source.info.run_id}; head loaded"
     (parent,) = (r for r in runs if "mlflow.parentRunId" not in r.data.tags)
     figures = {

@@ -72,7 +72,7 @@ def test_a_comparison_outlives_its_server(mlflow_server, parallel, at):
     assert len(found) == 3
     parent = found["compare loss on digits"]
     assert "Repeat: `imbalance-study compare" in parent.data.tags["mlflow.note.content"]
-    for name in ("cross_entropy, seed 0", "focal, seed 0"):
+    for name in ("cross_entropy, digits, seed 0", "focal, digits, seed 0"):
         assert found[name].data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert "test/balanced_accuracy" in found[name].data.metrics
     client = MlflowClient(mlflow_server.address)
