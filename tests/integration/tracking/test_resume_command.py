@@ -143,7 +143,7 @@ def test_a_run_is_left_to_its_process_and_killed_with_9_goes_on_bit_by_bit(
     if moment == "after":
         with pytest.raises(ValueError, match=r"still being recorded or uploaded by another"):
             resume(folder.name, tracking_uri=store)
-        assert _record(store, folder.name).data.tags["pid"] == str(process.pid)
+        assert _record(store, folder.name).data.tags["imbalance_study.pid"] == str(process.pid)
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stderr.close()
