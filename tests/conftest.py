@@ -117,6 +117,8 @@ def clean_env(session_cache):
         os.environ[CACHE] = session_cache
         if mlflow := sys.modules.get("mlflow"):
             mlflow.set_tracking_uri(None)
+        if session := sys.modules.get("imbalance_study.tracking.session"):
+            session._incomplete.clear()  # runs of other tests
 
     clean()
     yield

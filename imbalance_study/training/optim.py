@@ -23,10 +23,27 @@ def _uncompiled(kind: type[torch.optim.Optimizer]) -> Any:
     wrapped = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in wrapped}
     methods["step"] = torch.no_grad()(inspect.unwrap(kind.step))
-    return type(kind.__name__, (kind,), methods)
+    return type(kind.__name__.removeprefix("_Late"), (kind,), methods)
 
 
-SGD = _uncompiled(torch.optim.SGD)
+class _LateSGD(torch.optim.SGD):
+    """SGD whose parameters may begin to train later: torch's fused step refuses to mix them.
+
+    A buffer of zeros gives what a first step does: momentum * 0 + gradient.
+    """
+
+    def _init_group(self, group: Any, params: Any, grads: Any, buffers: list[Any]) -> bool:
+        is_sparse = bool(super()._init_group(group, params, grads, buffers))  # type: ignore[no-untyped-call]
+        if any(buffer is not None for buffer in buffers):
+            zeros = torch.zeros_like
+            buffers[:] = [
+                zeros(param) if buffer is None else buffer
+                for param, buffer in zip(params, buffers, strict=True)
+            ]
+        return is_sparse
+
+
+SGD = _uncompiled(_LateSGD)
 Adam = _uncompiled(torch.optim.Adam)
 AdamW = _uncompiled(torch.optim.AdamW)
 RMSprop = _uncompiled(torch.optim.RMSprop)

@@ -182,7 +182,7 @@ def test_mlflow_run_trains_and_records_a_finished_run(tmp_path):
         "loss": "focal:gamma=1",
         "imbalance_ratio": "5",
         "image_size": "16",
-        "analyses": "predictions",
+        "analyses": "predictions+confusion",
     }
     words = [word for name, value in settings.items() for word in ("-P", f"{name}={value}")]
     environment = os.environ | {

@@ -278,7 +278,7 @@ def _two_workers_one_killed(folder, storage):
 
     def both():
         return {
-            trial.user_attrs.get("process", {}).get("pid")
+            trial.user_attrs.get("process", {}).get(process.PID)
             for trial in _trials(storage)
             if trial.state.name == "RUNNING"
         } == {str(first.pid), str(second.pid)}
@@ -336,6 +336,6 @@ def test_workers_are_started_and_share_the_trials(tmp_path):
     text, _ = whole.communicate(timeout=900)
     assert whole.returncode == 0, text
     _check_whole(tmp_path, storage, 10)
-    pids = {trial.user_attrs["process"]["pid"] for trial in _trials(storage)}
+    pids = {trial.user_attrs["process"][process.PID] for trial in _trials(storage)}
     assert len(pids) == 2
     assert np.isfinite([trial.user_attrs.get("gap", 0) for trial in _trials(storage)]).all()

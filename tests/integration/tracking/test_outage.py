@@ -86,7 +86,7 @@ def test_a_study_outlives_its_server(mlflow_server, workers):
     said = _through_an_outage(mlflow_server, [*STUDY, f"--parallel={workers}"], "trial   0")
     found = _runs(mlflow_server, said)
     assert len(found) == 6
-    parent = found["study s"]
+    parent = found["study s on digits"]
     assert parent.data.metrics["trials/failed"] == 0
     assert "test/accuracy" in parent.data.metrics
     trials = [run for run in found.values() if "trial" in run.data.tags]

@@ -283,3 +283,26 @@ def test_an_optimizer_without_the_wrappers_of_compilation_steps_as_torchs_own(na
         _train(models[-1], optimizer)
     for one, other in zip(*(model.parameters() for model in models), strict=True):
         assert torch.equal(one, other)
+
+
+def test_sgd_takes_parameters_that_begin_to_train_later():
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(2, 5, generator=generator)
+    gradients = torch.randn(4, 2, 5, generator=generator)
+
+    def trained(make):
+        weights = [nn.Parameter(one.clone()) for one in start]
+        made = make(weights)
+        for step, (first, second) in enumerate(gradients):
+            weights[0].grad = first.clone()
+            weights[1].grad = second.clone() if step >= 2 else None
+            made.step()
+        return torch.stack([weight.detach() for weight in weights])
+
+    ours = trained(lambda weights: optim.sgd(weights, lr=0.1, weight_decay=0.01, momentum=0.9))
+    plain = trained(
+        lambda weights: torch.optim.SGD(
+            weights, lr=0.1, weight_decay=0.01, momentum=0.9, nesterov=True, foreach=False
+        )
+    )
+    torch.testing.assert_close(ours, plain)
