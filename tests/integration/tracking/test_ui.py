@@ -133,7 +133,7 @@ def test_the_charts_are_bars_images_and_curves_with_all_else_folded(served, brow
         ui_view.view_url(address, experiment, experiment_page.data_key("digits"))
         + "&compareRunsMode=CHART"
     )
-    shown = _wait_for(browser, "test/macro_f1", "result", "images")
+    shown = _wait_for(browser, "test/tail_recall", "result", "images")
     assert "test/g_mean" not in shown
     _scroll_to(browser, "images/misclassified")
     assert _largest_image(browser, 200) > 200  # a thumbnail
